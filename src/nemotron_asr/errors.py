@@ -1,0 +1,48 @@
+"""Everything that can go wrong, as one tree; each message is one line that names the value and the choices.
+
+    NemotronError
+    ├── AudioError            a file, a stream or an array that is not usable audio
+    ├── CheckpointError       a model that is missing, truncated, foreign or inconsistent
+    ├── ConfigError           a setting of a checkpoint that this implementation does not have
+    ├── LanguageError         a language that nobody knows (the nearest ones are named)
+    ├── OptionError           an argument outside its choices
+    ├── StreamClosedError     audio fed to a stream that has ended
+    ├── ManifestError         a training or evaluation manifest that cannot be read
+    └── MissingExtraError     a feature whose optional packages are not installed
+"""
+
+
+class NemotronError(Exception):
+    """The root: catch this to catch all of ours."""
+
+
+class AudioError(NemotronError):
+    """A file, a stream or an array that is not usable audio."""
+
+
+class CheckpointError(NemotronError):
+    """A model that is missing, truncated, foreign or inconsistent."""
+
+
+class ConfigError(CheckpointError):
+    """A setting of a checkpoint that this implementation does not have."""
+
+
+class LanguageError(NemotronError, ValueError):
+    """A language that nobody knows; the message names the nearest ones."""
+
+
+class OptionError(NemotronError, ValueError):
+    """An argument outside its choices."""
+
+
+class StreamClosedError(NemotronError):
+    """Audio fed to a stream that has ended."""
+
+
+class ManifestError(NemotronError):
+    """A training or evaluation manifest that cannot be read."""
+
+
+class MissingExtraError(NemotronError):
+    """A feature whose optional packages are not installed; the message names the extra."""
