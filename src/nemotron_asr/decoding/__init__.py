@@ -1,0 +1,1 @@
+"""Loops over the transducer's predictor and joint."""

@@ -1,0 +1,92 @@
+"""Batched greedy search. Every row walks its own frames: blank moves it to the next frame, a token to the next symbol
+(label-looping, Bataev et al. 2024), so that a frame without speech costs one joint and nothing waits for a neighbour.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nemotron_asr.model import PredictorState, Transducer
+
+
+@dataclass
+class DecoderState:
+    """The transducer after its last token; axis 0 is the batch."""
+
+    out: Tensor  # (B, d_joint) the prediction, projected for the joint
+    h: Tensor  # (B, layers, d_pred)
+    c: Tensor  # (B, layers, d_pred)
+
+    def tensors(self) -> list[Tensor]:
+        """The parts in a fixed order."""
+        return [self.out, self.h, self.c]
+
+    def gather(self, rows: Tensor) -> "DecoderState":
+        """A copy of some rows."""
+        return DecoderState(self.out[rows], self.h[rows], self.c[rows])
+
+    def scatter(self, rows: Tensor, new: "DecoderState") -> None:
+        """Write `new` into `rows`, in place."""
+        for pool, row in zip(self.tensors(), new.tensors(), strict=True):
+            pool[rows] = row
+
+
+@dataclass(frozen=True)
+class Emission:
+    """One token that was said."""
+
+    token: int
+    frame: int  # index into the frames that were decoded
+    logprob: float  # natural logarithm of the token's probability
+
+
+def initial_state(transducer: Transducer, batch: int) -> DecoderState:
+    """Streams that have said nothing: the predictor has seen one blank."""
+    blank = torch.full((batch, 1), transducer.config.blank, device=transducer.head.bias.device)
+    out, memory = transducer.predict(blank, transducer.initial_state(batch))
+    return DecoderState(out[:, 0], memory.h, memory.c)
+
+
+def _say(transducer: Transducer, state: DecoderState, rows: Tensor, tokens: Tensor) -> None:
+    """Advance the predictor of `rows` by one token each, in place."""
+    out, memory = transducer.predict(tokens[:, None], PredictorState(state.h[rows], state.c[rows]))
+    state.scatter(rows, DecoderState(out[:, 0], memory.h, memory.c))
+
+
+def greedy(
+    transducer: Transducer, frames: Tensor, valid: Tensor, state: DecoderState
+) -> tuple[list[list[Emission]], DecoderState]:
+    """The most probable token at every step.
+
+    Args:
+        transducer: predictor and joint.
+        frames: (B, T, d_model) encoder frames, language fused in.
+        valid: (B,) how many of them exist.
+        state: where the streams stand; not modified.
+
+    Returns:
+        Per row the tokens in order, and the new state.
+    """
+    enc, blank, limit = transducer.project(frames), transducer.config.blank, transducer.config.max_symbols
+    state = DecoderState(*(part.clone() for part in state.tensors()))
+    said: list[list[Emission]] = [[] for _ in range(len(frames))]
+    time, symbols = torch.zeros_like(valid), torch.zeros_like(valid)
+    rows = (valid > 0).nonzero()[:, 0]
+    while len(rows):
+        logits = transducer.joint(enc[rows, time[rows]], state.out[rows]).float()
+        best, token = logits.max(-1)
+        emitting = token != blank
+        if emitting.any():
+            speakers, tokens = rows[emitting], token[emitting]
+            logprob = best[emitting] - logits[emitting].logsumexp(-1)
+            columns = (speakers, tokens, time[speakers], logprob)
+            for row, *emission in zip(*(column.tolist() for column in columns), strict=True):
+                said[row].append(Emission(*emission))
+            _say(transducer, state, speakers, tokens)
+            symbols[speakers] += 1
+        moving = rows[~emitting | (symbols[rows] >= limit)]
+        time[moving] += 1
+        symbols[moving] = 0
+        rows = rows[time[rows] < valid[rows]]
+    return said, state

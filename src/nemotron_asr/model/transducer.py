@@ -1,0 +1,55 @@
+"""The RNN transducer (Graves 2012): a predictor over the tokens said so far, and a joint over both."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nemotron_asr.config import ModelConfig
+
+
+@dataclass
+class PredictorState:
+    """The LSTM's memory; axis 0 is the batch."""
+
+    h: Tensor  # (B, layers, d_pred)
+    c: Tensor  # (B, layers, d_pred)
+
+
+class Transducer(nn.Module):
+    """Predictor and joint. The loops over them live in `decoding` and `training`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab_size + 1, config.d_pred, padding_idx=config.blank)
+        self.lstm = nn.LSTM(config.d_pred, config.d_pred, config.pred_layers, batch_first=True)
+        self.pred = nn.Linear(config.d_pred, config.d_joint)
+        self.enc = nn.Linear(config.d_model, config.d_joint)
+        self.head = nn.Linear(config.d_joint, config.vocab_size + 1)
+
+    def initial_state(self, batch: int) -> PredictorState:
+        """The memory before the first token."""
+        like = self.head.bias
+        zeros = torch.zeros(
+            batch, self.config.pred_layers, self.config.d_pred, device=like.device, dtype=like.dtype
+        )
+        return PredictorState(zeros, zeros)
+
+    def predict(self, tokens: Tensor, state: PredictorState) -> tuple[Tensor, PredictorState]:
+        """(B, U) tokens after `state` -> (B, U, d_joint) projected predictions and the new memory.
+
+        A new utterance starts with blank, whose embedding is zero.
+        """
+        memory = (state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous())
+        y, (h, c) = self.lstm(self.embed(tokens), memory)
+        return self.pred(y), PredictorState(h.transpose(0, 1), c.transpose(0, 1))
+
+    def project(self, frames: Tensor) -> Tensor:
+        """(..., d_model) encoder frames -> (..., d_joint)."""
+        return self.enc(frames)
+
+    def joint(self, enc: Tensor, pred: Tensor) -> Tensor:
+        """Projected frames and predictions, broadcast against each other -> (..., vocab_size + 1) logits."""
+        return self.head(F.relu(enc + pred))
