@@ -1,0 +1,74 @@
+"""Writes the final manifests: cleaned text, paths that resolve, nothing that the tokenizer cannot write.
+
+    python -m recipes.tiny.manifests --tokenizer WORK/tokenizer.model --speech DATA/speech --synthetic WORK/synthetic \
+        --output WORK
+
+Writes `human.jsonl`, `synthetic.jsonl` and `dev.jsonl` and prints the hours per locale.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from recipes.tiny.text import clean
+
+Entry = dict[str, Any]
+
+
+def read(manifest: Path) -> list[Entry]:
+    """Returns the entries of a manifest with cleaned text and absolute paths."""
+    entries = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    folder = manifest.parent.resolve()
+    return [
+        {**entry, "audio_filepath": str(folder / entry["audio_filepath"]), "text": clean(entry["text"])}
+        for entry in entries
+    ]
+
+
+def foreign_characters(text: str, tokenizer: sentencepiece.SentencePieceProcessor) -> list[str]:
+    """Returns the characters of `text` that no piece of the vocabulary covers, or `["(empty)"]` if there is no text."""
+    characters = [x for x in dict.fromkeys(text) if tokenizer.unk_id() in tokenizer.encode(x)]
+    return characters if text else ["(empty)"]
+
+
+def write(
+    manifest: Path, entries: Iterable[Entry], tokenizer: sentencepiece.SentencePieceProcessor, *, keep_all: bool
+) -> None:
+    """Writes `entries`, sorted, and prints what was kept and dropped; `keep_all` is for measuring, where none may go."""
+    kept, dropped, hours = [], Counter[str](), Counter[str]()
+    for entry in sorted(entries, key=lambda x: (x["target_lang"], x["audio_filepath"])):
+        foreign = foreign_characters(entry["text"], tokenizer)
+        dropped.update(f"{entry['target_lang']} {''.join(foreign)}" for _ in foreign[:1])
+        if keep_all or not foreign:
+            kept.append(entry)
+            hours[entry["target_lang"]] += entry["duration"] / 3600
+    manifest.write_text("".join(json.dumps(x, ensure_ascii=False) + "\n" for x in kept), encoding="utf-8")
+    print(f"{manifest}: {len(kept)} clips, {sum(hours.values()):.2f} hours")
+    print("  " + ", ".join(f"{locale} {value:.2f}" for locale, value in sorted(hours.items())))
+    for reason, count in dropped.most_common():
+        print(f"  {'unwritable' if keep_all else 'dropped'}: {count} of {reason}")
+
+
+def main() -> None:
+    """Reads the command line and writes the manifests."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--speech", type=Path, required=True, help="folder of train.jsonl and dev.jsonl")
+    parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="folders that synthesize.py has written")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the three manifests")
+    options = parser.parse_args()
+    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(options.tokenizer))
+    synthetic = [x for folder in options.synthetic for part in sorted(folder.glob("*.jsonl")) for x in read(part)]
+    write(options.output / "human.jsonl", read(options.speech / "train.jsonl"), tokenizer, keep_all=False)
+    write(options.output / "dev.jsonl", read(options.speech / "dev.jsonl"), tokenizer, keep_all=True)
+    if synthetic:
+        write(options.output / "synthetic.jsonl", synthetic, tokenizer, keep_all=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Speaks sentences with espeak-ng (and Open JTalk for Japanese), with many voices, speeds and pitches.
+
+    python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic
+
+Writes `OUTPUT/<locale>/*.flac` (16 kHz mono) and `OUTPUT/<locale>.jsonl`, a manifest whose paths are relative to its
+folder. What is already there is kept, so a run that was stopped goes on where it was.
+"""
+
+import argparse
+import io
+import json
+import random
+import subprocess
+import tempfile
+import wave
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from recipes.tiny.text import clean, is_native
+
+SAMPLE_RATE = 16_000
+SHORTEST, LONGEST = 0.4, 12.0  # seconds; outside lies a failure of the synthesizer
+LONGEST_SENTENCE = 110  # characters, about nine seconds
+
+VOICES = {
+    "de-DE": "de",
+    "en-US": "en-us",
+    "nl-NL": "nl",
+    "it-IT": "it",
+    "ru-RU": "ru",
+    "fr-FR": "fr-fr",
+    "es-ES": "es",
+    "pt-BR": "pt-br",
+    "pl-PL": "pl",
+    "sv-SE": "sv",
+    "uk-UA": "uk",
+    "tr-TR": "tr",
+    "ja-JP": "",
+}
+"""espeak-ng's voice of each locale; Japanese is spoken by Open JTalk, which reads kanji."""
+
+COUNTS = {locale: 2500 if locale in {"de-DE", "en-US", "nl-NL", "it-IT", "ru-RU"} else 1200 for locale in VOICES}
+"""Sentences to speak: most in the locales that also have human recordings."""
+
+VARIANTS = (
+    *("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "Alex", "Alicia", "Andrea"),
+    *("Andy", "Annie", "Denis", "Diogo", "Gene", "Gene2", "Henrique", "Hugo", "Jacky", "Lee", "Marco", "Mario"),
+    *("Michael", "Mike", "adam", "anika", "antonio", "aunty", "belinda", "benjamin", "boris", "caleb", "david"),
+    *("ed", "edward", "edward2", "grandma", "grandpa", "gustave", "iven", "iven2", "iven3", "john", "kaukovalta"),
+    *("klatt", "klatt2", "klatt3", "linda", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "paul"),
+    *("pedro", "quincy", "rob", "robert", "sandro", "shelby", "steph", "steph2", "travis", "victor", "zac"),
+)
+"""espeak-ng's variants that sound like a person: no robots, whispers and monsters."""
+
+OPEN_JTALK_DICTIONARY = "/var/lib/mecab/dic/open-jtalk/naist-jdic"  # where Debian's open-jtalk packages put them
+OPEN_JTALK_VOICE = "/usr/share/hts-voice/nitech-jp-atr503-m001/nitech_jp_atr503_m001.htsvoice"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One sentence and the voice that is to speak it."""
+
+    name: str
+    text: str
+    locale: str
+    variant: str
+    words_per_minute: int
+    pitch: int
+
+    @property
+    def speaker(self) -> str:
+        """The name of the synthetic voice."""
+        return f"espeak-ng-{VOICES[self.locale]}+{self.variant}" if VOICES[self.locale] else "open-jtalk"
+
+
+def plan(sentences: Path, locale: str, count: int) -> list[Utterance]:
+    """Chooses up to `count` sentences of `locale` and a voice for each; the same choice every time."""
+    lines = (clean(line) for line in (sentences / f"{locale}.txt").read_text(encoding="utf-8").splitlines())
+    usable = [line for line in dict.fromkeys(lines) if len(line) <= LONGEST_SENTENCE and is_native(line, locale)]
+    dice = random.Random(locale)
+    dice.shuffle(usable)
+    return [
+        Utterance(
+            f"{index:05d}", text, locale, dice.choice(VARIANTS), dice.randint(120, 210), dice.randint(30, 70)
+        )
+        for index, text in enumerate(usable[:count])
+    ]
+
+
+def speak(utterance: Utterance) -> NDArray[np.float32]:
+    """Returns the audio of `utterance`, [samples] at 16 kHz.
+
+    Raises:
+        FileNotFoundError: if the synthesizer is not installed.
+        subprocess.CalledProcessError: if it fails.
+    """
+    sound = _espeak(utterance) if VOICES[utterance.locale] else _open_jtalk(utterance)
+    with wave.open(io.BytesIO(sound)) as reader:
+        rate = reader.getframerate()
+    # espeak-ng does not know the length when it writes the header, so the samples are whatever follows it.
+    samples = np.frombuffer(sound[44:], dtype="<i2").astype(np.float32) / 32768
+    return np.asarray(soxr.resample(samples, rate, SAMPLE_RATE), dtype=np.float32)
+
+
+def _espeak(utterance: Utterance) -> bytes:
+    voice = f"{VOICES[utterance.locale]}+{utterance.variant}"
+    speed, pitch = str(utterance.words_per_minute), str(utterance.pitch)
+    command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "--stdin", "--stdout"]
+    return subprocess.run(command, input=utterance.text.encode(), capture_output=True, check=True).stdout
+
+
+def _open_jtalk(utterance: Utterance) -> bytes:
+    rate, semitones = str(utterance.words_per_minute / 160), str((utterance.pitch - 50) / 5)
+    with tempfile.NamedTemporaryFile(suffix=".wav") as target:
+        command = ["open_jtalk", "-x", OPEN_JTALK_DICTIONARY, "-m", OPEN_JTALK_VOICE]
+        command += ["-r", rate, "-fm", semitones, "-ow", target.name]
+        subprocess.run(command, input=utterance.text.encode(), check=True)
+        return target.read()
+
+
+def write_flac(path: Path, samples: NDArray[np.float32]) -> None:
+    """Writes [samples] at 16 kHz as 16-bit FLAC."""
+    pcm = (samples.clip(-1, 1) * 32767).astype(np.int16)
+    with av.open(path, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=SAMPLE_RATE)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def synthesize(utterance: Utterance, output: Path) -> str:
+    """Speaks `utterance` into a file below `output` and returns its manifest line, or nothing if the speech is unusable."""
+    samples = speak(utterance)
+    duration = len(samples) / SAMPLE_RATE
+    if not SHORTEST <= duration <= LONGEST:
+        return ""
+    audio = Path(utterance.locale, f"{utterance.name}.flac")
+    write_flac(output / audio, samples)
+    entry = {
+        "audio_filepath": audio.as_posix(),
+        "duration": round(duration, 3),
+        "text": utterance.text,
+        "target_lang": utterance.locale,
+        "speaker": utterance.speaker,
+        "source": "espeak-ng" if VOICES[utterance.locale] else "open-jtalk",
+        "licence": "CC0-1.0",
+    }
+    return json.dumps(entry, ensure_ascii=False) + "\n"
+
+
+def synthesize_locale(utterances: list[Utterance], output: Path, manifest: Path, workers: int) -> None:
+    """Speaks what `manifest` does not have yet, adding a line for each clip as soon as it is written."""
+    lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.exists() else []
+    done = {Path(json.loads(line)["audio_filepath"]).stem for line in lines}
+    missing = [utterance for utterance in utterances if utterance.name not in done]
+    (output / manifest.stem).mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(workers) as pool, manifest.open("a", encoding="utf-8") as file:
+        for line in pool.map(lambda utterance: synthesize(utterance, output), missing):
+            file.write(line)
+            file.flush()
+    print(f"{manifest}: {len(done)} clips were there, {len(missing)} spoken", flush=True)
+
+
+def main() -> None:
+    """Reads the command line and speaks every locale."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the audio and the manifests")
+    parser.add_argument("--locales", nargs="+", choices=VOICES, default=[x for x in VOICES if VOICES[x]])
+    parser.add_argument("--count", type=int, help="sentences per locale (default: 2500 or 1200, see COUNTS)")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    for locale in options.locales:
+        utterances = plan(options.sentences, locale, options.count or COUNTS[locale])
+        synthesize_locale(utterances, options.output, options.output / f"{locale}.jsonl", options.workers)
+
+
+if __name__ == "__main__":
+    main()
