@@ -11,7 +11,6 @@ import random
 from pathlib import Path
 
 import sentencepiece
-
 from recipes.tiny.text import ALPHABETS, LOCALES, clean, is_native
 
 VOCABULARY_SIZE = 1024

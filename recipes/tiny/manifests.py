@@ -14,20 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
-
 from recipes.tiny.text import clean
 
 Entry = dict[str, Any]
 
+# Some Italian transcripts of Asterisk have lost their accented letters on the way.
+LOST_LETTERS = {" ? ": " è ", "pu? ": "può ", "sar? ": "sarà ", "cos? ": "così "}
+
 
 def read(manifest: Path) -> list[Entry]:
     """Returns the entries of a manifest with cleaned text and absolute paths."""
-    entries = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    folder = manifest.parent.resolve()
-    return [
-        {**entry, "audio_filepath": str(folder / entry["audio_filepath"]), "text": clean(entry["text"])}
-        for entry in entries
-    ]
+    folder, entries = manifest.parent.resolve(), []
+    for line in manifest.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        text = clean(restore_letters(entry["text"]) if entry["source"] == "asterisk" else entry["text"])
+        entries.append({**entry, "audio_filepath": str(folder / entry["audio_filepath"]), "text": text})
+    return entries
+
+
+def restore_letters(text: str) -> str:
+    """Returns `text` with the letters of `LOST_LETTERS` put back."""
+    for lost, letters in LOST_LETTERS.items():
+        text = text.replace(lost, letters)
+    return text
 
 
 def foreign_characters(text: str, tokenizer: sentencepiece.SentencePieceProcessor) -> list[str]:
@@ -39,7 +48,7 @@ def foreign_characters(text: str, tokenizer: sentencepiece.SentencePieceProcesso
 def write(
     manifest: Path, entries: Iterable[Entry], tokenizer: sentencepiece.SentencePieceProcessor, *, keep_all: bool
 ) -> None:
-    """Writes `entries`, sorted, and prints what was kept and dropped; `keep_all` is for measuring, where none may go."""
+    """Writes `entries`, sorted, and prints what was kept and dropped; with `keep_all`, for measuring, nothing is."""
     kept, dropped, hours = [], Counter[str](), Counter[str]()
     for entry in sorted(entries, key=lambda x: (x["target_lang"], x["audio_filepath"])):
         foreign = foreign_characters(entry["text"], tokenizer)

@@ -16,24 +16,33 @@ ALPHABETS = {
     "en-US": "a-z",
     "nl-NL": "a-zàéèêëïóöü",
     "it-IT": "a-zàéèìòù",
-    "ru-RU": "а-яё",
+    "ru-RU": "\N{CYRILLIC SMALL LETTER A}-яё",
     "fr-FR": "a-zàâæçéèêëîïôœùûü",
     "es-ES": "a-záéíñóúü¿¡",
     "pt-BR": "a-zàáâãçéêíóôõú",
     "pl-PL": "a-ząćęłńóśźż",
     "sv-SE": "a-zåäöé",
-    "uk-UA": "а-щьюяґєії",
-    "tr-TR": "a-zçğıİöşüâîû",
+    "uk-UA": "\N{CYRILLIC SMALL LETTER A}-щьюяґєії",
+    "tr-TR": "a-zçğ\N{LATIN SMALL LETTER DOTLESS I}İöşüâîû",
     "ja-JP": "ぁ-ゖァ-ヺー々一-鿿、。",
 }
 """The letters of each locale, as a regular expression's character class (upper and lower case alike)."""
 
 PUNCTUATION = ".,?!:;'-"
 
-_INVISIBLE = dict.fromkeys("\u00ad\u200b\u200e\u2060\ufeff", "")
-_PLAIN = str.maketrans({**dict.fromkeys("’‘ʻʼ´`", "'"), **dict.fromkeys("‐‑", "-"), "…": "...", **_INVISIBLE})
-_QUOTATION_MARKS = re.compile('["„“”«»‟‹›]')
-_FREE_STANDING_DASHES = re.compile(r"(?:(?<=\s)|^)[-–—−]+(?=\s|$)|[–—−]+")
+# Escapes, since many of these look alike: apostrophes, hyphens, the ellipsis, soft hyphen and zero-width characters.
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u02bb\u02bc\u00b4\u0060", "'"),
+        **dict.fromkeys("\u2010\u2011", "-"),
+        "\u2026": "...",
+        **dict.fromkeys("\u00ad\u200b\u200e\u2060\ufeff", ""),
+    }
+)
+_DOUBLE_QUOTES = re.compile('["\u201c\u201d\u201e\u201f\u00ab\u00bb\u2039\u203a]')
+# An apostrophe is also part of words ("'s avonds", "O'Brien"): only before a capital or after a stop is it a quote.
+_SINGLE_QUOTES = re.compile(r"(?<!\S)'(?=[A-ZÀ-Þ])|(?<=[.,?!])'")
+_DASHES = re.compile(r"(?<!\S)-+(?!\S)|[\u2013\u2014\u2015\u2212]+")
 
 
 def clean(text: str) -> str:
@@ -42,7 +51,7 @@ def clean(text: str) -> str:
     Quotation marks, and dashes that stand between words, are not heard, so they are left out.
     """
     plain = unicodedata.normalize("NFC", text).translate(_PLAIN)
-    plain = _FREE_STANDING_DASHES.sub(" ", _QUOTATION_MARKS.sub("", plain))
+    plain = _DASHES.sub(" ", _SINGLE_QUOTES.sub("", _DOUBLE_QUOTES.sub("", plain)))
     return re.sub(r"\s+([.,?!:;])", r"\1", " ".join(plain.split())).lstrip(".,!:; ")
 
 
