@@ -1,0 +1,144 @@
+"""Text <-> token ids: one canonical form, into which SentencePiece models are read and from which they are written."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Self
+
+import tokenizers
+from tokenizers import AddedToken
+
+from nemotron_asr import sentencepiece_model
+from nemotron_asr.errors import CheckpointError
+from nemotron_asr.languages import TAG
+from nemotron_asr.sentencepiece_model import SPACE
+
+__all__ = ["SPACE", "Tokenizer"]
+
+MAX_BYTES = 64 * 2**20
+MAX_PIECES = 2**20
+
+_BLANK, _PAD = "<blank>", "<pad>"  # what transformers appends to the pieces that the model emits
+
+
+class Tokenizer:
+    """The pieces of one checkpoint: ids are rows of its embedding.
+
+    Attributes:
+        vocab_size: pieces that the model emits, without blank.
+        unknown: the id that stands for text without a piece, if there is one.
+        language_tags: id -> locale of the pieces that are language tags, e.g. `{2947: "en-US"}`.
+    """
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        """Wrap a tokenizer.
+
+        Raises:
+            CheckpointError: its ids have gaps, or it has no pieces, or too many.
+        """
+        added = inner.get_added_tokens_decoder()
+        document = json.loads(inner.to_str())
+        self._inner = inner
+        self._pieces = _pieces(inner.get_vocab())
+        self._symbols = {token.content for token in added.values()}
+        self.vocab_size = len(self._pieces)
+        self.unknown = _unknown(document["model"])
+        self.language_tags = {i: tag[1] for i, piece in enumerate(self._pieces) if (tag := TAG.fullmatch(piece))}
+        silent = {i for i, token in added.items() if token.special} | {self.unknown}
+        self._silent = silent - self.language_tags.keys()
+        self._replace_characters = sentencepiece_model.character_rules(sentencepiece_model.charsmap(document))
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Self:
+        """Read the text of a `tokenizer.json`.
+
+        Raises:
+            CheckpointError: too large, not JSON, or not a tokenizer.
+        """
+        _check_size(text, "tokenizer.json")
+        document = _parse(text)
+        sentencepiece_model.character_rules(sentencepiece_model.charsmap(document))  # or the library panics on them
+        try:
+            return cls(tokenizers.Tokenizer.from_str(json.dumps(document)))
+        except CheckpointError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the library raises nothing more specific
+            raise CheckpointError(f"tokenizer.json is not a tokenizer: {error}") from None
+
+    @classmethod
+    def from_sentencepiece(cls, model: bytes) -> Self:
+        """Read a SentencePiece `tokenizer.model` (Unigram or BPE): same ids, same encodings.
+
+        Raises:
+            CheckpointError: too large, not a SentencePiece model, or of a kind that is not supported.
+        """
+        _check_size(model, "the SentencePiece model")
+        return cls(sentencepiece_model.read(model))
+
+    def to_json(self, *, blank: bool = False) -> str:
+        """The text of a `tokenizer.json`; `blank` appends the `<blank>` and `<pad>` that transformers asks for."""
+        inner = tokenizers.Tokenizer.from_str(self._inner.to_str())
+        if blank:
+            inner.add_tokens([AddedToken(token, normalized=False, special=True) for token in (_BLANK, _PAD)])
+        return inner.to_str()
+
+    def to_sentencepiece(self) -> bytes:
+        """A SentencePiece model with the same ids.
+
+        Raises:
+            CheckpointError: the pieces are neither Unigram nor BPE.
+        """
+        return sentencepiece_model.write(self._inner, self._pieces, self.unknown)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text; language tags in it are single ids."""
+        # A text that is nothing but a symbol would be taken for the symbol's own definition, which has no space.
+        text = f" {text}" if text in self._symbols else self._replace_characters(text)
+        return self._inner.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, language tags included; unknown and control pieces, blank and padding are not text."""
+        visible = [i for i in ids if i < self.vocab_size and i not in self._silent]
+        return self._inner.decode(visible, skip_special_tokens=False)
+
+    def piece(self, id_: int) -> str:
+        """The piece of an id, a leading space written `▁`."""
+        return self._pieces[id_]
+
+    def id_of(self, piece: str) -> int | None:
+        """The id of a piece, or None if there is no such piece."""
+        id_ = self._inner.token_to_id(piece)
+        return id_ if id_ is not None and id_ < self.vocab_size else None
+
+
+def _check_size(data: bytes | str, what: str) -> None:
+    if len(data) > MAX_BYTES:
+        raise CheckpointError(f"{what} has {len(data)} bytes; the limit is {MAX_BYTES}")
+
+
+def _parse(text: bytes | str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"tokenizer.json is not JSON: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("model"), dict):
+        raise CheckpointError("tokenizer.json is not a tokenizer: it has no model")
+    if not isinstance(document.get("normalizer") or {}, dict):
+        raise CheckpointError("tokenizer.json is not a tokenizer: its normalizer is not an object")
+    return document
+
+
+def _pieces(vocab: dict[str, int]) -> list[str]:
+    """The pieces in the order of their ids, without what transformers appends."""
+    pieces = sorted(vocab, key=vocab.__getitem__)
+    while pieces and pieces[-1] in {_BLANK, _PAD}:
+        pieces.pop()
+    if not 0 < len(pieces) <= MAX_PIECES:
+        raise CheckpointError(f"the tokenizer has {len(pieces)} pieces; between 1 and {MAX_PIECES} are supported")
+    if vocab[pieces[0]] != 0 or vocab[pieces[-1]] != len(pieces) - 1:
+        raise CheckpointError(f"the tokenizer's ids are not 0..{len(pieces) - 1} without gaps")
+    return pieces
+
+
+def _unknown(model: dict[str, Any]) -> int | None:
+    id_ = model["unk_id"] if model["type"] == "Unigram" else model["vocab"].get(model.get("unk_token"))
+    return None if id_ is None else int(id_)
