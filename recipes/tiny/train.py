@@ -1,0 +1,108 @@
+"""Trains `tiny`, the embedded model. Run it again after a kill: it goes on where it was.
+
+    python -m recipes.tiny.train --data WORK --output WORK/run --steps 100000
+
+`WORK` holds `tokenizer.model`, `human.jsonl`, `synthetic.jsonl` and `dev.jsonl`.
+"""
+
+import argparse
+import ctypes
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.data import DataConfig, Source
+from nemotron_asr.training.trainer import TrainingConfig, train
+
+PROMPTS = {
+    "en-US": 0, "en-GB": 1, "es-ES": 2, "es-US": 3, "zh-CN": 4, "hi-IN": 6, "ar-AR": 7, "fr-FR": 8, "de-DE": 9,
+    "ja-JP": 10, "ru-RU": 11, "pt-BR": 12, "pt-PT": 13, "ko-KR": 14, "it-IT": 15, "nl-NL": 16, "pl-PL": 17, "tr-TR": 18,
+    "uk-UA": 19, "ro-RO": 20, "el-GR": 21, "cs-CZ": 22, "hu-HU": 23, "sv-SE": 24, "da-DK": 25, "fi-FI": 26, "sk-SK": 28,
+    "hr-HR": 29, "bg-BG": 30, "lt-LT": 31, "th-TH": 32, "vi-VN": 33, "et-EE": 60, "lv-LV": 61, "sl-SI": 62, "he-IL": 64,
+    "fr-CA": 100, "auto": 101, "mt-MT": 102, "nb-NO": 103, "nn-NO": 104,
+}  # fmt: skip
+
+CONFIG = ModelConfig(
+    d_model=176, n_layers=12, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=64, left_context=56,
+    d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.05,
+)  # fmt: skip
+
+FEATURE_MEAN, FEATURE_SPREAD = -8.0, 4.0
+"""Of log-mel values in speech, roughly."""
+
+
+def standardise_input(model: NemotronASR) -> None:
+    """Make a new model see features of mean 0 and spread 1: fold the shift into its first convolution."""
+    first = model.encoder.subsampling.conv[0]
+    assert isinstance(first, torch.nn.Conv2d)
+    assert first.bias is not None
+    with torch.no_grad():
+        first.weight /= FEATURE_SPREAD
+        first.bias -= FEATURE_MEAN * first.weight.sum((1, 2, 3))
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc not to give memory back after every step: fresh pages cost as much as the arithmetic."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+        libc.mallopt(m_top_pad, 2**28)
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--cooldown", type=int, default=10_000, help="last steps, over which the learning rate vanishes")
+    parser.add_argument("--peak-lr", type=float, default=2e-3)
+    parser.add_argument("--warmup", type=int, default=1000)
+    parser.add_argument("--batch-seconds", type=float, default=60.0)
+    parser.add_argument("--human-weight", type=float, default=4.0, help="how often a human clip is drawn per synthetic one")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--validate-every", type=int, default=1000)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    sources = [Source(options.data / "human.jsonl", weight=options.human_weight)]
+    if (options.data / "synthetic.jsonl").exists():
+        sources.append(Source(options.data / "synthetic.jsonl", synthetic=True))
+    data = DataConfig(
+        sources=tuple(sources), cache=options.data / "cache", seed=options.seed, batch_seconds=options.batch_seconds
+    )
+    config = TrainingConfig(
+        data=data,
+        output=options.output,
+        steps=options.steps,
+        validation=(options.data / "dev.jsonl",),
+        peak_lr=options.peak_lr,
+        warmup=options.warmup,
+        cooldown=min(options.cooldown, options.steps),
+        device=options.device,
+        bfloat16=options.bfloat16,
+        workers=options.workers,
+        validate_every=options.validate_every,
+    )
+    torch.manual_seed(options.seed)
+    model = NemotronASR(CONFIG)
+    standardise_input(model)
+    parameters = sum(p.numel() for p in model.parameters())
+    logging.info("%.2f M parameters, %.1f MB in float16", parameters / 1e6, parameters * 2 / 1e6)
+    tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
+    train(config, model, tokenizer, PROMPTS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What happens to a recording on its way to a microphone: speed, room, noise, loudness; and masks over its spectrogram.
+
+Every function takes the random generator, so that a batch is a function of seed and step. The cost on one core is a few
+hundredths of a percent of the audio's length for speed and room and less for the rest.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nemotron_asr.config import SAMPLE_RATE
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How often and how strongly; probabilities are per clip, ranges are drawn uniformly."""
+
+    speed: tuple[float, float] = (0.9, 1.1)  # factor; pitch moves along
+    speed_probability: float = 0.7
+    room_probability: float = 0.3
+    room_seconds: tuple[float, float] = (0.1, 0.6)  # time in which the echo decays by 60 dB
+    noise_probability: float = 0.5
+    noise_snr: tuple[float, float] = (5.0, 30.0)  # dB
+    babble_probability: float = 0.2  # of the noises, another clip
+    floor_snr: tuple[float, float] = (30.0, 60.0)  # dB; faint noise under clips with digital silence
+    level: tuple[float, float] = (-36.0, -16.0)  # dB of full scale, root mean square
+    frequency_masks: int = 2
+    frequency_width: int = 27  # mel bins at most
+    time_masks: int = 10
+    time_share: float = 0.05  # of the utterance at most, per mask
+
+
+def rms(samples: Samples) -> float:
+    """Root mean square, never zero."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
+
+
+def change_speed(samples: Samples, factor: float) -> Samples:
+    """Play faster (factor above one) or slower."""
+    changed: Samples = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
+    return changed
+
+
+def coloured_noise(n: int, exponent: float, rng: Generator) -> Samples:
+    """Noise whose power falls as frequency to `-exponent`: 0 white, 1 pink, 2 brown; unit root mean square."""
+    spectrum = np.fft.rfft(rng.standard_normal(n, dtype=np.float32))
+    frequency = np.maximum(np.arange(len(spectrum)), 20 * n / SAMPLE_RATE)
+    noise = np.fft.irfft(spectrum * frequency ** (-exponent / 2), n).astype(np.float32)
+    return noise / np.float32(rms(noise))
+
+
+def reverberate(samples: Samples, decay: float, rng: Generator) -> Samples:
+    """A synthetic room: the direct sound, then noise that decays by 60 dB within `decay` seconds."""
+    n = int(decay * SAMPLE_RATE)
+    echo = rng.standard_normal(n, dtype=np.float32) * np.exp(-6.9 * np.arange(n, dtype=np.float32) / n)
+    echo[: int(0.002 * SAMPLE_RATE)] = 0
+    echo *= rng.uniform(0.3, 1.0) / np.sqrt(np.sum(echo**2))
+    echo[0] = 1
+    size = 1 << (len(samples) + n - 1).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)
+    return wet[: len(samples)].astype(np.float32)
+
+
+def add_noise(samples: Samples, noise: Samples, snr: float) -> Samples:
+    """Mix `noise`, repeated or cut to the same length, at a signal-to-noise ratio in dB."""
+    noise = np.resize(noise, len(samples))
+    return samples + noise * np.float32(rms(samples) / rms(noise) * 10 ** (-snr / 20))
+
+
+class Augmenter:
+    """Applies an `AugmentConfig` to one clip at a time."""
+
+    def __init__(self, config: AugmentConfig, seed: int = 0) -> None:
+        self.config = config
+        rng = np.random.default_rng(seed)
+        # Shaping noise costs more than all the rest: ten seconds of each colour, entered at a random point, serve.
+        self.noises = [coloured_noise(10 * SAMPLE_RATE, exponent, rng) for exponent in (0, 0.5, 1, 1.5, 2)]
+
+    def __call__(self, samples: Samples, other: Samples, longest: int, rng: Generator, *, synthetic: bool) -> Samples:
+        """One clip as another microphone might have heard it.
+
+        Args:
+            samples: the clip, 16 kHz.
+            other: another clip, which may be heard in the background.
+            longest: samples that the result may have.
+            rng: the source of all chance.
+            synthetic: the clip has digital silence, so it always gets a noise floor.
+        """
+        config = self.config
+        slowest = max(config.speed[0], len(samples) / longest)
+        if rng.random() < config.speed_probability and slowest < config.speed[1]:
+            samples = change_speed(samples, rng.uniform(slowest, config.speed[1]))[:longest]
+        if rng.random() < config.room_probability:
+            samples = reverberate(samples, rng.uniform(*config.room_seconds), rng)
+        if rng.random() < config.noise_probability:
+            babble = rng.random() < config.babble_probability
+            samples = add_noise(samples, other if babble else self._noise(rng), rng.uniform(*config.noise_snr))
+        if synthetic:
+            samples = add_noise(samples, self._noise(rng), rng.uniform(*config.floor_snr))
+        gain = 10 ** (rng.uniform(*config.level) / 20) / rms(samples)
+        return np.clip(samples * np.float32(gain), -1, 1)
+
+    def _noise(self, rng: Generator) -> Samples:
+        noise = self.noises[rng.integers(len(self.noises))]
+        return np.roll(noise, -rng.integers(len(noise)))
+
+
+def mask_spectrogram(mel: Tensor, frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """SpecAugment (Park et al. 2019): hide some bands and some stretches of time behind the utterance's mean.
+
+    Args:
+        mel: (B, frames, n_mels).
+        frames: (B,) valid frames.
+        config: number and width of the masks.
+        generator: the source of all chance, on the CPU.
+    """
+    batch, length, bins = mel.shape
+
+    def hidden(size: int, count: int, widest: Tensor, within: Tensor) -> Tensor:
+        """(B, size), true inside any of `count` masks of up to `widest` (B, 1), which start `within` (B, 1)."""
+        width = torch.rand(batch, count, generator=generator).to(mel.device) * (widest + 1)
+        start = torch.rand(batch, count, generator=generator).to(mel.device) * (within - width).clamp(min=0)
+        position = torch.arange(size, device=mel.device)[:, None]
+        inside = (position >= start[:, None].floor()) & (position < (start + width)[:, None].floor())
+        return inside.any(-1)
+
+    valid = frames[:, None].to(mel.dtype)
+    time = hidden(length, config.time_masks, config.time_share * valid, valid)
+    full = torch.full_like(valid, bins)
+    band = hidden(bins, config.frequency_masks, torch.full_like(valid, config.frequency_width), full)
+    exists = (torch.arange(length, device=mel.device) < frames[:, None])[..., None]
+    mean = (mel * exists).sum((1, 2), keepdim=True) / (valid[..., None] * bins).clamp(min=1)
+    return torch.where(time[..., None] | band[:, None], mean, mel)

@@ -1,0 +1,267 @@
+"""From manifests to batches: audio decoded once, a few fixed shapes, every draw a function of seed and step.
+
+A batch belongs to a bucket: its length, its number of rows and its number of tokens are the bucket's, because a shape
+that was seen before is several times faster. There is no sampler state: batch n is drawn from (seed, n), so training
+that is killed goes on exactly where it was.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nemotron_asr.audio import load
+from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.errors import AudioError, ManifestError
+from nemotron_asr.features import mel_frames, window_samples, window_start
+from nemotron_asr.model import encoder_frames
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.augment import AugmentConfig, Augmenter, Samples
+from nemotron_asr.training.manifest import Clip, Example, read_manifest, select
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A manifest to train on."""
+
+    manifest: Path
+    weight: float = 1.0  # how often each of its clips is drawn, relative to other sources
+    synthetic: bool = False  # its clips have digital silence: they always get a noise floor
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How batches are made."""
+
+    sources: tuple[Source, ...]
+    cache: Path  # folder for decoded audio
+    seed: int = 0
+    batch_seconds: float = 60.0  # audio per batch, padding included
+    bucket_seconds: tuple[float, ...] = (1.5, 2.5, 3.5, 5.0, 7.0, 10.0, 20.0)
+    auto_share: float = 0.5  # of the samples get the prompt that asks for the language, the others their own
+    language_weights: Mapping[str, float] = field(default_factory=dict)  # a further factor; 1 where not named
+    lookaheads: tuple[int, ...] = (3, 0, 6, 13)  # one is drawn per batch
+    augment: AugmentConfig | None = AugmentConfig()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees. Shapes depend on the bucket alone."""
+
+    samples: Tensor  # (B, 1 + window) float32 from time `window_start(0) - 1` on
+    lengths: Tensor  # (B,) samples of each utterance
+    prompts: Tensor  # (B,) prompt ids
+    tokens: Tensor  # (B, U) token ids, padded with 0
+    token_lengths: Tensor  # (B,)
+    lookahead: int  # encoder frames
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on a device."""
+        moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio in all utterances, without padding."""
+        return int(self.lengths.sum()) / SAMPLE_RATE
+
+
+class AudioCache:
+    """The decoded audio of a list of clips as one memory-mapped file of 16-bit samples."""
+
+    def __init__(self, clips: Sequence[Clip], folder: Path, name: str) -> None:
+        """Open the cache of `clips`, or decode them all; clips that cannot be decoded have length zero."""
+        stem = folder / f"{name}-{_fingerprint(clips)}"
+        index, data = stem.with_suffix(".json"), stem.with_suffix(".pcm")
+        if not index.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            lengths = _decode(clips, data)
+            partial = index.with_suffix(".part")
+            partial.write_text(json.dumps(lengths))
+            partial.replace(index)
+        self.lengths: NDArray[np.int64] = np.array(json.loads(index.read_text()), dtype=np.int64)
+        self._ends = np.cumsum(self.lengths)
+        empty = not self._ends[-1]
+        self._data = np.zeros(0, np.int16) if empty else np.memmap(data, dtype=np.int16, mode="r")
+
+    def __getitem__(self, clip: int) -> Samples:
+        """The samples of one clip, float32 in [-1, 1)."""
+        end = self._ends[clip]
+        return self._data[end - self.lengths[clip] : end].astype(np.float32) / np.float32(32768)
+
+
+def _fingerprint(clips: Sequence[Clip]) -> str:
+    """Changes when a file of the list is replaced."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        stat = clip.path.stat() if clip.path.exists() else None
+        digest.update(f"{clip.path}|{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
+    """Write the samples of all clips one after the other; returns their numbers."""
+    log.info("decoding %d clips into %s", len(clips), target)
+    lengths, partial = [], target.with_suffix(".pcm.part")
+    with partial.open("wb") as file:
+        for clip in clips:
+            try:
+                samples = load(clip.path)
+            except AudioError as error:
+                log.warning("left out: %s", error)
+                samples = np.zeros(0, np.float32)
+            file.write(np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16).tobytes())
+            lengths.append(len(samples))
+    partial.replace(target)
+    return lengths
+
+
+@dataclass(frozen=True)
+class Item:
+    """One example and where its audio lies."""
+
+    example: Example
+    audio: AudioCache
+    row: int  # in the cache
+    weight: float
+    synthetic: bool
+
+    @property
+    def samples(self) -> int:
+        """Length of the audio."""
+        return int(self.audio.lengths[self.row])
+
+
+def load_source(source: Source, tokenizer: Tokenizer, config: DataConfig) -> list[Item]:
+    """Read, decode and check a manifest; what is left out is logged with its reason."""
+    clips = read_manifest(source.manifest)
+    audio = AudioCache(clips, config.cache, source.manifest.stem)
+    rows = {id(clip): row for row, clip in enumerate(clips)}
+    clips = [replace(clip, duration=n / SAMPLE_RATE) for clip, n in zip(clips, audio.lengths.tolist(), strict=True)]
+    rows = {id(clip): row for row, clip in enumerate(clips)}
+    selection = select(clips, tokenizer, longest=max(config.bucket_seconds))
+    for line in selection.report():
+        log.info("%s: %s", source.manifest, line)
+    return [
+        Item(
+            example,
+            audio,
+            rows[id(example.clip)],
+            source.weight * config.language_weights.get(example.clip.language, 1.0),
+            source.synthetic,
+        )
+        for example in selection.examples
+    ]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Items of similar length, and the shape of their batches."""
+
+    samples: int  # per row
+    tokens: int  # per row
+    rows: int
+    items: list[Item]
+
+    @property
+    def frames(self) -> int:
+        """Encoder frames per row."""
+        return encoder_frames(mel_frames(self.samples))
+
+
+def make_buckets(items: Sequence[Item], bucket_seconds: Sequence[float], batch_seconds: float) -> list[Bucket]:
+    """Sort items into the first bucket whose length and tokens they fit; empty buckets are left out.
+
+    A bucket is made for the tokens of all but its most talkative twentieth: those go to the next, so that a few of them
+    do not widen every batch. The last bucket takes what is left.
+    """
+    buckets, waiting = [], list(items)
+    edges = sorted(bucket_seconds)
+    for seconds in edges:
+        samples = int(seconds * SAMPLE_RATE)
+        fitting = [item for item in waiting if item.samples <= samples]
+        if not fitting:
+            continue
+        counts = [len(item.example.tokens) for item in fitting]
+        tokens = max(counts) if seconds == edges[-1] else int(np.quantile(counts, 0.95))
+        tokens = -(-tokens // 4) * 4
+        chosen = [item for item in fitting if len(item.example.tokens) <= tokens]
+        buckets.append(Bucket(samples, tokens, max(1, int(batch_seconds / seconds)), chosen))
+        taken = {id(item) for item in chosen}
+        waiting = [item for item in waiting if id(item) not in taken]
+    return buckets
+
+
+class Batches(Dataset[Batch]):
+    """Batch n of training, for any n: `batches[n]` depends on the configuration, its seed and n alone."""
+
+    def __init__(self, config: DataConfig, tokenizer: Tokenizer, prompts: Mapping[str, int]) -> None:
+        """Read all sources.
+
+        Args:
+            config: how batches are made.
+            tokenizer: turns text into tokens.
+            prompts: prompt id per language, with "auto"; empty for a model without prompts.
+
+        Raises:
+            ManifestError: a manifest cannot be read, or nothing in them can be used.
+        """
+        items = [item for source in config.sources for item in load_source(source, tokenizer, config)]
+        if not items:
+            raise ManifestError(f"no usable clip in {', '.join(str(s.manifest) for s in config.sources)}")
+        self.config, self.prompts = config, prompts
+        self.buckets = make_buckets(items, config.bucket_seconds, config.batch_seconds)
+        self._weights = [np.cumsum([item.weight for item in bucket.items]) for bucket in self.buckets]
+        share = np.array([w[-1] / b.rows for w, b in zip(self._weights, self.buckets, strict=True)])
+        self._bucket_shares = share / share.sum()
+        self._augmenter = Augmenter(config.augment, config.seed) if config.augment else None
+
+    def __getitem__(self, step: int) -> Batch:
+        """Draw a bucket, its rows, their prompts, one lookahead and all augmentation."""
+        rng = np.random.default_rng([self.config.seed, step])
+        index = int(rng.choice(len(self.buckets), p=self._bucket_shares))
+        bucket, weights = self.buckets[index], self._weights[index]
+        rows = np.searchsorted(weights, rng.random(bucket.rows) * weights[-1], side="right")
+        items = [bucket.items[row] for row in rows]
+        clips = [self._audio(item, items[i - 1], bucket.samples, rng) for i, item in enumerate(items)]
+        languages = [item.example.clip.language for item in items]
+        auto = rng.random(len(items)) < self.config.auto_share
+        prompts = [self.prompts.get("auto" if a else x, 0) for a, x in zip(auto, languages, strict=True)]
+        lookahead = int(rng.choice(self.config.lookaheads))
+        return collate(clips, [item.example.tokens for item in items], prompts, bucket, lookahead)
+
+    def _audio(self, item: Item, other: Item, longest: int, rng: Generator) -> Samples:
+        samples = item.audio[item.row]
+        if not self._augmenter:
+            return samples
+        return self._augmenter(samples, other.audio[other.row], longest, rng, synthetic=item.synthetic)
+
+    def loader(self, start: int, stop: int, workers: int) -> DataLoader[Batch]:
+        """Batches `start` to `stop - 1` in order, made ahead by `workers` processes (0: in this one)."""
+        return DataLoader(self, batch_size=None, sampler=range(start, stop), num_workers=workers)
+
+
+def collate(
+    clips: Sequence[Samples], tokens: Sequence[Sequence[int]], prompts: Sequence[int], shape: Bucket, lookahead: int
+) -> Batch:
+    """Pad clips and tokens to the bucket's shape."""
+    first = 1 - window_start(0)
+    samples = torch.zeros(len(clips), 1 + window_samples(shape.frames))
+    padded = torch.zeros(len(clips), shape.tokens, dtype=torch.long)
+    for row, (clip, ids) in enumerate(zip(clips, tokens, strict=True)):
+        samples[row, first : first + len(clip)] = torch.from_numpy(clip)
+        padded[row, : len(ids)] = torch.tensor(ids)
+    lengths = torch.tensor([len(clip) for clip in clips])
+    token_lengths = torch.tensor([len(ids) for ids in tokens])
+    return Batch(samples, lengths, torch.tensor(prompts), padded, token_lengths, lookahead)

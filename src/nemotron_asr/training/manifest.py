@@ -1,0 +1,128 @@
+"""Manifests: one clip a line, in NeMo's format, read strictly; and the choice of those clips a model can learn from."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.errors import ManifestError
+from nemotron_asr.features import mel_frames
+from nemotron_asr.model import encoder_frames
+from nemotron_asr.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording and what is said in it."""
+
+    path: Path  # absolute, or relative to the working directory
+    duration: float  # seconds, as the manifest claims
+    text: str  # without language tag
+    language: str  # a locale such as "de-DE"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip that a model can learn from."""
+
+    clip: Clip
+    tokens: tuple[int, ...]  # the text's, with the language tag at the end
+
+
+@dataclass
+class Selection:
+    """The clips that are used, and those that are not, by reason."""
+
+    examples: list[Example] = field(default_factory=list)
+    rejected: dict[str, list[Clip]] = field(default_factory=dict)
+
+    def reject(self, reason: str, clip: Clip) -> None:
+        """Set a clip aside."""
+        self.rejected.setdefault(reason, []).append(clip)
+
+    def report(self) -> list[str]:
+        """One line on what is used, then one per reason with the count and the first clips' names."""
+        languages = Counter(example.clip.language for example in self.examples)
+        hours = sum(example.clip.duration for example in self.examples) / 3600
+        counts = ", ".join(f"{language} {n}" for language, n in languages.most_common())
+        lines = [f"{len(self.examples)} clips, {hours:.2f} h: {counts}"]
+        for reason, clips in sorted(self.rejected.items()):
+            names = ", ".join(str(clip.path) for clip in clips[:3])
+            lines.append(f"left out, {reason}: {len(clips)} ({names}{', ...' if len(clips) > 3 else ''})")
+        return lines
+
+
+def read_manifest(path: Path) -> list[Clip]:
+    """Read a manifest: JSON lines with `audio_filepath`, `duration`, `text` and `target_lang` (or `lang`).
+
+    Relative audio paths count from the manifest's folder; blank lines are skipped, unknown fields ignored.
+
+    Raises:
+        ManifestError: the file cannot be read, or a line is not such an object; the message names file, line and field.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"cannot read manifest {path}: {error}") from error
+    clips = [_clip(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    if not clips:
+        raise ManifestError(f"manifest {path} lists no clip")
+    return clips
+
+
+def _clip(line: str, manifest: Path, number: int) -> Clip:
+    where = f"{manifest}, line {number}"
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{where}: not JSON ({error})") from error
+    if not isinstance(entry, dict):
+        raise ManifestError(f"{where}: a {type(entry).__name__}, not an object")
+    language = entry.get("target_lang", entry.get("lang"))
+    for name, value in {
+        "audio_filepath": entry.get("audio_filepath"),
+        "text": entry.get("text"),
+        "target_lang": language,
+    }.items():
+        if not isinstance(value, str):
+            raise ManifestError(f"{where}: {name} is {value!r}; it must be a string")
+    duration = entry.get("duration")
+    if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration < float("inf"):
+        raise ManifestError(f"{where}: duration is {duration!r}; it must be a number of seconds")
+    return Clip(manifest.parent / entry["audio_filepath"], float(duration), entry["text"].strip(), str(language))
+
+
+def select(clips: Iterable[Clip], tokenizer: Tokenizer, longest: float, shortest: float = 0.1) -> Selection:
+    """Keep the clips that a transducer can learn from; set the others aside by reason, never fail.
+
+    Args:
+        clips: what manifests list.
+        tokenizer: must have the tags of the clips' languages, or none at all (a model without prompts).
+        longest: seconds; longer clips do not fit a batch.
+        shortest: seconds.
+    """
+    selection = Selection()
+    tags = set(tokenizer.language_tags.values())
+    for clip in clips:
+        tokens = tuple(tokenizer.encode(f"{clip.text} <{clip.language}>" if tags else clip.text))
+        if tags and clip.language not in tags:
+            selection.reject(f"no tag for {clip.language}", clip)
+        elif reason := _objection(clip, tokens, tokenizer, shortest, longest):
+            selection.reject(reason, clip)
+        else:
+            selection.examples.append(Example(clip, tokens))
+    return selection
+
+
+def _objection(clip: Clip, tokens: tuple[int, ...], tokenizer: Tokenizer, shortest: float, longest: float) -> str:
+    if not clip.text:
+        return "empty text"
+    if not shortest <= clip.duration <= longest:
+        return f"not {shortest:g} to {longest:g} s long"
+    if len(tokens) > encoder_frames(mel_frames(int(clip.duration * SAMPLE_RATE))):
+        return "more tokens than frames"
+    if tokenizer.unknown in tokens:
+        return "characters that the tokenizer lacks"
+    return ""

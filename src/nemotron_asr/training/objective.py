@@ -1,0 +1,96 @@
+"""From a batch to a loss: the whole model once, forwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nemotron_asr.config import HOP, ModelConfig
+from nemotron_asr.features import LogMel, window_start
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.model.subsampling import STAGES, halved
+from nemotron_asr.training.augment import AugmentConfig, mask_spectrogram
+from nemotron_asr.training.data import Batch
+from nemotron_asr.training.loss import rnnt_loss
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Negative log-probabilities per token, means over the batch."""
+
+    rnnt: Tensor
+    ctc: Tensor  # zero where it is not asked for
+
+
+class Objective(nn.Module):
+    """The losses of a model on a batch. Its `ctc` head exists in training only.
+
+    CTC on the encoder's output (the shortest way from the loss to the encoder) makes the transducer find its alignment
+    several times sooner.
+    """
+
+    def __init__(self, model: NemotronASR, augment: AugmentConfig | None, *, fastemit: float, bfloat16: bool) -> None:
+        super().__init__()
+        config: ModelConfig = model.config
+        self.model, self.features, self.augment = model, LogMel(config), augment
+        self.ctc = nn.Linear(config.d_model, config.vocab_size + 1)
+        self.fastemit, self.bfloat16 = fastemit, bfloat16
+
+    def mel(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Log-mel frames (B, 8T, n_mels), masked when a generator is given, and how many are valid (B,)."""
+        start = torch.full_like(batch.lengths, window_start(0))
+        mel = self.features(batch.samples, start, batch.lengths)
+        frames = batch.lengths // HOP
+        if self.augment and generator:
+            mel = mask_spectrogram(mel, frames, self.augment, generator)
+        return mel, frames
+
+    def encode(self, mel: Tensor, mel_lengths: Tensor, lookahead: int) -> tuple[Tensor, Tensor]:
+        """Encoder frames (B, T, d_model) of whole utterances, and how many are valid (B,)."""
+        state = self.model.encoder.initial_state(len(mel), history=0)
+        with self._autocast(mel):
+            frames, _ = self.model.encoder(mel, mel_lengths, state, lookahead + 1)
+        return frames, encoder_lengths(mel_lengths)
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None, *, with_ctc: bool = False) -> Losses:
+        """The losses on one batch."""
+        mel, mel_lengths = self.mel(batch, generator)
+        frames, lengths = self.encode(mel, mel_lengths, batch.lookahead)
+        tokens = batch.token_lengths.sum()
+        logits = self._logits(frames.float(), batch)
+        blank = self.model.config.blank
+        rnnt = rnnt_loss(logits, batch.tokens, lengths, batch.token_lengths, blank, self.fastemit)
+        ctc = self._ctc(frames.float(), lengths, batch) if with_ctc else rnnt.new_zeros(())
+        return Losses(rnnt.sum() / tokens, ctc / tokens)
+
+    def _logits(self, frames: Tensor, batch: Batch) -> Tensor:
+        """(B, T, U + 1, vocab_size + 1); the prompt and the predictor stay in float32, they are cheap."""
+        transducer = self.model.transducer
+        enc = transducer.project(self.model.prompt(frames, batch.prompts))
+        history = F.pad(batch.tokens, (1, 0), value=self.model.config.blank)
+        pred, _ = transducer.predict(history, transducer.initial_state(len(history)))
+        with self._autocast(enc):
+            return cast("Tensor", transducer.joint(enc[:, :, None], pred[:, None]))
+
+    def _ctc(self, frames: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
+        log_probs = self.ctc(frames).log_softmax(-1).transpose(0, 1)
+        blank = self.model.config.blank
+        return F.ctc_loss(
+            log_probs, batch.tokens, lengths, batch.token_lengths, blank, reduction="sum", zero_infinity=True
+        )
+
+    @contextmanager
+    def _autocast(self, like: Tensor) -> Iterator[None]:
+        with torch.autocast(like.device.type, torch.bfloat16, enabled=self.bfloat16):
+            yield
+
+
+def encoder_lengths(mel_lengths: Tensor) -> Tensor:
+    """`encoder_frames` of a tensor of lengths, none of them zero."""
+    for _ in range(STAGES):
+        mel_lengths = halved(mel_lengths)
+    return mel_lengths
