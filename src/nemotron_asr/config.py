@@ -50,7 +50,7 @@ class ModelConfig:
     n_prompts: int = 128  # rows of the language prompt; 0: the model takes no prompt
     d_prompt: int = 2048  # width inside the prompt's fusion
     default_prompt: int = 101  # the prompt when no language is given ("auto")
-    prompts: Mapping[str, int] = field(default_factory=dict)  # language or alias -> prompt row; empty: the built-in table
+    prompts: Mapping[str, int] = field(default_factory=dict)  # language -> prompt row; empty: the built-in table
 
     vocab_size: int = 13087  # tokens without blank; blank is the id after the last
     d_pred: int = 640  # width of the predictor's embedding and LSTM

@@ -1,5 +1,7 @@
-"""Batched greedy search. Every row walks its own frames: blank moves it to the next frame, a token to the next symbol
-(label-looping, Bataev et al. 2024), so that a frame without speech costs one joint and nothing waits for a neighbour.
+"""Batched greedy search.
+
+Every row walks its own frames: blank moves it to the next frame, a token to the next symbol (label-looping, Bataev et
+al. 2024), so that a frame without speech costs one joint and nothing waits for a neighbour.
 """
 
 from dataclasses import dataclass
@@ -74,12 +76,12 @@ def greedy(
     time, symbols = torch.zeros_like(valid), torch.zeros_like(valid)
     rows = (valid > 0).nonzero()[:, 0]
     while len(rows):
-        logits = transducer.joint(enc[rows, time[rows]], state.out[rows]).float()
+        logits = transducer.joint(enc[rows, time[rows]], state.out[rows])
         best, token = logits.max(-1)
         emitting = token != blank
         if emitting.any():
             speakers, tokens = rows[emitting], token[emitting]
-            logprob = best[emitting] - logits[emitting].logsumexp(-1)
+            logprob = best[emitting].float() - logits[emitting].float().logsumexp(-1)
             columns = (speakers, tokens, time[speakers], logprob)
             for row, *emission in zip(*(column.tolist() for column in columns), strict=True):
                 said[row].append(Emission(*emission))

@@ -5,7 +5,9 @@ new stream, a running one and an ending one take the same step with the same sha
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -111,13 +113,14 @@ class Encoder(nn.Module):
         )
 
     def distances(self, history: int, frames: int) -> list[Tensor]:
-        """Per block, the projected embeddings of all distances in a step of `frames`: (heads, history + 2n - 1, d_head).
+        """Per block, the projected embeddings of a step's distances: (heads, history + 2 frames - 1, d_head).
 
         They depend on the shape of a step alone, so a live loop computes them once.
         """
         like = self.subsampling.out.weight
         sinusoids = distance_embeddings(history + frames - 1, 1 - frames, self.config.d_model).to(like)
-        return [block.attention.split(block.attention.position(sinusoids)) for block in self.blocks]  # type: ignore[union-attr,operator]
+        attentions = [block.attention for block in cast("Iterable[Block]", self.blocks)]
+        return [attention.split(attention.position(sinusoids)) for attention in attentions]
 
     def forward(
         self, mel: Tensor, end: Tensor, state: EncoderState, chunk: int, distances: list[Tensor] | None = None
@@ -149,4 +152,6 @@ class Encoder(nn.Module):
             k.append(block_k)
             v.append(block_v)
             conv.append(block_conv)
-        return x, EncoderState(state.t + frames, subsampling, torch.stack(k, 1), torch.stack(v, 1), torch.stack(conv, 1))
+        return x, EncoderState(
+            state.t + frames, subsampling, torch.stack(k, 1), torch.stack(v, 1), torch.stack(conv, 1)
+        )

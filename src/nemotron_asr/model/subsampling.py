@@ -1,4 +1,4 @@
-"""Eight mel frames in, one encoder frame out: three causal stride-2 convolutions (FastConformer, Rekesh et al. 2023)."""
+"""Eight mel frames in, one encoder frame out: three causal stride-2 convolutions (Rekesh et al. 2023)."""
 
 import torch
 import torch.nn.functional as F

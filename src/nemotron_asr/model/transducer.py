@@ -32,9 +32,7 @@ class Transducer(nn.Module):
     def initial_state(self, batch: int) -> PredictorState:
         """The memory before the first token."""
         like = self.head.bias
-        zeros = torch.zeros(
-            batch, self.config.pred_layers, self.config.d_pred, device=like.device, dtype=like.dtype
-        )
+        zeros = torch.zeros(batch, self.config.pred_layers, self.config.d_pred, device=like.device, dtype=like.dtype)
         return PredictorState(zeros, zeros)
 
     def predict(self, tokens: Tensor, state: PredictorState) -> tuple[Tensor, PredictorState]:

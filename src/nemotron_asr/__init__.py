@@ -1,0 +1,30 @@
+"""Speech to text with NVIDIA's Nemotron 3.5 ASR: files, live streams, training.
+
+import nemotron_asr
+asr = nemotron_asr.load()
+print(asr.transcribe("talk.mp3").text)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nemotron_asr.recognizer import LiveTranscription, Recognizer, load
+    from nemotron_asr.transcript import Transcript
+
+__version__ = "0.1.0"
+__all__ = ["LiveTranscription", "Recognizer", "Transcript", "__version__", "load"]
+
+_HOMES = {
+    "LiveTranscription": "recognizer",
+    "Recognizer": "recognizer",
+    "Transcript": "transcript",
+    "load": "recognizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch only when it is asked for."""
+    if name in _HOMES:
+        return getattr(import_module(f"nemotron_asr.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'nemotron_asr' has no attribute {name!r}")

@@ -1,0 +1,86 @@
+"""What is said upward: the one vocabulary of words and events that every adapter translates from. Times in seconds."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word as its script has it: between spaces, or one character in Chinese, Japanese and Thai."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float  # geometric mean of its tokens' probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What was said between two pauses or language tags."""
+
+    start: float
+    end: float
+    text: str
+    language: str | None  # None: the model named none
+    confidence: float  # geometric mean of the tokens' probabilities
+    words: tuple[Word, ...]
+    spaced: bool = True  # a space separates it from the segment before
+
+    def to_dict(self) -> dict[str, Any]:
+        """The segment as in `--format json`."""
+        content = asdict(self)
+        del content["spaced"]
+        return {**content, "words": [asdict(word) for word in self.words]}
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The first word of a segment was heard."""
+
+    type: ClassVar[str] = "speech_started"
+    time: float  # start of that word
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as one JSON line."""
+        return {"type": self.type, "time": self.time}
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """A segment ended."""
+
+    type: ClassVar[str] = "speech_ended"
+    time: float  # end of its last word
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as one JSON line."""
+        return {"type": self.type, "time": self.time}
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The whole current segment so far; within a segment its text only grows."""
+
+    type: ClassVar[str] = "partial"
+    time: float  # how much of the stream has been decoded
+    segment: Segment
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as one JSON line."""
+        return {"type": self.type, "time": self.time, **self.segment.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A segment that will not change."""
+
+    type: ClassVar[str] = "final"
+    time: float  # how much of the stream has been decoded
+    segment: Segment
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as one JSON line."""
+        return {"type": self.type, "time": self.time, **self.segment.to_dict()}
+
+
+Event = SpeechStarted | Partial | Final | SpeechEnded

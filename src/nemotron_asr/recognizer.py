@@ -1,0 +1,308 @@
+"""Files and arrays: open a stream, feed all of it, close, collect."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from os import PathLike, fspath
+from types import TracebackType
+from typing import Self
+
+import torch
+from numpy.typing import ArrayLike
+
+from nemotron_asr.audio import AudioSource, Resampler, as_float32, read_blocks
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint
+from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
+from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.engine.lane import STEP_FRAMES, Lane
+from nemotron_asr.engine.runner import Runner
+from nemotron_asr.engine.stream import Samples
+from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
+from nemotron_asr.events import Event
+from nemotron_asr.features import LogMel
+from nemotron_asr.languages import AUTO, canonical, resolve
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.transcript import Transcript, TranscriptBuilder, collect
+
+QUEUE_PER_ROW = 4
+"""Recordings that may be done and waiting for an earlier one, per row of a lane."""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load(model: str | PathLike[str] = "tiny", device: str = "auto", dtype: str = "auto") -> "Recognizer":
+    """Load a model.
+
+    Args:
+        model: "tiny" (embedded), a Hugging Face name or its short form, a folder, or a `.nemo` file.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        dtype: "auto", "float32" or "bfloat16"; "auto" is bfloat16 on a GPU, float32 elsewhere.
+
+    Raises:
+        CheckpointError: the model is not there, or not one.
+        OptionError: an unknown device or dtype.
+    """
+    where = choose_device(device)
+    return Recognizer(load_checkpoint(model), where, choose_dtype(dtype, where))
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of an option's value."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise OptionError(f"device {name!r} is unknown; choose auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The torch dtype of an option's value."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise OptionError(f"dtype {name!r} is not offered; choose auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[NemotronASR, LogMel]:
+    """The model and its front end with a checkpoint's weights, in evaluation mode.
+
+    Weights that already have the right dtype and device are not copied: they stay memory-mapped. The prompt stays in
+    float32 at least, see `Prompt`.
+    """
+    with torch.device("meta"):
+        model = NemotronASR(checkpoint.config)
+    model.load_state_dict(checkpoint.weights, assign=True)
+    model.encoder.to(device, dtype)
+    model.transducer.to(device, dtype)
+    model.prompt.to(device, torch.promote_types(dtype, torch.float32))
+    log_mel = LogMel(checkpoint.config)
+    log_mel.load_state_dict({**log_mel.state_dict(), **checkpoint.front_end})
+    return model.eval().requires_grad_(requires_grad=False), log_mel.to(device)
+
+
+class Recognizer:
+    """A loaded model. It holds no state of any stream: threads may share it."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+        self.config: ModelConfig = checkpoint.config
+        self.tokenizer: Tokenizer = checkpoint.tokenizer
+        self.runner = Runner(*build_model(checkpoint, device, dtype))
+
+    def transcribe(
+        self,
+        source: AudioSource,
+        *,
+        language: str = AUTO,
+        latency_ms: int = 1120,
+        keep_language_tags: bool = False,
+    ) -> Transcript:
+        """Transcribe one recording.
+
+        Args:
+            source: a path, bytes, a file object, or (array, sample rate).
+            language: a locale or alias, or "auto" to have the model find out.
+            latency_ms: 80, 160, 320, 560 or 1120; more lookahead gives better words.
+            keep_language_tags: leave the model's language tags in the text.
+
+        Raises:
+            AudioError: the source is not usable audio.
+            LanguageError: the language is unknown.
+            OptionError: the latency is not offered.
+        """
+        options = _Options(self, language, latency_ms, keep_language_tags)
+        (result,) = _in_order([source], options, rows=1)
+        if isinstance(result, NemotronError):
+            raise result
+        return result
+
+    def transcribe_many(
+        self,
+        sources: Iterable[AudioSource],
+        *,
+        language: str = AUTO,
+        latency_ms: int = 1120,
+        keep_language_tags: bool = False,
+        batch: int = 8,
+    ) -> Iterator[Transcript | NemotronError]:
+        """Transcribe recordings together, yield in order; one that fails yields its error and the rest go on.
+
+        Arguments as in `transcribe`, and checked before the first recording is opened.
+
+        Args:
+            batch: how many recordings step together.
+        """
+        if batch < 1:
+            raise OptionError(f"batch {batch} is too small; it must be at least 1")
+        return _in_order(sources, _Options(self, language, latency_ms, keep_language_tags), batch)
+
+    def stream(
+        self,
+        *,
+        language: str = AUTO,
+        latency_ms: int = 320,
+        sample_rate: int = SAMPLE_RATE,
+        keep_language_tags: bool = False,
+    ) -> "LiveTranscription":
+        """Open a live stream, to be used as a context manager.
+
+        Args:
+            language: a locale or alias, or "auto".
+            latency_ms: 80, 160, 320, 560 or 1120.
+            sample_rate: of the samples that will be fed, in Hz.
+            keep_language_tags: leave the model's language tags in the text.
+        """
+        options = _Options(self, language, latency_ms, keep_language_tags)
+        return LiveTranscription(_Utterance(options, options.lane(rows=1)), Resampler(sample_rate))
+
+    def prompt_id(self, language: str) -> int:
+        """The prompt row of a language; 0 for a model that takes no prompt.
+
+        Raises:
+            LanguageError: the language is unknown.
+        """
+        if not self.config.n_prompts:
+            return 0
+        return resolve(language, self.config.prompts or None)
+
+
+class _Options:
+    """What holds for all utterances of one call, checked."""
+
+    def __init__(self, recognizer: Recognizer, language: str, latency_ms: int, keep_language_tags: bool) -> None:
+        self.prompt = recognizer.prompt_id(language)
+        self.language = AUTO if language.lower() == AUTO else canonical(language)
+        self.chunk = chunk_frames(latency_ms)
+        self.keep_language_tags = keep_language_tags
+        self.recognizer = recognizer
+
+    def lane(self, rows: int) -> Lane:
+        return Lane(self.recognizer.runner, self.chunk, rows)
+
+    def builder(self) -> TranscriptBuilder:
+        return TranscriptBuilder(self.recognizer.tokenizer, self.language, self.keep_language_tags)
+
+
+class _Utterance:
+    """One stream on a lane and the builder of its transcript."""
+
+    def __init__(self, options: _Options, lane: Lane) -> None:
+        self.lane = lane
+        self.stream = lane.open(options.prompt)
+        self.builder = options.builder()
+
+    @property
+    def duration(self) -> float:
+        return round(self.stream.seconds, 3)
+
+    def advance(self) -> Iterator[Event]:
+        """Everything that can be known now; for a stream that has its lane to itself."""
+        for stream, emissions in self.lane.drain():
+            yield from self.builder.push(emissions, stream.t)
+
+
+class _Recording:
+    """A file on its way through a lane that it shares with others."""
+
+    def __init__(self, source: AudioSource, options: _Options, lane: Lane) -> None:
+        self.source, self.options = source, options
+        self.utterance = _Utterance(options, lane)
+        self.result: Transcript | NemotronError | None = None
+        self._blocks = read_blocks(source)
+        self._events: list[Event] = []
+
+    def read(self) -> None:
+        """Feed audio until a full step is there or the file ends."""
+        stream = self.utterance.stream
+        try:
+            while not stream.closed and stream.available < STEP_FRAMES:
+                block = next(self._blocks, None)
+                if block is None:
+                    stream.close()
+                else:
+                    stream.feed(block)
+        except NemotronError as error:
+            self._end(error)
+
+    def push(self, emissions: list[Emission]) -> None:
+        self._events += self.utterance.builder.push(emissions, self.utterance.stream.t)
+
+    def finish(self) -> None:
+        """Collect the transcript if all frames are decoded."""
+        utterance = self.utterance
+        if self.result is None and utterance.stream.closed and utterance.stream.available <= 0:
+            self._events += utterance.builder.finish(utterance.duration)
+            transcript = collect(self._events, utterance.duration, utterance.builder.detected, self.options.language)
+            name = fspath(self.source) if isinstance(self.source, (str, PathLike)) else None
+            self._end(replace(transcript, file=name))
+
+    def _end(self, result: Transcript | NemotronError) -> None:
+        self.result = result
+        self.utterance.lane.leave(self.utterance.stream)
+
+
+def _in_order(sources: Iterable[AudioSource], options: _Options, rows: int) -> Iterator[Transcript | NemotronError]:
+    """Keep a lane full of recordings; yield results in the order of the sources."""
+    waiting, lane = iter(sources), options.lane(rows)
+    queue: deque[_Recording] = deque()
+    while True:
+        while lane.free and len(queue) < QUEUE_PER_ROW * rows and (source := next(waiting, None)) is not None:
+            queue.append(_Recording(source, options, lane))
+        if not queue:
+            return
+        running = {recording.utterance.stream: recording for recording in queue if recording.result is None}
+        for recording in running.values():
+            recording.read()
+        for stream, emissions in lane.step():
+            running[stream].push(emissions)
+        for recording in running.values():
+            recording.finish()
+        while queue and queue[0].result is not None:
+            yield queue.popleft().result  # type: ignore[misc]
+
+
+class LiveTranscription:
+    """A live stream: samples in, events out, as they can be known."""
+
+    def __init__(self, utterance: _Utterance, resampler: Resampler) -> None:
+        self._utterance, self._resampler = utterance, resampler
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = True
+
+    def feed(self, samples: ArrayLike) -> list[Event]:
+        """Take a packet of any size, float32 in [-1, 1] or int16, mono; return what it made known.
+
+        Raises:
+            AudioError: the samples are not usable.
+            StreamClosedError: the stream has ended.
+        """
+        if self._ended:
+            raise StreamClosedError("this stream has ended; open a new one to go on")
+        return self._hear(self._resampler.feed(as_float32(samples)))
+
+    def finish(self) -> list[Event]:
+        """End the stream and return the rest.
+
+        Raises:
+            StreamClosedError: the stream has ended before.
+        """
+        events = self._hear(self._resampler.finish())
+        self._ended = True
+        self._utterance.stream.close()
+        return [*events, *self._utterance.advance(), *self._utterance.builder.finish(self._utterance.duration)]
+
+    def _hear(self, samples: Samples) -> list[Event]:
+        self._utterance.stream.feed(samples)
+        return list(self._utterance.advance())
