@@ -3,11 +3,13 @@
     python -m recipes.tiny.manifests --tokenizer WORK/tokenizer.model --speech DATA/speech --synthetic WORK/synthetic \
         --output WORK
 
-Writes `human.jsonl`, `synthetic.jsonl` and `dev.jsonl` and prints the hours per locale.
+Writes `human.jsonl`, `synthetic.jsonl` and `dev.jsonl` and prints the hours per locale. Synthetic speech of a sentence
+that is measured (in `dev.jsonl` or `eval.jsonl`) is left out.
 """
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,6 +47,19 @@ def foreign_characters(text: str, tokenizer: sentencepiece.SentencePieceProcesso
     return characters if text else ["(empty)"]
 
 
+def said(entry: Entry) -> tuple[str, str]:
+    """Returns what is heard in a clip: its locale and its words, without case and punctuation."""
+    return entry["target_lang"], " ".join(re.findall(r"[\w']+", entry["text"].lower()))
+
+
+def unmeasured(entries: list[Entry], *measured: Path) -> list[Entry]:
+    """Returns the `entries` that say nothing which is said in one of the manifests `measured`."""
+    taken = {said(entry) for manifest in measured for entry in read(manifest)}
+    kept = [entry for entry in entries if said(entry) not in taken]
+    print(f"{len(entries) - len(kept)} synthetic clips say what dev or eval measures: left out")
+    return kept
+
+
 def write(
     manifest: Path, entries: Iterable[Entry], tokenizer: sentencepiece.SentencePieceProcessor, *, keep_all: bool
 ) -> None:
@@ -67,7 +82,7 @@ def main() -> None:
     """Reads the command line and writes the manifests."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--speech", type=Path, required=True, help="folder of train.jsonl and dev.jsonl")
+    parser.add_argument("--speech", type=Path, required=True, help="folder of train.jsonl, dev.jsonl and eval.jsonl")
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="folders that synthesize.py has written")
     parser.add_argument("--output", type=Path, required=True, help="folder for the three manifests")
     options = parser.parse_args()
@@ -76,7 +91,8 @@ def main() -> None:
     write(options.output / "human.jsonl", read(options.speech / "train.jsonl"), tokenizer, keep_all=False)
     write(options.output / "dev.jsonl", read(options.speech / "dev.jsonl"), tokenizer, keep_all=True)
     if synthetic:
-        write(options.output / "synthetic.jsonl", synthetic, tokenizer, keep_all=False)
+        trainable = unmeasured(synthetic, options.speech / "dev.jsonl", options.speech / "eval.jsonl")
+        write(options.output / "synthetic.jsonl", trainable, tokenizer, keep_all=False)
 
 
 if __name__ == "__main__":

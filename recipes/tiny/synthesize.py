@@ -1,4 +1,4 @@
-"""Speaks sentences with espeak-ng (and Open JTalk for Japanese), with many voices, speeds and pitches.
+"""Speaks sentences with espeak-ng, with many voices, speeds and pitches.
 
     python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic
 
@@ -11,7 +11,6 @@ import io
 import json
 import random
 import subprocess
-import tempfile
 import wave
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,9 +39,9 @@ VOICES = {
     "sv-SE": "sv",
     "uk-UA": "uk",
     "tr-TR": "tr",
-    "ja-JP": "",
+    "ja-JP": "ja",
 }
-"""espeak-ng's voice of each locale; Japanese is spoken by Open JTalk, which reads kanji."""
+"""espeak-ng's voice of each locale."""
 
 COUNTS = {locale: 2500 if locale in {"de-DE", "en-US", "nl-NL", "it-IT", "ru-RU"} else 1200 for locale in VOICES}
 """Sentences to speak: most in the locales that also have human recordings."""
@@ -57,8 +56,7 @@ VARIANTS = (
 )
 """espeak-ng's variants that sound like a person: no robots, whispers and monsters."""
 
-OPEN_JTALK_DICTIONARY = "/var/lib/mecab/dic/open-jtalk/naist-jdic"  # where Debian's open-jtalk packages put them
-OPEN_JTALK_VOICE = "/usr/share/hts-voice/nitech-jp-atr503-m001/nitech_jp_atr503_m001.htsvoice"
+MOST_VOICES = 4  # for one sentence, in a locale that has few
 
 
 @dataclass(frozen=True)
@@ -75,18 +73,21 @@ class Utterance:
     @property
     def speaker(self) -> str:
         """The name of the synthetic voice."""
-        return f"espeak-ng-{VOICES[self.locale]}+{self.variant}" if VOICES[self.locale] else "open-jtalk"
+        return f"espeak-ng-{VOICES[self.locale]}+{self.variant}"
 
 
 def plan(sentences: Path, locale: str, count: int) -> list[Utterance]:
-    """Chooses up to `count` sentences of `locale` and a voice for each; the same choice every time."""
+    """Chooses up to `count` sentences of `locale` and a voice for each; the same choice every time.
+
+    A locale with fewer sentences has them spoken again by other voices.
+    """
     lines = (clean(line) for line in (sentences / f"{locale}.txt").read_text(encoding="utf-8").splitlines())
     usable = [line for line in dict.fromkeys(lines) if len(line) <= LONGEST_SENTENCE and is_native(line, locale)]
     dice = random.Random(locale)
     dice.shuffle(usable)
     return [
         Utterance(f"{index:05d}", text, locale, dice.choice(VARIANTS), dice.randint(120, 210), dice.randint(30, 70))
-        for index, text in enumerate(usable[:count])
+        for index, text in enumerate((usable * MOST_VOICES)[:count])
     ]
 
 
@@ -94,10 +95,13 @@ def speak(utterance: Utterance) -> NDArray[np.float32]:
     """Returns the audio of `utterance`, [samples] at 16 kHz.
 
     Raises:
-        FileNotFoundError: if the synthesizer is not installed.
+        FileNotFoundError: if espeak-ng is not installed (for Japanese, mecab).
         subprocess.CalledProcessError: if it fails.
     """
-    sound = _espeak(utterance) if VOICES[utterance.locale] else _open_jtalk(utterance)
+    voice = f"{VOICES[utterance.locale]}+{utterance.variant}"
+    speed, pitch = str(utterance.words_per_minute), str(utterance.pitch)
+    text = _kana(utterance.text) if utterance.locale == "ja-JP" else utterance.text
+    sound = _run(["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "--stdin", "--stdout"], text)
     with wave.open(io.BytesIO(sound)) as reader:
         rate = reader.getframerate()
     # espeak-ng does not know the length when it writes the header, so the samples are whatever follows it.
@@ -105,20 +109,9 @@ def speak(utterance: Utterance) -> NDArray[np.float32]:
     return np.asarray(soxr.resample(samples, rate, SAMPLE_RATE), dtype=np.float32)
 
 
-def _espeak(utterance: Utterance) -> bytes:
-    voice = f"{VOICES[utterance.locale]}+{utterance.variant}"
-    speed, pitch = str(utterance.words_per_minute), str(utterance.pitch)
-    command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "--stdin", "--stdout"]
-    return _run(command, utterance.text)
-
-
-def _open_jtalk(utterance: Utterance) -> bytes:
-    rate, semitones = str(utterance.words_per_minute / 160), str((utterance.pitch - 50) / 5)
-    with tempfile.NamedTemporaryFile(suffix=".wav") as target:
-        command = ["open_jtalk", "-x", OPEN_JTALK_DICTIONARY, "-m", OPEN_JTALK_VOICE]
-        command += ["-r", rate, "-fm", semitones, "-ow", target.name]
-        _run(command, utterance.text)
-        return target.read()
+def _kana(text: str) -> str:
+    """Returns Japanese `text` as it is pronounced, in katakana, since espeak-ng does not read kanji."""
+    return _run(["mecab", "-F", "%f[8]", "-U", "%m", "-E", "\\n"], text).decode()
 
 
 def _run(command: list[str], text: str) -> bytes:
@@ -152,7 +145,7 @@ def synthesize(utterance: Utterance, output: Path) -> str:
         "text": utterance.text,
         "target_lang": utterance.locale,
         "speaker": utterance.speaker,
-        "source": "espeak-ng" if VOICES[utterance.locale] else "open-jtalk",
+        "source": "espeak-ng",
         "licence": "CC0-1.0",
     }
     return json.dumps(entry, ensure_ascii=False) + "\n"
@@ -176,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
     parser.add_argument("--output", type=Path, required=True, help="folder for the audio and the manifests")
-    parser.add_argument("--locales", nargs="+", choices=VOICES, default=[x for x in VOICES if VOICES[x]])
+    parser.add_argument("--locales", nargs="+", choices=VOICES, default=[x for x in VOICES if x != "ja-JP"])
     parser.add_argument("--count", type=int, help="sentences per locale (default: 2500 or 1200, see COUNTS)")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()

@@ -62,11 +62,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--cooldown", type=int, default=10_000, help="last steps, over which the learning rate vanishes")
+    parser.add_argument(
+        "--cooldown", type=int, default=10_000, help="last steps, over which the learning rate vanishes"
+    )
     parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=1000)
     parser.add_argument("--batch-seconds", type=float, default=60.0)
-    parser.add_argument("--human-weight", type=float, default=4.0, help="how often a human clip is drawn per synthetic one")
+    parser.add_argument(
+        "--human-weight", type=float, default=4.0, help="how often a human clip is drawn per synthetic one"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
