@@ -1,0 +1,124 @@
+"""Files of any container and codec -> planes of samples, as FFmpeg's libraries decode them."""
+
+import io
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import av
+from av.audio.frame import format_dtypes
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from nemotron_asr.audio.samples import MAX_CHANNELS
+from nemotron_asr.errors import AudioError
+
+FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+
+
+def decode(source: FileSource) -> Iterator[tuple[NDArray[Any], int]]:
+    """Decode the first audio track, stepping over damage.
+
+    Yields:
+        Samples, shape (channels, samples), and their rate in Hz; shape, type and rate may change on the way.
+
+    Raises:
+        AudioError: nothing could be decoded.
+    """
+    with open_container(source) as container:
+        for frame in _frames(container):
+            if frame.format.name not in format_dtypes:
+                raise AudioError(
+                    f"samples of type {frame.format.name} are not accepted; choose {', '.join(format_dtypes)}"
+                )
+            planes = frame.to_ndarray()
+            yield planes if frame.format.is_planar else planes.reshape(frame.samples, -1).T, frame.sample_rate
+
+
+@contextmanager
+def open_container(source: FileSource) -> Iterator[InputContainer]:
+    """Open the container of a path, bytes or file object.
+
+    FFmpeg is handed an open file and an empty list of protocols, so that a playlist can neither open other files nor
+    reach the network.
+
+    Raises:
+        AudioError: there is no such file, or nothing that FFmpeg knows in it.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_open_file(source))
+            _rewind(file)
+            container = av.open(file, "r", metadata_errors="replace", container_options={"protocol_whitelist": ""})
+            stack.enter_context(container)
+        except (av.FFmpegError, OSError, ValueError, TypeError) as error:
+            raise AudioError(_reason(error)) from error
+        yield container
+
+
+def audio_stream(container: InputContainer) -> AudioStream:
+    """Find the first audio track.
+
+    Raises:
+        AudioError: there is none, no decoder for it, or it has too many channels.
+    """
+    if not container.streams.audio:
+        raise AudioError("there is no audio track")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError("there is no decoder for the audio track")
+    if stream.channels > MAX_CHANNELS:
+        raise AudioError(f"{stream.channels} channels are too many; at most {MAX_CHANNELS} are accepted")
+    return stream
+
+
+def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
+    """Decode frames; damage is an error only if there is nothing else."""
+    stream = audio_stream(container)
+    problem, heard = "no audio samples", False
+    for packet in itertools.chain(_packets(container, stream), [None]):  # None empties the decoder
+        try:
+            frames = stream.codec_context.decode(packet)
+        except av.FFmpegError as error:
+            problem = _reason(error)
+            continue
+        heard = heard or bool(frames)
+        yield from frames
+    if not heard:
+        raise AudioError(problem)
+
+
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet[AudioStream]]:
+    """Read packets up to the end, or to where a truncated container breaks off."""
+    try:
+        yield from (packet for packet in container.demux(stream) if packet.size)
+    except av.FFmpegError:
+        return
+    except OSError as error:
+        raise AudioError(_reason(error)) from error
+
+
+def _open_file(source: FileSource) -> AbstractContextManager[BinaryIO]:
+    """Open what is ours to close; the caller's file object stays open."""
+    if isinstance(source, str | os.PathLike):
+        return Path(source).open("rb")
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(source)
+    if not hasattr(source, "read"):
+        raise TypeError("audio is a path, bytes, a binary file object or (samples, sample rate)")
+    return nullcontext(source)
+
+
+def _rewind(file: BinaryIO) -> None:
+    if file.seekable():
+        if not file.seek(0, os.SEEK_END):
+            raise ValueError("the file is empty")
+        file.seek(0)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
