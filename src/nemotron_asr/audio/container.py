@@ -92,7 +92,7 @@ def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
         raise AudioError(problem)
 
 
-def _packets(container: InputContainer, stream: AudioStream) -> Iterator[av.Packet[AudioStream]]:
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator["av.Packet[AudioStream]"]:
     """Read packets up to the end, or to where a truncated container breaks off."""
     try:
         yield from (packet for packet in container.demux(stream) if packet.size)

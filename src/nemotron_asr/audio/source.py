@@ -76,7 +76,7 @@ def probe_duration(source: AudioSource) -> float | None:
     with _naming(source):
         if isinstance(source, tuple):
             samples, rate = source
-            return to_planes(samples).shape[1] / checked_rate(rate)
+            return float(to_planes(samples).shape[1] / checked_rate(rate))
         if hasattr(source, "seekable") and not source.seekable():
             return None  # looking would consume what is to be decoded
         with open_container(source) as container:
