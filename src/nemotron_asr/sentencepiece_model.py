@@ -89,13 +89,17 @@ def _normalizer(proto: Proto) -> normalizers.Normalizer:
         steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if spec.add_dummy_prefix:
         steps.append(normalizers.Prepend(" "))
-        symbols = "|".join(re.escape(p.piece) for p in proto.pieces if p.type in {_USER, _CONTROL})
+        symbols = "|".join(re.escape(p.piece) for p in proto.pieces if _is_symbol(p))
         # Symbols are normalised before they are looked for, and there they must stay without the prefix.
         steps += [normalizers.Replace(Regex(f"^ (?=(?:{symbols})$)"), "")] if symbols else []
     if spec.remove_extra_whitespaces:
         edges = " +$" if spec.add_dummy_prefix else "^ +| +$"
         steps += [normalizers.Replace(Regex(edges), ""), normalizers.Replace(Regex(" {2,}"), " ")]
     return normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
+
+
+def _is_symbol(piece: Proto) -> bool:
+    return piece.type in {_USER, _CONTROL} or TAG.fullmatch(piece.piece) is not None
 
 
 def charsmap(document: Document) -> bytes:

@@ -17,7 +17,7 @@ __all__ = ["SPACE", "Tokenizer"]
 MAX_BYTES = 64 * 2**20
 MAX_PIECES = 2**20
 
-_BLANK, _PAD = "<blank>", "<pad>"  # what transformers appends to the pieces that the model emits
+_OUTSIDE = ("<blank>", "<pad>")  # what transformers appends to the pieces that the model emits
 
 
 class Tokenizer:
@@ -74,12 +74,18 @@ class Tokenizer:
         _check_size(model, "the SentencePiece model")
         return cls(sentencepiece_model.read(model))
 
-    def to_json(self, *, blank: bool = False) -> str:
-        """The text of a `tokenizer.json`; `blank` appends the `<blank>` and `<pad>` that transformers asks for."""
-        inner = tokenizers.Tokenizer.from_str(self._inner.to_str())
-        if blank:
-            inner.add_tokens([AddedToken(token, normalized=False, special=True) for token in (_BLANK, _PAD)])
-        return inner.to_str()
+    def to_json(self, *, for_transformers: bool = False) -> str:
+        """The text of a `tokenizer.json`; `transformers` asks for `<blank>` and `<pad>`, and for tags to be special."""
+        if not for_transformers:
+            return self._inner.to_str()
+        document = json.loads(self._inner.to_str())
+        added = {token["id"]: token for token in document["added_tokens"]}
+        special = [*self.language_tags, *range(self.vocab_size, self.vocab_size + len(_OUTSIDE))]
+        for id_, content in zip(special, [*map(self.piece, self.language_tags), *_OUTSIDE], strict=True):
+            flags = dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+            added[id_] = {"id": id_, "content": content, **flags, "normalized": True, "special": True}
+        document["added_tokens"] = [added[id_] for id_ in sorted(added)]
+        return json.dumps(document, ensure_ascii=False)
 
     def to_sentencepiece(self) -> bytes:
         """A SentencePiece model with the same ids.
@@ -99,6 +105,10 @@ class Tokenizer:
         """The text of ids, language tags included; unknown and control pieces, blank and padding are not text."""
         visible = [i for i in ids if i < self.vocab_size and i not in self._silent]
         return self._inner.decode(visible, skip_special_tokens=False)
+
+    def text(self, id_: int) -> str:
+        """The text that one id adds, with its leading space; unknown and control pieces add none."""
+        return "" if id_ in self._silent else self._pieces[id_].replace(SPACE, " ")
 
     def piece(self, id_: int) -> str:
         """The piece of an id, a leading space written `▁`."""
@@ -130,7 +140,7 @@ def _parse(text: bytes | str) -> dict[str, Any]:
 def _pieces(vocab: dict[str, int]) -> list[str]:
     """The pieces in the order of their ids, without what transformers appends."""
     pieces = sorted(vocab, key=vocab.__getitem__)
-    while pieces and pieces[-1] in {_BLANK, _PAD}:
+    while pieces and pieces[-1] in _OUTSIDE:
         pieces.pop()
     if not 0 < len(pieces) <= MAX_PIECES:
         raise CheckpointError(f"the tokenizer has {len(pieces)} pieces; between 1 and {MAX_PIECES} are supported")
