@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import tokenizers
-from tokenizers import AddedToken
 
 from nemotron_asr import sentencepiece_model
 from nemotron_asr.errors import CheckpointError
