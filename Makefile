@@ -1,0 +1,41 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Nothing but git, make and python3 with pip is assumed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# One thread for each worker: more threads than idle cores make torch many times slower.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test check bench format clean
+
+demo: $(VENV)/.core  ## transcribe the bundled recordings with the embedded model
+	$(BIN)/python -m nemotron_asr.demo
+
+test: $(VENV)/.dev  ## the whole test suite
+	$(BIN)/python -m pytest --numprocesses 2 --quiet
+
+check: $(VENV)/.dev  ## lint, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## against transformers, same weights, one run
+	$(BIN)/python -m benchmarks.against_transformers
+
+format: $(VENV)/.dev  ## let ruff repair what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## forget the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) --editable '.[dev]'
+	touch $@

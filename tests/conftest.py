@@ -1,0 +1,71 @@
+"""What all tests share: real recordings, small random models, one thread."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from nemotron_asr import audio
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.model import NemotronASR
+
+torch.set_num_threads(1)  # tests run side by side
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One bundled recording and what is said in it."""
+
+    path: str
+    locale: str
+    text: str
+    audio: NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[Sample]:
+    """The bundled recordings, one per language."""
+    folder = files("nemotron_asr") / "samples"
+    listed = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
+    return [
+        Sample(str(folder / entry["file"]), entry["locale"], entry["text"], audio.load(str(folder / entry["file"])))
+        for entry in listed
+    ]
+
+
+@pytest.fixture
+def no_grad() -> Iterator[None]:
+    """Run a test without recording gradients."""
+    with torch.inference_mode():
+        yield
+
+
+def tiny_config(**changes: object) -> ModelConfig:
+    """A model small enough for a test, with every part in it."""
+    sizes: dict[str, object] = {
+        "n_mels": 32, "d_model": 48, "n_layers": 2, "n_heads": 4, "d_ff": 96, "subsampling_channels": 8,
+        "n_prompts": 128, "d_prompt": 64, "vocab_size": 40, "d_pred": 24, "d_joint": 24, "dropout": 0.0,
+    }  # fmt: skip
+    return ModelConfig(**{**sizes, **changes})  # type: ignore[arg-type] - the names are checked by the constructor
+
+
+def random_model(config: ModelConfig, seed: int = 0) -> NemotronASR:
+    """A model whose random weights make it talk: about one token in three frames, depending on what it hears."""
+    generator = torch.Generator().manual_seed(seed)
+    model = NemotronASR(config).eval().requires_grad_(requires_grad=False)
+    for parameter in model.parameters():
+        scale = 0.3 if parameter.dim() < 2 else parameter.shape[-1] ** -0.5
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+    if config.n_prompts:
+        model.prompt.language.weight.mul_(20)
+    transducer = model.transducer
+    transducer.embed.weight.mul_(3)[config.blank] = 0
+    transducer.enc.weight.mul_(6)
+    transducer.pred.weight.mul_(3)
+    transducer.head.bias.zero_()[config.blank] = 4.0
+    return model
