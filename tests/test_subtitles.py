@@ -1,0 +1,183 @@
+"""Cues are readable, in order, and say exactly what the segments say."""
+
+import html
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nemotron_asr.events import Segment, Word
+from nemotron_asr.subtitles import to_srt, to_vtt
+
+SRT_TIMES = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3}) --> (\d+):(\d\d):(\d\d),(\d{3})")
+VTT_TIMES = re.compile(r"(\d+):(\d\d):(\d\d)\.(\d{3}) --> (\d+):(\d\d):(\d\d)\.(\d{3})")
+VTT_STAMP = re.compile(r"<(\d+):(\d\d):(\d\d)\.(\d{3})>")
+
+Cue = tuple[int, int, list[str]]
+
+
+def milliseconds(hours: str, minutes: str, seconds: str, thousandths: str) -> int:
+    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(thousandths)
+
+
+def srt_cues(text: str) -> list[Cue]:
+    """Read SubRip back, strictly."""
+    cues = []
+    for number, block in enumerate(text.split("\n\n") if text else [], 1):
+        head, times, *lines = block.rstrip("\n").split("\n")
+        match = SRT_TIMES.fullmatch(times)
+        assert head == str(number)
+        assert match is not None
+        cues.append((milliseconds(*match.groups()[:4]), milliseconds(*match.groups()[4:]), lines))
+    return cues
+
+
+def vtt_cues(text: str) -> list[Cue]:
+    """Read WebVTT back, strictly."""
+    head, *blocks = text.split("\n\n")
+    assert head.rstrip("\n") == "WEBVTT"
+    cues = []
+    for block in blocks:
+        times, *lines = block.rstrip("\n").split("\n")
+        match = VTT_TIMES.fullmatch(times)
+        assert match is not None
+        cues.append((milliseconds(*match.groups()[:4]), milliseconds(*match.groups()[4:]), lines))
+    return cues
+
+
+def segment(
+    text: str, *, start: float = 0.0, per_word: float = 0.32, pause: float = 0.08, spaced: bool = True
+) -> Segment:
+    """A segment whose words follow each other at an even pace."""
+    words, clock = [], start
+    for word in text.split() if spaced else text:
+        words.append(Word(word, round(clock, 3), round(clock + per_word - pause, 3), 0.9))
+        clock += per_word
+    return Segment(words[0].start, words[-1].end, text, "en-US", 0.9, tuple(words))
+
+
+WORDS = st.text(st.sampled_from("abcXYZ.,!?&<>'\"äßжあ漢ไท้-。、"), min_size=1, max_size=14)
+LONG_WORDS = st.text(st.sampled_from("abเ漢"), min_size=43, max_size=200)
+
+
+@st.composite
+def segments(draw: st.DrawFn) -> list[Segment]:
+    """Segments as the transcript builder makes them: words on the frame grid, some several in one frame, some long."""
+    made, frame = [], draw(st.integers(0, 100_000))
+    for _ in range(draw(st.integers(0, 4))):
+        words, text = [], ""
+        for word in draw(st.lists(WORDS | LONG_WORDS, min_size=1, max_size=40)):
+            frame += draw(st.integers(0, 12))
+            length = draw(st.sampled_from([1, 2, 5, 0, 120]))
+            words.append(Word(word, round(frame * 0.08, 3), round((frame + length) * 0.08, 3), 0.5))
+            text += draw(st.sampled_from(["", " "])) + word
+            frame += draw(st.sampled_from([0, length]))
+        text = text.strip() + draw(st.sampled_from(["", " <de-DE>"]))
+        made.append(Segment(words[0].start, words[-1].end, text, None, 0.5, tuple(words)))
+    return made
+
+
+def letters(text: str) -> str:
+    return "".join(text.split())
+
+
+@given(segments())
+def test_srt_says_what_the_segments_say(made: list[Segment]) -> None:
+    cues = srt_cues(to_srt(made))
+    assert letters("".join("".join(lines) for _, _, lines in cues)) == letters("".join(s.text for s in made))
+
+
+@given(segments())
+def test_spaces_stay_where_the_text_has_them(made: list[Segment]) -> None:
+    short = [s for s in made if all(len(word.word) < 20 for word in s.words)]
+    for _, _, lines in srt_cues(to_srt(short)):
+        assert all(any(line in " ".join(s.text.split()) for s in short) for line in lines)
+
+
+@given(segments())
+def test_cues_are_small_and_in_order(made: list[Segment]) -> None:
+    now = 0
+    for start, end, lines in srt_cues(to_srt(made)):
+        assert now <= start < end <= start + 7_000
+        assert 1 <= len(lines) <= 2
+        assert all(0 < len(line) <= 42 and line == line.strip() for line in lines)
+        now = end
+
+
+@given(segments())
+def test_vtt_is_srt_with_a_time_for_every_word(made: list[Segment]) -> None:
+    cues = vtt_cues(to_vtt(made))
+    plain = [(start, end, [html.unescape(VTT_STAMP.sub("", line)) for line in lines]) for start, end, lines in cues]
+    assert plain == srt_cues(to_srt(made))
+    for start, end, lines in cues:
+        stamps = [milliseconds(*stamp) for stamp in VTT_STAMP.findall("\n".join(lines))]
+        assert stamps == sorted(set(stamps))
+        assert all(start < stamp < end for stamp in stamps)
+
+
+def test_nothing_said() -> None:
+    assert to_srt([]) == ""
+    assert to_vtt([]) == "WEBVTT\n"
+
+
+def test_srt_layout() -> None:
+    made = [segment("Good morning.", start=0.32), segment("How are you?", start=3725.6)]
+    assert to_srt(made) == (
+        "1\n00:00:00,320 --> 00:00:01,320\nGood morning.\n\n2\n01:02:05,600 --> 01:02:06,480\nHow are you?\n"
+    )
+
+
+def test_vtt_layout_and_escapes() -> None:
+    made = [segment("Q & A <b> --> end", start=1.0, per_word=0.4)]
+    assert to_vtt(made) == (
+        "WEBVTT\n\n00:00:01.000 --> 00:00:03.320\n"
+        "Q <00:00:01.400>&amp; <00:00:01.800>A <00:00:02.200>&lt;b&gt; <00:00:02.600>--&gt; <00:00:03.000>end\n"
+    )
+
+
+def test_sentences_and_clauses_are_kept_together() -> None:
+    text = (
+        "Mr. Quilter is the apostle of the middle classes, and we are glad to welcome his gospel. "
+        "He tells us that at this festive season of the year similes occur to the mind."
+    )
+    ends = [" ".join(lines).split()[-1] for _, _, lines in srt_cues(to_srt([segment(text)]))]
+    assert ends == ["classes,", "gospel.", "mind."]
+
+
+def test_a_title_ends_no_sentence() -> None:
+    text = "This is something that I should really like to have told to the good old Mr. Quilter whom all of us know."
+    assert all(lines[-1].split()[-1] != "Mr." for _, _, lines in srt_cues(to_srt([segment(text, per_word=0.2)])))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "昨日は友達と一緒に東京駅の近くにある新しいレストランで晩ご飯を食べました。",
+        "สวัสดีครับวันนี้อากาศดีมากเราไปเดินเล่นที่สวนสาธารณะกันเถอะ",
+    ],
+)
+def test_text_without_spaces_gets_none(text: str) -> None:
+    (cue,) = srt_cues(to_srt([segment(text, per_word=0.1, spaced=False)]))
+    assert "".join(cue[2]) == text
+    assert len(cue[2]) == 2
+
+
+def test_a_wide_character_takes_two_columns() -> None:
+    lines = [
+        line for _, _, lines in srt_cues(to_srt([segment("漢" * 60, spaced=False, per_word=0.1)])) for line in lines
+    ]
+    assert "".join(lines) == "漢" * 60
+    assert max(map(len, lines)) <= 21
+
+
+def test_a_short_cue_stays_until_it_can_be_read_if_there_is_room() -> None:
+    made = [segment("Yes."), segment("No.", start=0.6), segment("Well.", start=5.0)]
+    assert [(start, end) for start, end, _ in srt_cues(to_srt(made))] == [(0, 600), (600, 1600), (5000, 5240)]
+
+
+def test_a_language_tag_stays_in_the_text() -> None:
+    word = Word("Ja.", 0.0, 0.4, 0.9)
+    tagged = Segment(0.0, 0.4, "Ja. <de-DE>", "de-DE", 0.9, (word,))
+    assert "Ja. &lt;de-DE&gt;" in to_vtt([tagged])
+    assert "Ja. <de-DE>" in to_srt([tagged])
