@@ -19,17 +19,9 @@ from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import DataConfig, Source
 from nemotron_asr.training.trainer import TrainingConfig, train
 
-PROMPTS = {
-    "en-US": 0, "en-GB": 1, "es-ES": 2, "es-US": 3, "zh-CN": 4, "hi-IN": 6, "ar-AR": 7, "fr-FR": 8, "de-DE": 9,
-    "ja-JP": 10, "ru-RU": 11, "pt-BR": 12, "pt-PT": 13, "ko-KR": 14, "it-IT": 15, "nl-NL": 16, "pl-PL": 17, "tr-TR": 18,
-    "uk-UA": 19, "ro-RO": 20, "el-GR": 21, "cs-CZ": 22, "hu-HU": 23, "sv-SE": 24, "da-DK": 25, "fi-FI": 26, "sk-SK": 28,
-    "hr-HR": 29, "bg-BG": 30, "lt-LT": 31, "th-TH": 32, "vi-VN": 33, "et-EE": 60, "lv-LV": 61, "sl-SI": 62, "he-IL": 64,
-    "fr-CA": 100, "auto": 101, "mt-MT": 102, "nb-NO": 103, "nn-NO": 104,
-}  # fmt: skip
-
 CONFIG = ModelConfig(
-    d_model=176, n_layers=12, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=64, left_context=56,
-    d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.05,
+    d_model=176, n_layers=6, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=64, left_context=56,
+    d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
 
 FEATURE_MEAN, FEATURE_SPREAD = -8.0, 4.0
@@ -105,7 +97,7 @@ def main() -> None:
     parameters = sum(p.numel() for p in model.parameters())
     logging.info("%.2f M parameters, %.1f MB in float16", parameters / 1e6, parameters * 2 / 1e6)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
-    train(config, model, tokenizer, PROMPTS)
+    train(config, model, tokenizer)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nemotron_asr.audio import load
-from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.errors import AudioError, ManifestError
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
@@ -133,34 +133,31 @@ class Item:
 
     example: Example
     audio: AudioCache
-    row: int  # in the cache
     weight: float
     synthetic: bool
 
     @property
     def samples(self) -> int:
         """Length of the audio."""
-        return int(self.audio.lengths[self.row])
+        return int(self.audio.lengths[self.example.clip.row])
+
+    def load(self) -> Samples:
+        """The audio, float32."""
+        return self.audio[self.example.clip.row]
 
 
-def load_source(source: Source, tokenizer: Tokenizer, config: DataConfig) -> list[Item]:
+def load_source(source: Source, tokenizer: Tokenizer, model: ModelConfig, config: DataConfig) -> list[Item]:
     """Read, decode and check a manifest; what is left out is logged with its reason."""
     clips = read_manifest(source.manifest)
     audio = AudioCache(clips, config.cache, source.manifest.stem)
-    rows = {id(clip): row for row, clip in enumerate(clips)}
-    clips = [replace(clip, duration=n / SAMPLE_RATE) for clip, n in zip(clips, audio.lengths.tolist(), strict=True)]
-    rows = {id(clip): row for row, clip in enumerate(clips)}
-    selection = select(clips, tokenizer, longest=max(config.bucket_seconds))
+    lengths = audio.lengths.tolist()
+    clips = [replace(clip, row=row, duration=lengths[row] / SAMPLE_RATE) for row, clip in enumerate(clips)]
+    selection = select(clips, tokenizer, model, longest=max(config.bucket_seconds))
     for line in selection.report():
         log.info("%s: %s", source.manifest, line)
+    weights = config.language_weights
     return [
-        Item(
-            example,
-            audio,
-            rows[id(example.clip)],
-            source.weight * config.language_weights.get(example.clip.language, 1.0),
-            source.synthetic,
-        )
+        Item(example, audio, source.weight * weights.get(example.clip.language, 1.0), source.synthetic)
         for example in selection.examples
     ]
 
@@ -206,21 +203,21 @@ def make_buckets(items: Sequence[Item], bucket_seconds: Sequence[float], batch_s
 class Batches(Dataset[Batch]):
     """Batch n of training, for any n: `batches[n]` depends on the configuration, its seed and n alone."""
 
-    def __init__(self, config: DataConfig, tokenizer: Tokenizer, prompts: Mapping[str, int]) -> None:
+    def __init__(self, config: DataConfig, tokenizer: Tokenizer, model: ModelConfig) -> None:
         """Read all sources.
 
         Args:
             config: how batches are made.
             tokenizer: turns text into tokens.
-            prompts: prompt id per language, with "auto"; empty for a model without prompts.
+            model: says which prompt asks for a language.
 
         Raises:
             ManifestError: a manifest cannot be read, or nothing in them can be used.
         """
-        items = [item for source in config.sources for item in load_source(source, tokenizer, config)]
+        items = [item for source in config.sources for item in load_source(source, tokenizer, model, config)]
         if not items:
             raise ManifestError(f"no usable clip in {', '.join(str(s.manifest) for s in config.sources)}")
-        self.config, self.prompts = config, prompts
+        self.config, self.auto = config, model.default_prompt
         self.buckets = make_buckets(items, config.bucket_seconds, config.batch_seconds)
         self._weights = [np.cumsum([item.weight for item in bucket.items]) for bucket in self.buckets]
         share = np.array([w[-1] / b.rows for w, b in zip(self._weights, self.buckets, strict=True)])
@@ -235,17 +232,16 @@ class Batches(Dataset[Batch]):
         rows = np.searchsorted(weights, rng.random(bucket.rows) * weights[-1], side="right")
         items = [bucket.items[row] for row in rows]
         clips = [self._audio(item, items[i - 1], bucket.samples, rng) for i, item in enumerate(items)]
-        languages = [item.example.clip.language for item in items]
         auto = rng.random(len(items)) < self.config.auto_share
-        prompts = [self.prompts.get("auto" if a else x, 0) for a, x in zip(auto, languages, strict=True)]
+        prompts = [self.auto if a else item.example.prompt for a, item in zip(auto, items, strict=True)]
         lookahead = int(rng.choice(self.config.lookaheads))
         return collate(clips, [item.example.tokens for item in items], prompts, bucket, lookahead)
 
     def _audio(self, item: Item, other: Item, longest: int, rng: Generator) -> Samples:
-        samples = item.audio[item.row]
+        samples = item.load()
         if not self._augmenter:
             return samples
-        return self._augmenter(samples, other.audio[other.row], longest, rng, synthetic=item.synthetic)
+        return self._augmenter(samples, other.load(), longest, rng, synthetic=item.synthetic)
 
     def loader(self, start: int, stop: int, workers: int) -> DataLoader[Batch]:
         """Batches `start` to `stop - 1` in order, made ahead by `workers` processes (0: in this one)."""

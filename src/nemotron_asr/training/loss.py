@@ -37,8 +37,15 @@ def rnnt_loss(
     Raises:
         ValueError: a length outside its range.
     """
-    _check(logits, targets, frame_lengths, target_lengths)
     blanks, labels = arc_log_probs(logits, targets, blank)
+    return lattice_loss(blanks, labels, frame_lengths, target_lengths, fastemit)
+
+
+def lattice_loss(
+    blanks: Tensor, labels: Tensor, frame_lengths: Tensor, target_lengths: Tensor, fastemit: float = 0.0
+) -> Tensor:
+    """`rnnt_loss` from the log-probabilities of blank (B, T, U + 1) and of the next label (B, T, U) in every cell."""
+    _check(blanks, labels, frame_lengths, target_lengths)
     losses: Tensor = _Lattice.apply(blanks, labels, frame_lengths, target_lengths, fastemit)
     return losses
 
@@ -49,10 +56,10 @@ def arc_log_probs(logits: Tensor, targets: Tensor, blank: int) -> tuple[Tensor, 
     return blanks, labels
 
 
-def _check(logits: Tensor, targets: Tensor, frames: Tensor, tokens: Tensor) -> None:
-    t, u = logits.shape[1], logits.shape[2] - 1
-    if targets.shape[1] != u:
-        raise ValueError(f"logits have {u} labels, targets have {targets.shape[1]}")
+def _check(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> None:
+    t, u = blanks.shape[1], blanks.shape[2] - 1
+    if labels.shape[2] != u:
+        raise ValueError(f"blanks are for {u} labels, there are {labels.shape[2]}")
     if not bool(((frames >= 1) & (frames <= t)).all()):
         raise ValueError(f"frame lengths {frames.tolist()} are not all in 1..{t}")
     if not bool(((tokens >= 0) & (tokens <= u)).all()):

@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nemotron_asr.config import SAMPLE_RATE
-from nemotron_asr.errors import ManifestError
+from nemotron_asr.config import SAMPLE_RATE, ModelConfig
+from nemotron_asr.errors import LanguageError, ManifestError
 from nemotron_asr.features import mel_frames
+from nemotron_asr.languages import canonical, resolve
 from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
 
@@ -21,6 +22,7 @@ class Clip:
     duration: float  # seconds, as the manifest claims
     text: str  # without language tag
     language: str  # a locale such as "de-DE"
+    row: int = 0  # place in its manifest
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Example:
 
     clip: Clip
     tokens: tuple[int, ...]  # the text's, with the language tag at the end
+    prompt: int  # row of its language
 
 
 @dataclass
@@ -94,31 +97,41 @@ def _clip(line: str, manifest: Path, number: int) -> Clip:
     return Clip(manifest.parent / entry["audio_filepath"], float(duration), entry["text"].strip(), str(language))
 
 
-def select(clips: Iterable[Clip], tokenizer: Tokenizer, longest: float, shortest: float = 0.1) -> Selection:
+def select(
+    clips: Iterable[Clip], tokenizer: Tokenizer, config: ModelConfig, longest: float, shortest: float = 0.1
+) -> Selection:
     """Keep the clips that a transducer can learn from; set the others aside by reason, never fail.
 
     Args:
-        clips: what manifests list.
-        tokenizer: must have the tags of the clips' languages, or none at all (a model without prompts).
+        clips: what manifests list; 0 seconds stand for audio that cannot be read.
+        tokenizer: with tags for the clips' languages, or without any tags.
+        config: says which languages the model can be asked for.
         longest: seconds; longer clips do not fit a batch.
         shortest: seconds.
     """
-    selection = Selection()
-    tags = set(tokenizer.language_tags.values())
+    selection, tags = Selection(), set(tokenizer.language_tags.values())
     for clip in clips:
-        tokens = tuple(tokenizer.encode(f"{clip.text} <{clip.language}>" if tags else clip.text))
-        if tags and clip.language not in tags:
-            selection.reject(f"no tag for {clip.language}", clip)
+        try:
+            language = canonical(clip.language, config.prompts)
+            prompt = resolve(language, config.prompts) if config.n_prompts else 0
+        except LanguageError:
+            selection.reject(f"language {clip.language!r} is unknown", clip)
+            continue
+        tokens = tuple(tokenizer.encode(f"{clip.text} <{language}>" if tags else clip.text))
+        if tags and language not in tags:
+            selection.reject(f"no tag for {language}", clip)
         elif reason := _objection(clip, tokens, tokenizer, shortest, longest):
             selection.reject(reason, clip)
         else:
-            selection.examples.append(Example(clip, tokens))
+            selection.examples.append(Example(replace(clip, language=language), tokens, prompt))
     return selection
 
 
 def _objection(clip: Clip, tokens: tuple[int, ...], tokenizer: Tokenizer, shortest: float, longest: float) -> str:
     if not clip.text:
         return "empty text"
+    if not clip.duration:
+        return "unreadable"
     if not shortest <= clip.duration <= longest:
         return f"not {shortest:g} to {longest:g} s long"
     if len(tokens) > encoder_frames(mel_frames(int(clip.duration * SAMPLE_RATE))):

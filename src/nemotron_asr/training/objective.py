@@ -15,7 +15,8 @@ from nemotron_asr.model import NemotronASR
 from nemotron_asr.model.subsampling import STAGES, halved
 from nemotron_asr.training.augment import AugmentConfig, mask_spectrogram
 from nemotron_asr.training.data import Batch
-from nemotron_asr.training.loss import rnnt_loss
+from nemotron_asr.training.joint import joint_arcs
+from nemotron_asr.training.loss import lattice_loss
 
 
 @dataclass(frozen=True)
@@ -61,20 +62,19 @@ class Objective(nn.Module):
         mel, mel_lengths = self.mel(batch, generator)
         frames, lengths = self.encode(mel, mel_lengths, batch.lookahead)
         tokens = batch.token_lengths.sum()
-        logits = self._logits(frames.float(), batch)
-        blank = self.model.config.blank
-        rnnt = rnnt_loss(logits, batch.tokens, lengths, batch.token_lengths, blank, self.fastemit)
+        arcs = self._arcs(frames.float(), lengths, batch)
+        rnnt = lattice_loss(*arcs, lengths, batch.token_lengths, self.fastemit)
         ctc = self._ctc(frames.float(), lengths, batch) if with_ctc else rnnt.new_zeros(())
         return Losses(rnnt.sum() / tokens, ctc / tokens)
 
-    def _logits(self, frames: Tensor, batch: Batch) -> Tensor:
-        """(B, T, U + 1, vocab_size + 1); the prompt and the predictor stay in float32, they are cheap."""
+    def _arcs(self, frames: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The lattice's log-probabilities; the prompt and the predictor stay in float32, they are cheap."""
         transducer = self.model.transducer
         enc = transducer.project(self.model.prompt(frames, batch.prompts))
         history = F.pad(batch.tokens, (1, 0), value=self.model.config.blank)
         pred, _ = transducer.predict(history, transducer.initial_state(len(history)))
-        with self._autocast(enc):
-            return cast("Tensor", transducer.joint(enc[:, :, None], pred[:, None]))
+        dtype = torch.bfloat16 if self.bfloat16 else enc.dtype
+        return joint_arcs(enc, pred, transducer.head, batch.tokens, lengths, batch.token_lengths, dtype)
 
     def _ctc(self, frames: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
         log_probs = self.ctc(frames).log_softmax(-1).transpose(0, 1)

@@ -69,15 +69,13 @@ class TrainingConfig:
 class Trainer:
     """Trains one model on one configuration."""
 
-    def __init__(
-        self, config: TrainingConfig, model: NemotronASR, tokenizer: Tokenizer, prompts: Mapping[str, int]
-    ) -> None:
+    def __init__(self, config: TrainingConfig, model: NemotronASR, tokenizer: Tokenizer) -> None:
         """Load the data and, when the output folder has one, the last checkpoint."""
         torch.set_flush_denormal(True)  # vanishing weights and states would otherwise be computed ten times slower
-        self.config, self.tokenizer, self.prompts = config, tokenizer, prompts
-        self.batches = Batches(config.data, tokenizer, prompts)
+        self.config, self.tokenizer = config, tokenizer
+        self.batches = Batches(config.data, tokenizer, model.config)
         sources = [Source(manifest) for manifest in config.validation]
-        self.validation: list[Item] = [x for s in sources for x in load_source(s, tokenizer, config.data)]
+        self.validation: list[Item] = [x for s in sources for x in load_source(s, tokenizer, model.config, config.data)]
         torch.manual_seed(config.data.seed)
         self.objective = Objective(
             model, config.data.augment, fastemit=config.fastemit, bfloat16=config.bfloat16
@@ -141,8 +139,7 @@ class Trainer:
         """Measure the averaged weights on the validation manifests and keep them when they are the best so far."""
         if not self.validation:
             return None
-        auto = self.prompts.get("auto", 0)
-        lookahead = self.config.validation_lookahead
+        auto, lookahead = self.average.model.config.default_prompt, self.config.validation_lookahead
         hypotheses = transcribe(self.average, self.tokenizer, self.validation, auto, lookahead)
         result = score(hypotheses)
         log.info("step %d: %s", self.step, result)
@@ -226,6 +223,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def train(config: TrainingConfig, model: NemotronASR, tokenizer: Tokenizer, prompts: Mapping[str, int]) -> Path:
+def train(config: TrainingConfig, model: NemotronASR, tokenizer: Tokenizer) -> Path:
     """Train `model` in place until `config.steps`; returns the path of the best checkpoint."""
-    return Trainer(config, model, tokenizer, prompts).run()
+    return Trainer(config, model, tokenizer).run()

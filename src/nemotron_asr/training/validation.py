@@ -57,7 +57,7 @@ def transcribe(
         rows = ordered[start : start + ROWS]
         tokens = [item.example.tokens for item in rows]
         shape = Bucket(rows[0].samples, max(map(len, tokens)), len(rows), list(rows))
-        batch = collate([item.audio[item.row] for item in rows], tokens, [prompt] * len(rows), shape, lookahead)
+        batch = collate([item.load() for item in rows], tokens, [prompt] * len(rows), shape, lookahead)
         batch = batch.to(next(objective.parameters()).device)
         frames, valid = objective.encode(*objective.mel(batch, None), lookahead)
         transducer = objective.model.transducer
