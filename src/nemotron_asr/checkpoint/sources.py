@@ -1,0 +1,110 @@
+"""From the name of a model to the model, and back to a file."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nemotron_asr.checkpoint import huggingface, native, nemo
+from nemotron_asr.checkpoint.checkpoint import Checkpoint
+from nemotron_asr.checkpoint.files import read_json
+from nemotron_asr.errors import CheckpointError, OptionError
+
+EMBEDDED = {"tiny": Path(__file__).parents[1] / "models" / "tiny"}
+SHORT_NAMES = {
+    "nemotron-3.5": "nvidia/nemotron-3.5-asr-streaming-0.6b",
+    "nemotron-en": "nvidia/nemotron-speech-streaming-en-0.6b",
+}
+
+_CHOICES = f"{', '.join([*EMBEDDED, *SHORT_NAMES])}, a Hugging Face name (owner/name), a folder or a .nemo file"
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def load_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
+    """Load a model from wherever it is.
+
+    Args:
+        source: "tiny" (embedded), "nemotron-3.5" or "nemotron-en", a Hugging Face name, a folder in Hugging Face's
+            layout or ours, or a `.nemo` file.
+
+    Raises:
+        CheckpointError: it is not there, cannot be fetched, or is damaged, foreign or inconsistent.
+        ConfigError: it needs something that is not implemented.
+    """
+    name = os.fspath(source)
+    path = EMBEDDED.get(name, Path(name))
+    if name not in SHORT_NAMES and path.is_dir():
+        return _load_folder(path)
+    if name not in SHORT_NAMES and path.is_file():
+        return _load_file(path)
+    name = SHORT_NAMES.get(name, name)
+    if not _HUB_NAME.fullmatch(name):
+        raise CheckpointError(f"there is no model {name!r}; choose {_CHOICES}")
+    return _load_folder(_download(name))
+
+
+def _load_folder(folder: Path) -> Checkpoint:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise CheckpointError(f"{folder} is not a model: it has no config.json")
+    is_native = read_json(config).get("format") == native.FORMAT
+    return native.read(folder) if is_native else huggingface.read(folder)
+
+
+def _load_file(path: Path) -> Checkpoint:
+    if path.suffix in {".safetensors", ".json"}:
+        raise CheckpointError(f"{path} is a part of a model; give its folder, {path.parent}")
+    return nemo.read(path)
+
+
+def _download(name: str) -> Path:
+    """The local copy of a Hugging Face repository, fetched when it is not in the cache."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(huggingface.FILES)))
+    except LocalEntryNotFoundError:
+        raise CheckpointError(
+            f"{name} is not on this machine and Hugging Face cannot be reached; run `hf download {name}` where it can, "
+            "copy the folder here and give its path"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{name} cannot be fetched from Hugging Face: {reason}") from None
+
+
+def save_checkpoint(
+    checkpoint: Checkpoint, target: str | os.PathLike[str], kind: str = "native", dtype: torch.dtype | None = None
+) -> None:
+    """Write a model.
+
+    Args:
+        checkpoint: what to write.
+        target: a folder, or the file for `nemo`.
+        kind: "huggingface", "nemo" or "native".
+        dtype: store the weights in this type, e.g. `torch.float16`; as they are unless given. The prompt keeps its
+            type: languages are told apart by small differences.
+
+    Raises:
+        OptionError: the kind is unknown.
+        ConfigError: a setting that the layout cannot express.
+        CheckpointError: the weights are not those of the configuration, or the target cannot be written.
+    """
+    writers = {"huggingface": huggingface.write, "nemo": nemo.write, "native": native.write}
+    if kind not in writers:
+        raise OptionError(f"layout {kind!r} is unknown; choose {', '.join(writers)}")
+    stored = replace(checkpoint, weights=_as_dtype(checkpoint.weights, dtype))
+    try:
+        writers[kind](stored, Path(target))
+    except OSError as error:
+        raise CheckpointError(f"{target} cannot be written: {error.strerror or error}") from None
+
+
+def _as_dtype(weights: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    if dtype is None:
+        return weights
+    return {name: tensor if name.startswith("prompt.") else tensor.to(dtype) for name, tensor in weights.items()}
