@@ -1,13 +1,13 @@
 """From a batch to a loss: the whole model once, forwards."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nemotron_asr.config import HOP, ModelConfig
 from nemotron_asr.features import LogMel, window_start
@@ -25,6 +25,21 @@ class Losses:
 
     rnnt: Tensor
     ctc: Tensor  # zero where it is not asked for
+
+
+class BFloat16Linears(TorchFunctionMode):
+    """Computes linear layers in bfloat16 and everything else as it is.
+
+    Autocast would do the convolutions in bfloat16 as well, whose backward pass on a CPU is five times slower.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called for every function of torch."""
+        if func is F.linear:
+            return func(*(x if x is None else x.bfloat16() for x in args)).float()
+        return func(*args, **(kwargs or {}))
 
 
 class Objective(nn.Module):
@@ -53,7 +68,7 @@ class Objective(nn.Module):
     def encode(self, mel: Tensor, mel_lengths: Tensor, lookahead: int) -> tuple[Tensor, Tensor]:
         """Encoder frames (B, T, d_model) of whole utterances, and how many are valid (B,)."""
         state = self.model.encoder.initial_state(len(mel), history=0)
-        with self._autocast(mel):
+        with BFloat16Linears() if self.bfloat16 else nullcontext():
             frames, _ = self.model.encoder(mel, mel_lengths, state, lookahead + 1)
         return frames, encoder_lengths(mel_lengths)
 
@@ -82,11 +97,6 @@ class Objective(nn.Module):
         return F.ctc_loss(
             log_probs, batch.tokens, lengths, batch.token_lengths, blank, reduction="sum", zero_infinity=True
         )
-
-    @contextmanager
-    def _autocast(self, like: Tensor) -> Iterator[None]:
-        with torch.autocast(like.device.type, torch.bfloat16, enabled=self.bfloat16):
-            yield
 
 
 def encoder_lengths(mel_lengths: Tensor) -> Tensor:
