@@ -3,40 +3,39 @@
 import io
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import av
-from av.audio.frame import format_dtypes
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from numpy.typing import NDArray
 
-from nemotron_asr.audio.samples import MAX_CHANNELS
+from nemotron_asr.audio.samples import MAX_CHANNELS, MAX_LEVEL, Samples
 from nemotron_asr.errors import AudioError
 
 FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
 
-def decode(source: FileSource) -> Iterator[tuple[NDArray[Any], int]]:
+def decode(source: FileSource) -> Iterator[tuple[Samples, int]]:
     """Decode the first audio track, stepping over damage.
 
     Yields:
-        Samples, shape (channels, samples), and their rate in Hz; shape, type and rate may change on the way.
+        Samples, float32 of shape (channels, samples), and their rate in Hz; channels and rate may change on the way.
 
     Raises:
         AudioError: nothing could be decoded.
     """
     with open_container(source) as container:
-        for frame in _frames(container):
-            if frame.format.name not in format_dtypes:
-                raise AudioError(
-                    f"samples of type {frame.format.name} are not accepted; choose {', '.join(format_dtypes)}"
-                )
-            planes = frame.to_ndarray()
-            yield planes if frame.format.is_planar else planes.reshape(frame.samples, -1).T, frame.sample_rate
+        exact = audio_stream(container).codec_context.name.startswith("pcm_")  # else wild values are a codec's damage
+        for _, run in itertools.groupby(_frames(container), key=_kind):
+            for frame in _packed(run):
+                samples = np.asarray(frame.to_ndarray(), np.float32)
+                if not exact:
+                    samples = np.where(np.abs(samples) <= MAX_LEVEL, samples, np.float32(0))
+                yield samples.reshape(frame.samples, -1).T, frame.sample_rate
 
 
 @contextmanager
@@ -92,6 +91,20 @@ def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
         raise AudioError(problem)
 
 
+def _kind(frame: av.AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _packed(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+    """Convert frames of one kind to interleaved float32, inside FFmpeg.
+
+    PyAV's own `to_ndarray` reads beyond the planes of a planar frame of eight channels or more, and crashes.
+    """
+    converter = av.AudioResampler(format="flt", frame_size=1 << 14)
+    for frame in itertools.chain(frames, [None]):
+        yield from converter.resample(frame)
+
+
 def _packets(container: InputContainer, stream: AudioStream) -> Iterator["av.Packet[AudioStream]"]:
     """Read packets up to the end, or to where a truncated container breaks off."""
     try:
@@ -121,4 +134,6 @@ def _rewind(file: BinaryIO) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "the file ends before its audio begins"
     return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,78 @@
+"""Media files made while testing, so that none needs to be kept."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+import nemotron_asr.audio
+from nemotron_asr.audio import Samples
+
+SPEECH = Path(nemotron_asr.audio.__file__).parents[1] / "samples" / "en-US.opus"
+
+
+def tone(seconds: float, rate: int, hertz: float = 440.0, level: float = 0.5) -> Samples:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def noise(samples: int, channels: int = 1) -> Samples:
+    drawn = np.random.default_rng(7).uniform(-0.5, 0.5, (samples, channels)).astype(np.float32)
+    return drawn[:, 0] if channels == 1 else drawn
+
+
+def encode(samples: NDArray[Any], rate: int, container: str, codec: str, layout: str = "mono", **options: str) -> bytes:
+    """Encode float32 samples, shape (samples,) or (samples, channels)."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container, container_options=options) as output:
+        stream = output.add_stream(codec, rate=rate)
+        assert isinstance(stream, AudioStream)
+        stream.layout = layout
+        mux(output, stream, samples)
+    return buffer.getvalue()
+
+
+def mux(output: OutputContainer, stream: AudioStream, samples: NDArray[Any]) -> None:
+    layout = stream.layout.name
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32).reshape(1, -1), "flt", layout)
+    frame.sample_rate, frame.pts = stream.rate, 0
+    for piece in _fitting(stream, frame):
+        output.mux(stream.encode(piece))
+    output.mux(stream.encode(None))
+
+
+def _fitting(stream: AudioStream, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+    fit = av.AudioResampler(stream.format, stream.layout, stream.rate, stream.codec_context.frame_size or None)
+    yield from fit.resample(frame)
+    yield from fit.resample(None)
+
+
+def video(samples: Samples | None, rate: int) -> bytes:
+    """Half a second of moving pictures in an MP4, with an audio track or without."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as output:
+        pictures = output.add_stream("mpeg4", rate=10)
+        assert isinstance(pictures, VideoStream)
+        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
+        sound = None if samples is None else output.add_stream("aac", rate=rate)
+        if isinstance(sound, AudioStream):
+            sound.layout = "mono"
+        for grey in range(5):
+            picture = np.full((32, 32, 3), 40 * grey, np.uint8)
+            output.mux(pictures.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        output.mux(pictures.encode(None))
+        if isinstance(sound, AudioStream) and samples is not None:
+            mux(output, sound, samples)
+    return buffer.getvalue()
+
+
+def correlation(one: Samples, other: Samples) -> float:
+    """How alike two recordings are when neither is shifted: 1 is the same up to level."""
+    length = min(len(one), len(other))
+    return float(np.corrcoef(one[:length], other[:length])[0, 1])
