@@ -149,5 +149,8 @@ def write_folder(folder: Path, files: dict[str, Writer]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in files.items():
         partial = folder / f".{name}.partial"
+        partial.touch()
+        mode = partial.stat().st_mode  # as the user's umask has it; safetensors lets nobody else read
         write(partial)
+        partial.chmod(mode)
         os.replace(partial, folder / name)  # noqa: PTH105 - replaces on Windows too

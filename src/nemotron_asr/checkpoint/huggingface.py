@@ -16,7 +16,7 @@ from nemotron_asr.checkpoint.files import (
     write_folder,
 )
 from nemotron_asr.checkpoint.names import Format, pack, unpack
-from nemotron_asr.checkpoint.settings import Settings
+from nemotron_asr.checkpoint.settings import MEL_DTYPES, Settings
 from nemotron_asr.config import HOP, SAMPLE_RATE, SUBSAMPLING, ModelConfig
 from nemotron_asr.errors import CheckpointError, ConfigError
 from nemotron_asr.features import N_FFT, WINDOW, LogMel
@@ -78,7 +78,7 @@ def _config(model: Settings, processor: Settings, front_end: Settings) -> ModelC
     return ModelConfig(
         n_mels=n_mels,
         preemphasis=front_end.number("preemphasis", 0.0 if "preemphasis" in front_end.values else 0.97),
-        mel_dtype=front_end.get("mel_filters_dtype", "float32"),
+        mel_dtype=front_end.choice("mel_filters_dtype", *MEL_DTYPES, default="float32"),
         d_model=encoder.integer("hidden_size"),
         n_layers=encoder.integer("num_hidden_layers", high=1024),
         n_heads=encoder.integer("num_attention_heads", low=1),
@@ -111,12 +111,12 @@ def _prompt(model: Settings, processor: Settings) -> dict[str, Any]:
     if model.get("model_type") == PLAIN:
         return {"n_prompts": 0, "d_prompt": 0, "default_prompt": 0}
     rows = model.integer("num_prompts", 128, low=1)
-    built_in = {language: row for language, row in PROMPTS.items() if row < rows}
+    prompts = prompt_table(processor.section("prompt_dictionary", {}).values)
     return {
         "n_prompts": rows,
         "d_prompt": model.integer("prompt_intermediate_size", 2048, low=1),
         "default_prompt": model.integer("default_prompt_id", 101),
-        "prompts": prompt_table(processor.section("prompt_dictionary", built_in).values),
+        "prompts": prompts or {language: row for language, row in PROMPTS.items() if row < rows},
     }
 
 

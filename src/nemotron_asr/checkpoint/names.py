@@ -8,9 +8,9 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from nemotron_asr.checkpoint.skeleton import skeleton
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import CheckpointError
-from nemotron_asr.model import NemotronASR
 
 
 class Format(IntEnum):
@@ -101,8 +101,7 @@ def _lookup(name: str, rows: dict[str, list[str]], target: Format) -> str:
 
 def slots(config: ModelConfig, source: Format) -> dict[str, Slot]:
     """Every tensor that a model of this configuration has in a format."""
-    with torch.device("meta"):
-        parameters = NemotronASR(config).state_dict()
+    parameters = skeleton(config).state_dict()
     if source == Format.NATIVE:
         return {name: Slot(name, tensor.shape) for name, tensor in parameters.items()}
     result = {}

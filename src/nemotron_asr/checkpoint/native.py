@@ -15,7 +15,7 @@ from nemotron_asr.checkpoint.files import (
     write_folder,
 )
 from nemotron_asr.checkpoint.names import Format, pack, unpack
-from nemotron_asr.checkpoint.settings import Settings
+from nemotron_asr.checkpoint.settings import MEL_DTYPES, Settings
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ConfigError
 from nemotron_asr.languages import prompt_table
@@ -64,7 +64,7 @@ def _value(settings: Settings, key: str, kind: object) -> Any:
         return tuple(settings.integers(key))
     if key == "prompts":
         return prompt_table(settings.section(key).values)
-    return settings.get(key)
+    return settings.choice(key, *MEL_DTYPES, default="float32")  # the only field left
 
 
 def write(checkpoint: Checkpoint, folder: Path) -> None:

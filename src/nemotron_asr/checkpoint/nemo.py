@@ -11,7 +11,7 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import torch
 import yaml
+from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
@@ -173,10 +174,12 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     """
     tokenizer, config = checkpoint.tokenizer, checkpoint.config
     pieces = [tokenizer.piece(id_) for id_ in range(tokenizer.vocab_size)]
+    model = tokenizer.to_sentencepiece()
+    scores = SentencePieceProcessor(model_proto=model).get_score(list(range(len(pieces))))
     files = {
-        "model_path": ("tokenizer.model", tokenizer.to_sentencepiece()),
-        "vocab_path": ("vocab.txt", "".join(f"{piece}\n" for piece in pieces).encode()),
-        "spe_tokenizer_vocab": ("tokenizer.vocab", "".join(f"{piece}\t0\n" for piece in pieces).encode()),
+        "model_path": ("tokenizer.model", model),
+        "vocab_path": ("vocab.txt", _lines(pieces)),
+        "spe_tokenizer_vocab": ("tokenizer.vocab", _lines(f"{p}\t{s}" for p, s in zip(pieces, scores, strict=True))),
     }
     members = {key: f"{_digest(data)}_{name}" for key, (name, data) in files.items()}
     document = write_config(config, pieces, {key: f"nemo:{name}" for key, name in members.items()})
@@ -198,6 +201,10 @@ def _front_end(checkpoint: Checkpoint) -> dict[str, Tensor]:
     window, filters = standard.window, standard.filters
     found = {"window": window, "filters": filters, **checkpoint.front_end}
     return {_FRONT_END["window"]: found["window"], _FRONT_END["filters"]: found["filters"][None]}
+
+
+def _lines(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _digest(data: bytes) -> str:

@@ -13,6 +13,8 @@ _MODULES = "nemo.collections.asr.modules"
 PLAIN = f"{_MODELS}.rnnt_bpe_models.EncDecRNNTBPEModel"
 PROMPTED = f"{_MODELS}.rnnt_bpe_models_prompt.EncDecRNNTBPEModelWithPrompt"
 
+_PREEMPHASIS = 0.97  # where the file does not say
+
 # Section -> key -> what an absent key means to NeMo, then the values that are implemented.
 _ONLY: dict[str, dict[str, tuple[object, ...]]] = {
     "preprocessor": {
@@ -23,15 +25,15 @@ _ONLY: dict[str, dict[str, tuple[object, ...]]] = {
         "window_stride": (0.01, 0.01),
         "window": ("hann", "hann"),
         "n_fft": (N_FFT, N_FFT),
-        "lowfreq": (0, 0, 0.0),
-        "highfreq": (None, None, SAMPLE_RATE // 2, float(SAMPLE_RATE // 2)),
+        "lowfreq": (0, 0),
+        "highfreq": (None, None, SAMPLE_RATE // 2),
         "log": (True, True),
         "log_zero_guard_type": ("add", "add"),
         "log_zero_guard_value": (2.0**-24, 2.0**-24),
         "frame_splicing": (1, 1),
         "exact_pad": (False, False),
-        "pad_value": (0, 0, 0.0),
-        "mag_power": (2.0, 2.0, 2),
+        "pad_value": (0, 0),
+        "mag_power": (2.0, 2.0),
         "mel_norm": ("slaney", "slaney"),
     },
     "encoder": {
@@ -57,6 +59,12 @@ _ONLY: dict[str, dict[str, tuple[object, ...]]] = {
     "tokenizer": {"type": (None, "bpe")},
 }
 
+# What NeMo's own files leave unsaid; readers of them stumble over keys that they do not expect.
+_UNSAID = {
+    "lowfreq", "highfreq", "log", "log_zero_guard_type", "log_zero_guard_value", "exact_pad", "pad_value", "mag_power",
+    "mel_norm", "global_tokens", "num_extra_outputs",
+}  # fmt: skip
+
 
 def read_config(root: Settings) -> ModelConfig:
     """The configuration that a `model_config.yaml` describes.
@@ -77,7 +85,7 @@ def read_config(root: Settings) -> ModelConfig:
     left, lookaheads = _contexts(encoder)
     return ModelConfig(
         n_mels=n_mels,
-        preemphasis=front_end.number("preemph", 0.0 if "preemph" in front_end.values else 0.97),
+        preemphasis=front_end.number("preemph", 0.0 if "preemph" in front_end.values else _PREEMPHASIS),
         d_model=d_model,
         n_layers=encoder.integer("n_layers", high=1024),
         n_heads=encoder.integer("n_heads", 4, low=1),
@@ -158,7 +166,10 @@ def write_config(config: ModelConfig, vocabulary: list[str], tokenizer: dict[str
         ConfigError: a value that NeMo cannot express.
     """
     _check_expressible(config)
-    constants = {name: {key: values[1] for key, values in rules.items()} for name, rules in _ONLY.items()}
+    constants = {
+        name: {key: values[1] for key, values in rules.items() if key not in _UNSAID} for name, rules in _ONLY.items()
+    }
+    preemphasis = {} if config.preemphasis == _PREEMPHASIS else {"preemph": config.preemphasis}
     return {
         "target": PROMPTED if config.n_prompts else PLAIN,
         "sample_rate": SAMPLE_RATE,
@@ -167,7 +178,7 @@ def write_config(config: ModelConfig, vocabulary: list[str], tokenizer: dict[str
         "skip_nan_grad": False,
         "model_defaults": _model_defaults(config),
         "tokenizer": {"dir": "tokenizer", "type": "bpe", **tokenizer},
-        "preprocessor": {**constants["preprocessor"], "features": config.n_mels, "preemph": config.preemphasis,
+        "preprocessor": {**constants["preprocessor"], **preemphasis, "features": config.n_mels,
                          "dither": 1e-5, "pad_to": 0},
         "spec_augment": {"_target_": f"{_MODULES}.SpectrogramAugmentation", "freq_masks": 2, "time_masks": 10,
                          "freq_width": 27, "time_width": 0.05},
@@ -176,7 +187,7 @@ def write_config(config: ModelConfig, vocabulary: list[str], tokenizer: dict[str
                     "prednet": {"pred_hidden": config.d_pred, "pred_rnn_layers": config.pred_layers, "t_max": None,
                                 "dropout": 0.2}},
         "joint": _joint(config, vocabulary),
-        "decoding": {"strategy": "greedy_batch", "greedy": {"max_symbols": config.max_symbols}},
+        "decoding": {"strategy": "greedy_batch", "greedy": {"max_symbols_per_step": config.max_symbols}},
         "loss": {"loss_name": "default", "warprnnt_numba_kwargs": {"fastemit_lambda": 0.005, "clamp": -1.0}},
         "optim": {"name": "adamw", "lr": 2.0, "betas": [0.9, 0.98], "weight_decay": 1e-3,
                   "sched": {"name": "NoamAnnealing", "d_model": config.d_model, "warmup_steps": 10_000,

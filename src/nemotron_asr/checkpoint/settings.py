@@ -6,6 +6,9 @@ from typing import Any
 
 from nemotron_asr.errors import ConfigError
 
+MEL_DTYPES = ("float32", "bfloat16", "float16")
+"""To what precision a front end may be rounded."""
+
 _REQUIRED = object()
 MAX_SIZE = 2**20
 """No width, count or vocabulary of a model comes near; what is larger is damage."""
@@ -58,6 +61,11 @@ class Settings:
             raise self._wrong(key, value, "true or false")
         return value
 
+    def choice(self, key: str, *supported: str, default: str) -> str:
+        """One of some words."""
+        self.require(key, *supported, default=default)
+        return str(self.values.get(key, default))
+
     def integers(self, key: str, default: object = _REQUIRED, high: int = MAX_SIZE) -> list[int]:
         """A list of whole numbers, not empty."""
         value = self.get(key, default)
@@ -68,7 +76,7 @@ class Settings:
     def require(self, key: str, *supported: object, default: object = None) -> None:
         """Only some values are implemented; `default` is what an absent key means."""
         value = self.values.get(key, default)
-        if not any(value == choice and type(value) is type(choice) for choice in supported):
+        if not any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in supported):
             raise self._wrong(key, value, "; supported: " + ", ".join(map(_short, supported)), verb="is not supported")
 
     def _wrong(self, key: str, value: object, wanted: str, verb: str = "must be ") -> ConfigError:
