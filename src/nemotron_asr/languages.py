@@ -170,14 +170,19 @@ def _key(language: str, table: Mapping[str, int]) -> str:
 
 
 def _nearest(language: str, folded: Mapping[str, str]) -> str:
-    """What to say instead: the spellings and English names that come closest, or all locales of the table."""
-    names = {_fold(entry.name): entry.locale for entry in LANGUAGES if _fold(entry.locale) in folded}
-    names |= {word: locale for long, locale in names.items() for word in long.split()[:1]}
-    close = get_close_matches(language, [*folded, *names], n=5)
-    if close:
-        choices = dict.fromkeys(folded.get(match) or names[match] for match in close)
+    """What to say instead: the same language elsewhere, else what is spelled alike, else all supported locales."""
+    base = language.split("-", maxsplit=1)[0]
+    choices = [key for key in folded if key.split("-", maxsplit=1)[0] == base]
+    choices = choices or [_fold(entry.locale) for entry in LANGUAGES if _is_called(language, entry)]
+    choices = [folded[key] for key in choices or get_close_matches(language, folded, cutoff=0.75) if key in folded]
+    if choices:
         return f"the nearest ones are {', '.join(choices)}"
-    return f"choose {', '.join(key for key in folded.values() if '-' in key or key == AUTO)}"
+    known = [key for key in folded.values() if key in _BY_LOCALE or key == AUTO] or list(folded.values())
+    return f"choose {', '.join(known)}"
+
+
+def _is_called(language: str, entry: Language) -> bool:
+    return bool(get_close_matches(language, re.findall(r"\w+", _fold(entry.name)), n=1, cutoff=0.8))
 
 
 def prompt_table(raw: Mapping[Any, Any]) -> dict[str, int]:

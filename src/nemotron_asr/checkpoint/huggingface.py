@@ -25,7 +25,7 @@ from nemotron_asr.tokenizer import Tokenizer
 
 PROMPTED, PLAIN = "nemotron3_5_asr", "nemotron_asr_streaming"
 FILES = ("config.json", "*.safetensors", "model.safetensors.index.json", "tokenizer.json", "*processor_config.json")
-"""What `read` may need of a repository."""
+"""What the reader may need of a repository."""
 
 _FRONT_END: dict[str, object] = {
     "hop_length": HOP, "n_fft": N_FFT, "sampling_rate": SAMPLE_RATE, "win_length": WINDOW, "padding_value": 0.0,
@@ -40,7 +40,7 @@ _CLASSES = {
 }
 
 
-def read(folder: Path) -> Checkpoint:
+def read_huggingface(folder: Path) -> Checkpoint:
     """Read a folder; the weights stay memory-mapped.
 
     Raises:
@@ -120,7 +120,7 @@ def _prompt(model: Settings, processor: Settings) -> dict[str, Any]:
     }
 
 
-def write(checkpoint: Checkpoint, folder: Path) -> None:
+def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
     """Write a folder that `transformers` loads.
 
     Raises:

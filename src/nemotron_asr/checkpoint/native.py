@@ -26,7 +26,7 @@ _FRONT_END = "front_end."
 _LIMITS = {"n_layers": 1024, "pred_layers": 64}
 
 
-def read(folder: Path) -> Checkpoint:
+def read_native(folder: Path) -> Checkpoint:
     """Read a folder; the weights stay memory-mapped.
 
     Raises:
@@ -67,7 +67,7 @@ def _value(settings: Settings, key: str, kind: object) -> Any:
     return settings.choice(key, *MEL_DTYPES, default="float32")  # the only field left
 
 
-def write(checkpoint: Checkpoint, folder: Path) -> None:
+def write_native(checkpoint: Checkpoint, folder: Path) -> None:
     """Write a folder.
 
     Raises:

@@ -45,7 +45,7 @@ _FRONT_END = {"window": "preprocessor.featurizer.window", "filters": "preprocess
 _GZIP = b"\x1f\x8b"
 
 
-def read(path: Path) -> Checkpoint:
+def read_nemo(path: Path) -> Checkpoint:
     """Read a `.nemo` file.
 
     Raises:
@@ -165,7 +165,7 @@ def _with_dropout_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {re.sub(r"^joint\.joint_net\.1\.", "joint.joint_net.2.", name): tensor for name, tensor in tensors.items()}
 
 
-def write(checkpoint: Checkpoint, path: Path) -> None:
+def write_nemo(checkpoint: Checkpoint, path: Path) -> None:
     """Write a `.nemo` file as NeMo 3.0 lays it out.
 
     Raises:

@@ -11,12 +11,12 @@ from nemotron_asr.model import NemotronASR
 
 
 class _WithoutInitialisation(TorchFunctionMode):
-    """Leaves out `torch.nn.init`: there is nothing to fill, and on the meta device it imports torch's compiler (2 s)."""
+    """Leaves out `torch.nn.init`: there is nothing to fill, and on the meta device it imports torch's compiler."""
 
     def __torch_function__(
         self,
         func: Callable[..., object],
-        types: Iterable[type],  # noqa: ARG002 - torch's protocol
+        types: Iterable[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> object:

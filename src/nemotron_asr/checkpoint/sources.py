@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nemotron_asr.checkpoint import huggingface, native, nemo
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
 from nemotron_asr.checkpoint.files import read_json
+from nemotron_asr.checkpoint.huggingface import FILES, read_huggingface, write_huggingface
+from nemotron_asr.checkpoint.native import FORMAT, read_native, write_native
+from nemotron_asr.checkpoint.nemo import read_nemo, write_nemo
 from nemotron_asr.errors import CheckpointError, OptionError
 
 EMBEDDED = {"tiny": Path(__file__).parents[1] / "models" / "tiny"}
@@ -50,14 +52,14 @@ def _load_folder(folder: Path) -> Checkpoint:
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder} is not a model: it has no config.json")
-    is_native = read_json(config).get("format") == native.FORMAT
-    return native.read(folder) if is_native else huggingface.read(folder)
+    is_native = read_json(config).get("format") == FORMAT
+    return read_native(folder) if is_native else read_huggingface(folder)
 
 
 def _load_file(path: Path) -> Checkpoint:
     if path.suffix in {".safetensors", ".json"}:
         raise CheckpointError(f"{path} is a part of a model; give its folder, {path.parent}")
-    return nemo.read(path)
+    return read_nemo(path)
 
 
 def _download(name: str) -> Path:
@@ -66,7 +68,7 @@ def _download(name: str) -> Path:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(huggingface.FILES)))
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except LocalEntryNotFoundError:
         raise CheckpointError(
             f"{name} is not on this machine and Hugging Face cannot be reached; run `hf download {name}` where it can, "
@@ -94,7 +96,7 @@ def save_checkpoint(
         ConfigError: a setting that the layout cannot express.
         CheckpointError: the weights are not those of the configuration, or the target cannot be written.
     """
-    writers = {"huggingface": huggingface.write, "nemo": nemo.write, "native": native.write}
+    writers = {"huggingface": write_huggingface, "nemo": write_nemo, "native": write_native}
     if kind not in writers:
         raise OptionError(f"layout {kind!r} is unknown; choose {', '.join(writers)}")
     stored = replace(checkpoint, weights=_as_dtype(checkpoint.weights, dtype))
