@@ -48,7 +48,7 @@ class DataConfig:
     cache: Path  # folder for decoded audio
     seed: int = 0
     batch_seconds: float = 60.0  # audio per batch, padding included
-    bucket_seconds: tuple[float, ...] = (1.5, 2.5, 3.5, 5.0, 7.0, 10.0, 20.0)
+    bucket_seconds: tuple[float, ...] = (1.2, 1.6, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.5, 10.0, 14.0, 20.0)
     auto_share: float = 0.5  # of the samples get the prompt that asks for the language, the others their own
     language_weights: Mapping[str, float] = field(default_factory=dict)  # a further factor; 1 where not named
     lookaheads: tuple[int, ...] = (3, 0, 6, 13)  # one is drawn per batch

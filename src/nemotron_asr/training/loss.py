@@ -95,26 +95,36 @@ class _Lattice(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor, fastemit: float) -> Tensor:
-        labels = F.pad(labels, (0, 1), value=IMPOSSIBLE)
-        blanks, labels = blanks.clamp(min=IMPOSSIBLE), labels.clamp(min=IMPOSSIBLE)
-        alpha, beta = _scores(blanks, labels, frames, tokens)
-        total = beta[:, 0, 0, None, None]
-        # After the last blank nothing is left to say: probability one.
-        rows = torch.arange(len(frames), device=frames.device)
-        after_blank = F.pad(beta[:, 1:], (0, 0, 0, 1), value=IMPOSSIBLE)
-        after_blank[rows, frames - 1, tokens] = 0
-        after_label = F.pad(beta[:, :, 1:], (0, 1), value=IMPOSSIBLE)
-        possible = total > IMPOSSIBLE / 2
-        blank_share = torch.where(possible, (alpha + blanks + after_blank - total).clamp(max=0).exp(), 0)
-        label_share = torch.where(possible, (alpha + labels + after_label - total).clamp(max=0).exp(), 0)
-        ctx.save_for_backward(blank_share, (1 + fastemit) * label_share[:, :, :-1])
-        return torch.where(possible[:, 0, 0], -total[:, 0, 0], torch.inf)
+        losses, blank_share, label_share = _occupancies(blanks, labels, frames, tokens)
+        ctx.save_for_backward(blank_share, (1 + fastemit) * label_share)
+        return losses
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         blank_share, label_share = ctx.saved_tensors
         grad = grads[0][:, None, None]
         return -grad * blank_share, -grad * label_share, None, None, None
+
+
+def blank_shares(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
+    """The probability (B, T, U + 1) that frame t is left after u tokens: sums to one over u in every valid frame."""
+    return _occupancies(blanks, labels, frames, tokens)[1]
+
+
+def _occupancies(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses (B,), and the probability of every blank (B, T, U + 1) and label arc (B, T, U) to be on the path."""
+    labels = F.pad(labels, (0, 1), value=IMPOSSIBLE).clamp(min=IMPOSSIBLE)
+    blanks = blanks.clamp(min=IMPOSSIBLE)
+    alpha, beta = _scores(blanks, labels, frames, tokens)
+    total = beta[:, :1, :1]
+    possible = total > IMPOSSIBLE / 2
+    rows = torch.arange(len(frames), device=frames.device)
+    after_blank = F.pad(beta[:, 1:], (0, 0, 0, 1), value=IMPOSSIBLE)
+    after_blank[rows, frames - 1, tokens] = 0  # after the last blank nothing is left to say: probability one
+    after_label = F.pad(beta[:, :, 1:], (0, 1), value=IMPOSSIBLE)
+    blank_share = torch.where(possible, (alpha + blanks + after_blank - total).clamp(max=0).exp(), 0)
+    label_share = torch.where(possible, (alpha + labels + after_label - total).clamp(max=0).exp(), 0)
+    return torch.where(possible, -total, torch.inf)[:, 0, 0], blank_share, label_share[:, :, :-1]
 
 
 def _scores(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:

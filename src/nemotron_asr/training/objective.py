@@ -15,7 +15,7 @@ from nemotron_asr.model import NemotronASR
 from nemotron_asr.model.subsampling import STAGES, halved
 from nemotron_asr.training.augment import AugmentConfig, mask_spectrogram
 from nemotron_asr.training.data import Batch
-from nemotron_asr.training.joint import joint_arcs
+from nemotron_asr.training.joint import joint_arcs, likely_cells, valid_cells
 from nemotron_asr.training.loss import lattice_loss
 
 
@@ -24,7 +24,7 @@ class Losses:
     """Negative log-probabilities per token, means over the batch."""
 
     rnnt: Tensor
-    ctc: Tensor  # zero where it is not asked for
+    ctc: Tensor
 
 
 class BFloat16Linears(TorchFunctionMode):
@@ -72,31 +72,40 @@ class Objective(nn.Module):
             frames, _ = self.model.encoder(mel, mel_lengths, state, lookahead + 1)
         return frames, encoder_lengths(mel_lengths)
 
-    def forward(self, batch: Batch, generator: torch.Generator | None = None, *, with_ctc: bool = False) -> Losses:
-        """The losses on one batch."""
+    def forward(self, batch: Batch, generator: torch.Generator | None = None, margin: float | None = None) -> Losses:
+        """The losses on one batch.
+
+        Args:
+            batch: what to learn from.
+            generator: draws the masks over the spectrogram; none, no masks.
+            margin: compute the transducer's lattice only this many tokens around the CTC head's alignment.
+        """
         mel, mel_lengths = self.mel(batch, generator)
         frames, lengths = self.encode(mel, mel_lengths, batch.lookahead)
+        log_probs = self.ctc(frames).log_softmax(-1)
+        cells = self._cells(log_probs.detach(), lengths, batch, margin)
+        rnnt = lattice_loss(*self._arcs(frames, cells, batch), lengths, batch.token_lengths, self.fastemit)
+        ctc = F.ctc_loss(
+            log_probs.transpose(0, 1), batch.tokens, lengths, batch.token_lengths, self.model.config.blank,
+            reduction="sum", zero_infinity=True,
+        )  # fmt: skip
         tokens = batch.token_lengths.sum()
-        arcs = self._arcs(frames.float(), lengths, batch)
-        rnnt = lattice_loss(*arcs, lengths, batch.token_lengths, self.fastemit)
-        ctc = self._ctc(frames.float(), lengths, batch) if with_ctc else rnnt.new_zeros(())
         return Losses(rnnt.sum() / tokens, ctc / tokens)
 
-    def _arcs(self, frames: Tensor, lengths: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _cells(self, log_probs: Tensor, lengths: Tensor, batch: Batch, margin: float | None) -> Tensor:
+        if margin is None:
+            return valid_cells(lengths, batch.token_lengths, log_probs.shape[1], batch.tokens.shape[1])
+        labels = log_probs.gather(2, batch.tokens[:, None].expand(-1, log_probs.shape[1], -1))
+        return likely_cells(labels, lengths, batch.token_lengths, margin)
+
+    def _arcs(self, frames: Tensor, cells: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The lattice's log-probabilities; the prompt and the predictor stay in float32, they are cheap."""
         transducer = self.model.transducer
         enc = transducer.project(self.model.prompt(frames, batch.prompts))
         history = F.pad(batch.tokens, (1, 0), value=self.model.config.blank)
         pred, _ = transducer.predict(history, transducer.initial_state(len(history)))
         dtype = torch.bfloat16 if self.bfloat16 else enc.dtype
-        return joint_arcs(enc, pred, transducer.head, batch.tokens, lengths, batch.token_lengths, dtype)
-
-    def _ctc(self, frames: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-        log_probs = self.ctc(frames).log_softmax(-1).transpose(0, 1)
-        blank = self.model.config.blank
-        return F.ctc_loss(
-            log_probs, batch.tokens, lengths, batch.token_lengths, blank, reduction="sum", zero_infinity=True
-        )
+        return joint_arcs(enc, pred, transducer.head, batch.tokens, cells, dtype)
 
 
 def encoder_lengths(mel_lengths: Tensor) -> Tensor:

@@ -42,8 +42,9 @@ class TrainingConfig:
     cooldown: int = 0  # last steps, over which the rate falls linearly to zero
     weight_decay: float = 1e-3
     clip: float = 0.5  # norm of the gradient
-    ctc_weight: float = 0.3  # of the auxiliary loss at the start
-    ctc_steps: int = 0  # steps over which that weight falls to zero; 0: it stays
+    ctc_weight: float = 0.3  # of the auxiliary loss; 0 also takes its help from the pruning
+    prune_after: int = 3000  # steps, by when the auxiliary head knows where tokens are
+    prune_margin: float = 4.0  # tokens around the alignment that it expects
     fastemit: float = 5e-3
     ema: float = 0.999  # decay of the average of the weights that is validated and kept; 0: none
 
@@ -61,9 +62,9 @@ class TrainingConfig:
         rate = self.peak_lr * min((step + 1) / self.warmup, math.sqrt(self.warmup / (step + 1)))
         return rate * min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else rate
 
-    def ctc(self, step: int) -> float:
-        """Weight of the CTC loss."""
-        return self.ctc_weight * max(0.0, 1 - step / self.ctc_steps) if self.ctc_steps else self.ctc_weight
+    def margin(self, step: int) -> float | None:
+        """How far from the alignment the transducer's lattice is computed; None: all of it."""
+        return self.prune_margin if self.ctc_weight and step >= self.prune_after else None
 
 
 class Trainer:
@@ -112,9 +113,8 @@ class Trainer:
         torch.manual_seed(seed)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr(self.step)
-        weight = config.ctc(self.step)
-        losses = self.objective(batch, torch.Generator().manual_seed(seed), with_ctc=weight > 0)
-        (losses.rnnt + weight * losses.ctc).backward()
+        losses = self.objective(batch, torch.Generator().manual_seed(seed), config.margin(self.step))
+        (losses.rnnt + config.ctc_weight * losses.ctc).backward()
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
         if norm.isfinite():
             self.optimizer.step()
