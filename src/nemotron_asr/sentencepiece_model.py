@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tokenizers
@@ -37,6 +37,7 @@ def read(model: bytes) -> tokenizers.Tokenizer:
     except DecodeError as error:
         raise CheckpointError(f"the SentencePiece model is damaged: {error}") from None
     _check(proto)
+    character_rules(proto.normalizer_spec.precompiled_charsmap)  # the other library panics on damaged ones
     tokenizer = tokenizers.Tokenizer(_model(proto))
     tokenizer.normalizer = _normalizer(proto)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never", split=False)
@@ -103,11 +104,32 @@ def _is_symbol(piece: Proto) -> bool:
 
 
 def charsmap(document: Document) -> bytes:
-    """SentencePiece's compiled character rules in a parsed tokenizer.json; empty if it has none."""
-    normalizer = document.get("normalizer") or {}
-    steps = [normalizer, *normalizer.get("normalizers", [])]
-    encoded = next((step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"), None)
-    return base64.b64decode(encoded or "")
+    """SentencePiece's compiled character rules in a parsed tokenizer.json; empty if it has none.
+
+    Raises:
+        CheckpointError: they are not base64, or there are several.
+    """
+    encoded: list[Any] = [
+        step.get("precompiled_charsmap") for step in _steps(document) if step.get("type") == "Precompiled"
+    ]
+    if not encoded:
+        return b""
+    try:
+        (rules,) = encoded
+        return base64.b64decode(rules, validate=True)
+    except (TypeError, ValueError):
+        raise CheckpointError("tokenizer.json: the character rules are not one text in base64") from None
+
+
+def _steps(document: Document) -> Iterator[Document]:
+    """The normalizers, those inside of sequences included."""
+    waiting = [document.get("normalizer")]
+    while waiting:
+        step = waiting.pop()
+        if isinstance(step, dict):
+            yield step
+            inner = step.get("normalizers")
+            waiting += inner if isinstance(inner, list) else []
 
 
 def character_rules(rules: bytes) -> Callable[[str], str]:
