@@ -1,0 +1,61 @@
+"""Files and folders on the command line -> the recordings in them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import click
+
+AUDIO = (
+    "3gp aac ac3 aif aiff alac amr ape au awb caf dts flac gsm m4a m4b mka mp2 mp3 mpc oga ogg opus ra snd spx tta voc "
+    "w64 wav weba wma wv"
+)
+VIDEO = "asf avi divx f4v flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv rm rmvb ts vob webm wmv"
+SUFFIXES = frozenset(f".{suffix}" for suffix in f"{AUDIO} {VIDEO}".split())
+"""What a file's name must end with, in any case, to be taken from a folder."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One recording.
+
+    Attributes:
+        name: the path, as the user gave it or below the folder that the user gave.
+        place: where it lies below that folder; the mere file name of a single file.
+    """
+
+    name: str
+    place: PurePath
+
+
+def collect(arguments: Sequence[str], *, recursive: bool) -> list[Input]:
+    """All recordings that the arguments name, those of a folder sorted; none twice.
+
+    Raises:
+        UsageError: a folder without `recursive`, or with no recording in it.
+    """
+    found: list[Input] = []
+    for argument in arguments:
+        if not Path(argument).is_dir():
+            found.append(Input(argument, PurePath(Path(argument).name)))
+        elif recursive:
+            found += _recordings(Path(argument))
+        else:
+            raise click.UsageError(f"{argument} is a folder; add --recursive to transcribe the recordings in it")
+    return list({os.path.realpath(recording.name): recording for recording in reversed(found)}.values())[::-1]
+
+
+def _recordings(folder: Path) -> list[Input]:
+    found = [Input(os.fspath(path), path.relative_to(folder)) for path in sorted(_walk(folder))]
+    if not found:
+        raise click.UsageError(f"{folder} holds no audio or video file")
+    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Files that look like recordings; hidden ones, such as the Finder's `._name.mp3`, are not meant."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            yield path

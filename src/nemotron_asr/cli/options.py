@@ -1,0 +1,90 @@
+"""The options that `transcribe` and `stream` share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nemotron_asr.cli.running import debug
+from nemotron_asr.config import LATENCIES
+from nemotron_asr.languages import AUTO
+
+if TYPE_CHECKING:
+    from nemotron_asr.recognizer import Recognizer
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Which model listens, and how."""
+
+    model: str
+    device: str
+    dtype: str
+    language: str
+    latency_ms: int
+    keep_language_tags: bool
+
+    def load(self) -> "Recognizer":
+        """Load the model: this is where torch is imported."""
+        from nemotron_asr.recognizer import load
+
+        return load(self.model, self.device, self.dtype)
+
+    @property
+    def manner(self) -> dict[str, Any]:
+        """What the recognizer's methods take by name."""
+        return {
+            "language": self.language,
+            "latency_ms": self.latency_ms,
+            "keep_language_tags": self.keep_language_tags,
+        }
+
+
+def listening_options(latency_ms: int) -> Callable[[Function], Function]:
+    """Give a command the shared options, which it gets as `listening`.
+
+    Args:
+        latency_ms: the default latency.
+    """
+    options = [
+        click.option("--model", default="tiny", metavar="MODEL", show_default=True, help=_MODEL),
+        click.option("--language", default=AUTO, metavar="auto|LOCALE", show_default=True, help=_LANGUAGE),
+        click.option("--latency", type=_LATENCY, default=str(latency_ms), show_default=True, help=_LATENCY_HELP),
+        click.option(
+            "--keep-language-tags", is_flag=True, help="Leave the model's tags, such as <de-DE>, in the text."
+        ),
+        click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=_DEVICE),
+        click.option("--dtype", type=_DTYPE, default="auto", show_default=True, help=_DTYPE_HELP),
+        debug,
+    ]
+
+    def decorate(command: Function) -> Function:
+        @wraps(command)
+        def listen(model: str, device: str, dtype: str, language: str, latency: str, **others: Any) -> Any:
+            tags = others.pop("keep_language_tags")
+            return command(listening=Listening(model, device, dtype, language, int(latency), tags), **others)
+
+        decorated: Function = listen
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+_LATENCY = click.Choice([str(latency) for latency in LATENCIES])
+_DTYPE = click.Choice(["auto", "float32", "bfloat16"])
+_MODEL = (
+    "tiny (embedded), a Hugging Face name or its short form (nemotron-3.5, nemotron-en), a folder, or a .nemo file."
+)
+_LANGUAGE = "The language spoken, see `nemotron-asr languages`; auto has the model find out."
+_LATENCY_HELP = (
+    "Milliseconds of audio that the model hears at a time: more gives better words. "
+    "160 works, but the released model was not trained on it."
+)
+_DEVICE = "Where to compute; auto is the first GPU, if there is one."
+_DTYPE_HELP = "Precision; auto is bfloat16 on a GPU, float32 elsewhere."

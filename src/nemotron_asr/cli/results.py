@@ -1,0 +1,138 @@
+"""Where transcripts go: to standard output, or one file per recording."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from nemotron_asr.cli.inputs import Input
+
+if TYPE_CHECKING:
+    from nemotron_asr.transcript import Transcript
+
+
+def _json(transcript: "Transcript", indent: int | None = None) -> str:
+    return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=indent) + "\n"
+
+
+RENDER: dict[str, Callable[["Transcript"], str]] = {
+    "text": lambda transcript: f"{transcript.text}\n",
+    "json": lambda transcript: _json(transcript, indent=2),
+    "jsonl": _json,
+    "srt": lambda transcript: transcript.to_srt(),
+    "vtt": lambda transcript: transcript.to_vtt(),
+}
+"""Format -> what a file in it contains."""
+
+_SUFFIXES = {"text": "txt"}  # where it is not the format's name
+_ONE_PER_FILE = {"srt", "vtt"}
+
+
+class Results(Protocol):
+    """What takes transcripts."""
+
+    def has(self, recording: Input, /) -> bool:
+        """Whether a recording is done already."""
+
+    def write(self, recording: Input, /, transcript: "Transcript") -> None:
+        """Take the transcript of a recording."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Printed:
+    """Transcripts on standard output, as they finish; several in JSON are one array."""
+
+    def __init__(self, form: str, recordings: Sequence[Input]) -> None:
+        """Prepare to print.
+
+        Raises:
+            UsageError: several recordings in a format that has one per file.
+        """
+        several = len(recordings) > 1
+        if several and form in _ONE_PER_FILE:
+            raise click.UsageError(f"--format {form} holds one recording per file; add --output DIR")
+        self._form, self._named, self._array = form, several and form == "text", several and form == "json"
+        self._count = 0
+
+    def has(self, _: Input, /) -> bool:
+        """Whether a recording is done already: what is printed is gone."""
+        return False
+
+    def write(self, recording: Input, /, transcript: "Transcript") -> None:
+        """Print a transcript."""
+        text = RENDER[self._form](transcript)
+        if self._named:
+            text = f"{recording.name}: {text}"
+        if self._array:
+            text = (",\n" if self._count else "[\n") + text.rstrip("\n")
+        self._count += 1
+        click.echo(text, nl=False)
+
+    def close(self) -> None:
+        """End the array, if it is one."""
+        if self._array:
+            click.echo("\n]" if self._count else "[]")
+
+
+class Folder:
+    """Transcripts in files, each written at once or not at all; those of an earlier run count as done."""
+
+    def __init__(self, folder: Path, form: str, recordings: Sequence[Input]) -> None:
+        """Choose the files.
+
+        Raises:
+            UsageError: two recordings would be written to the same file.
+        """
+        self._form = form
+        self._targets = {
+            recording: folder / place
+            for recording, place in zip(recordings, _places(recordings, _SUFFIXES.get(form, form)), strict=True)
+        }
+
+    def has(self, recording: Input, /) -> bool:
+        """Whether a recording is done already."""
+        return self._targets[recording].exists()
+
+    def write(self, recording: Input, /, transcript: "Transcript") -> None:
+        """Write a transcript to its file."""
+        target = self._targets[recording]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            draft.write_text(RENDER[self._form](transcript), encoding="utf-8", errors="backslashreplace", newline="\n")
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Nothing is left to do: every file is complete."""
+
+
+def _places(recordings: Sequence[Input], suffix: str) -> list[PurePath]:
+    """Names of files: `a.wav` -> `a.txt`; where `a.mp3` is there too, `a.wav.txt` and `a.mp3.txt`."""
+    places = [recording.place.with_suffix(f".{suffix}") for recording in recordings]
+    taken = _twice(places)
+    places = [
+        recording.place.with_name(f"{recording.place.name}.{suffix}") if _folded(place) in taken else place
+        for recording, place in zip(recordings, places, strict=True)
+    ]
+    clash = _twice(places)
+    same = [recording.name for recording, place in zip(recordings, places, strict=True) if _folded(place) in clash]
+    if same:
+        raise click.UsageError(f"{same[0]} and {same[1]} would be written to the same file; use two output folders")
+    return places
+
+
+def _folded(place: PurePath) -> str:
+    """What a file system that ignores case makes of a name."""
+    return str(place).casefold()
+
+
+def _twice(places: Iterable[PurePath]) -> set[str]:
+    return {place for place, count in Counter(map(_folded, places)).items() if count > 1}

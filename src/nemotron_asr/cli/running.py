@@ -1,0 +1,86 @@
+"""How every command ends: one line for every error, an exit status, and no noise from libraries."""
+
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from nemotron_asr.errors import AudioError, NemotronError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+logger = logging.getLogger(__name__)
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, of this process unless given, and return its exit status."""
+    _speak_utf8()
+    with warnings.catch_warnings():
+        _silence_libraries()
+        try:
+            return command.main(arguments, "nemotron-asr", standalone_mode=False) or DONE
+        except Exception as error:
+            logger.debug("where it happened", exc_info=True)
+            message, status = _verdict(error)
+            note(message)
+            return status
+
+
+def note(line: str) -> None:
+    """Say something that is no result."""
+    click.echo(line, err=True)
+
+
+def _verdict(error: Exception) -> tuple[str, int]:
+    """What to say of an error, in one line, and the exit status."""
+    match error:
+        case click.Abort():
+            return "interrupted", INTERRUPTED
+        case click.ClickException():
+            return f"error: {_line(error.format_message())}", error.exit_code
+        case NemotronError():
+            return f"error: {_line(error)}", FAILED if isinstance(error, AudioError) else WRONG_USAGE
+        case OSError():
+            return f"error: {_line(error)}", FAILED
+    reason = _line(str(error).partition("\n")[0])
+    return f"error: unexpected {type(error).__name__}: {reason} (--debug shows where)", FAILED
+
+
+def _line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _speak_utf8() -> None:
+    """Write UTF-8 whatever the locale says; what is no Unicode, in a file's name, is escaped as in JSON."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _silence_libraries() -> None:
+    logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def _be_loud(_context: click.Context, _parameter: click.Parameter, debug: bool) -> None:
+    if debug:
+        logging.basicConfig(level=logging.DEBUG, force=True)
+        warnings.simplefilter("default")
+
+
+debug = click.option(
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_be_loud,
+    help="Show where errors come from, and what libraries say.",
+)
+"""The option that every command has which does anything."""

@@ -1,0 +1,60 @@
+"""`nemotron-asr transcribe`: recordings -> transcripts."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from nemotron_asr.cli.inputs import Input, collect
+from nemotron_asr.cli.options import Listening, listening_options
+from nemotron_asr.cli.progress import Meter
+from nemotron_asr.cli.results import RENDER, Folder, Printed, Results
+from nemotron_asr.cli.running import DONE, FAILED, note
+from nemotron_asr.errors import NemotronError
+
+
+@click.command()
+@click.argument("audio", nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(list(RENDER)), default="text", show_default=True, help="Format.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write one file per recording, and skip those written before.",
+)
+@click.option("--recursive", is_flag=True, help="Transcribe the recordings in folders, and in the folders in them.")
+@listening_options(latency_ms=1120)
+def transcribe(audio: tuple[str, ...], form: str, output: Path | None, recursive: bool, listening: Listening) -> int:
+    """Transcribe audio and video files.
+
+    One recording prints its text; several print a line each, after the file's name.
+    """
+    recordings = collect(audio, recursive=recursive)
+    results = Folder(output, form, recordings) if output else Printed(form, recordings)
+    pending = [recording for recording in recordings if not results.has(recording)]
+    if len(pending) < len(recordings):
+        note(f"{len(recordings) - len(pending)} of {len(recordings)} done already, skipped")
+    if not pending:
+        return DONE
+    failed = _transcribe(pending, results, listening)
+    if failed and len(recordings) > 1:
+        note(f"{failed} of {len(recordings)} failed")
+    return FAILED if failed else DONE
+
+
+def _transcribe(recordings: Sequence[Input], results: Results, listening: Listening) -> int:
+    """Transcribe into `results`; count the failures."""
+    failed = 0
+    with Meter(recordings) as meter, closing(results):
+        heard = listening.load().transcribe_many(meter.sources(), **listening.manner)
+        for recording, result in zip(recordings, heard, strict=True):
+            meter.finished()
+            with meter.aside():
+                if isinstance(result, NemotronError):
+                    failed += 1
+                    note(f"error: {result}")
+                else:
+                    results.write(recording, replace(result, file=recording.name))
+    return failed
