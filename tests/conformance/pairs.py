@@ -117,9 +117,8 @@ def random_theirs(config: ModelConfig, seed: int = 0) -> Any:
     return model
 
 
-def make_pair(name: str, dtype: torch.dtype = torch.float64) -> Pair:
-    """One of `CONFIGS` in both implementations."""
-    config = CONFIGS[name]
+def make_pair(config: ModelConfig, dtype: torch.dtype = torch.float64) -> Pair:
+    """A random model of this configuration in both implementations."""
     theirs = random_theirs(config)
     ours = NemotronASR(config).to(dtype).eval().requires_grad_(requires_grad=False)
     ours.load_state_dict(unpack(theirs.state_dict(), config, Format.HUGGING_FACE))

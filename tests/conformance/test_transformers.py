@@ -22,7 +22,7 @@ LENGTHS = torch.tensor([333, 200, 9])
 @pytest.fixture(scope="module", params=CONFIGS)
 def pair(request: pytest.FixtureRequest) -> Pair:
     with torch.no_grad():
-        return make_pair(request.param)
+        return make_pair(CONFIGS[request.param])
 
 
 def batch(model: NemotronASR) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ def test_tokens_are_identical(pair: Pair, lookahead: int) -> None:
 @pytest.mark.parametrize("lookahead", LOOKAHEADS)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_float32_agrees(name: str, lookahead: int) -> None:
-    pair = make_pair(name, torch.float32)
+    pair = make_pair(CONFIGS[name], torch.float32)
     mel, prompts = batch(pair.ours)
     theirs = pair.features(mel, LENGTHS, prompts, lookahead)
     encoded = chunk_by_chunk(pair.ours, mel, lookahead)
