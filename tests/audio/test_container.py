@@ -90,9 +90,10 @@ def test_the_sound_of_a_video_is_heard() -> None:
 
 
 def test_surround_sound_is_averaged() -> None:
-    channels = np.stack([tone(1, 48000, hertz=200 * (i + 1), level=0.4) for i in range(8)], axis=1)
+    pitches = (200, 400, 600, 50, 1000, 1200, 1400, 1600)  # the fourth channel of 7.1 carries the lowest tones only
+    channels = np.stack([tone(1, 48000, hertz, level=0.4) for hertz in pitches], axis=1)
     surround = encode(channels, 48000, "mp4", "aac", "7.1")
-    assert correlation(load(surround)[:16000], load((channels, 48000))) > 0.9
+    assert correlation(load(surround)[:16000], load((channels, 48000))) > 0.95
 
 
 @pytest.mark.parametrize("channels", [10, 64])
