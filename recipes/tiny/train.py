@@ -16,13 +16,20 @@ import torch
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.augment import AugmentConfig
 from nemotron_asr.training.data import DataConfig, Source
+from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.trainer import TrainingConfig, train
 
+log = logging.getLogger(__name__)
+
 CONFIG = ModelConfig(
-    d_model=176, n_layers=6, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=64, left_context=56,
+    d_model=176, n_layers=6, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
     d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
+
+AUGMENT = AugmentConfig(room_probability=0.2, noise_probability=0.4, frequency_width=20, time_masks=4)
+"""Milder than for a large model: this one has to learn much in few steps."""
 
 FEATURE_MEAN, FEATURE_SPREAD = -8.0, 4.0
 """Of log-mel values in speech, roughly."""
@@ -31,11 +38,10 @@ FEATURE_MEAN, FEATURE_SPREAD = -8.0, 4.0
 def standardise_input(model: NemotronASR) -> None:
     """Make a new model see features of mean 0 and spread 1: fold the shift into its first convolution."""
     first = model.encoder.subsampling.conv[0]
-    assert isinstance(first, torch.nn.Conv2d)
-    assert first.bias is not None
+    weight, bias = first.get_parameter("weight"), first.get_parameter("bias")
     with torch.no_grad():
-        first.weight /= FEATURE_SPREAD
-        first.bias -= FEATURE_MEAN * first.weight.sum((1, 2, 3))
+        weight.div_(FEATURE_SPREAD)
+        bias.sub_(FEATURE_MEAN * weight.sum((1, 2, 3)))
 
 
 def keep_freed_memory() -> None:
@@ -76,7 +82,11 @@ def main() -> None:
     if (options.data / "synthetic.jsonl").exists():
         sources.append(Source(options.data / "synthetic.jsonl", synthetic=True))
     data = DataConfig(
-        sources=tuple(sources), cache=options.data / "cache", seed=options.seed, batch_seconds=options.batch_seconds
+        sources=tuple(sources),
+        cache=options.data / "cache",
+        seed=options.seed,
+        batch_seconds=options.batch_seconds,
+        augment=AUGMENT,
     )
     config = TrainingConfig(
         data=data,
@@ -87,7 +97,7 @@ def main() -> None:
         warmup=options.warmup,
         cooldown=min(options.cooldown, options.steps),
         device=options.device,
-        bfloat16=options.bfloat16,
+        objective=ObjectiveConfig(bfloat16=options.bfloat16),
         workers=options.workers,
         validate_every=options.validate_every,
     )
@@ -95,7 +105,7 @@ def main() -> None:
     model = NemotronASR(CONFIG)
     standardise_input(model)
     parameters = sum(p.numel() for p in model.parameters())
-    logging.info("%.2f M parameters, %.1f MB in float16", parameters / 1e6, parameters * 2 / 1e6)
+    log.info("%.2f M parameters, %.1f MB in float16", parameters / 1e6, parameters * 2 / 1e6)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
     train(config, model, tokenizer)
 

@@ -5,8 +5,9 @@ import math
 
 import pytest
 import torch
-from nemotron_asr.training.loss import _Lattice, arc_log_probs, rnnt_loss
 from torch import Tensor
+
+from nemotron_asr.training.loss import arc_log_probs, lattice_loss, rnnt_loss
 
 BLANK = 4
 
@@ -59,8 +60,8 @@ def test_gradcheck(case: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
 def test_fastemit_scales_the_gradient_of_labels_alone(case: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     logits, targets, frames, tokens = case
     arcs = [x.detach().requires_grad_() for x in arc_log_probs(logits, targets, BLANK)]
-    plain = _Lattice.apply(*arcs, frames, tokens, 0.0)
-    fast = _Lattice.apply(*arcs, frames, tokens, 0.25)
+    plain = lattice_loss(*arcs, frames, tokens, 0.0)
+    fast = lattice_loss(*arcs, frames, tokens, 0.25)
     blank, label = torch.autograd.grad(plain.sum(), arcs)
     fast_blank, fast_label = torch.autograd.grad(fast.sum(), arcs)
     torch.testing.assert_close(fast, plain, rtol=0, atol=0)
@@ -71,12 +72,10 @@ def test_fastemit_scales_the_gradient_of_labels_alone(case: tuple[Tensor, Tensor
 def test_fastemit_reaches_the_logits(case: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     logits, targets, frames, tokens = case
     arcs = arc_log_probs(logits, targets, BLANK)
-    shares = torch.autograd.grad(
-        rnnt_loss(logits, targets, frames, tokens, BLANK).sum(), logits, retain_graph=True
-    )[0]
+    shares = torch.autograd.grad(rnnt_loss(logits, targets, frames, tokens, BLANK).sum(), logits, retain_graph=True)[0]
     (fast,) = torch.autograd.grad(rnnt_loss(logits, targets, frames, tokens, BLANK, fastemit=0.5).sum(), logits)
     blanks, labels = (x.detach().requires_grad_() for x in arcs)
-    _, label_grad = torch.autograd.grad(_Lattice.apply(blanks, labels, frames, tokens, 0.0).sum(), (blanks, labels))
+    _, label_grad = torch.autograd.grad(lattice_loss(blanks, labels, frames, tokens).sum(), (blanks, labels))
     (extra,) = torch.autograd.grad(arcs[1], logits, grad_outputs=0.5 * label_grad)
     torch.testing.assert_close(fast, shares + extra)
 
@@ -133,5 +132,9 @@ def test_what_cannot_happen_costs_infinity_and_pulls_at_nothing() -> None:
 def test_lengths_outside_the_tensor_are_named(frames: int, tokens: int) -> None:
     with pytest.raises(ValueError, match="lengths"):
         rnnt_loss(
-            torch.zeros(1, 3, 2, 5), torch.zeros(1, 1, dtype=torch.long), torch.tensor([frames]), torch.tensor([tokens]), 4
+            torch.zeros(1, 3, 2, 5),
+            torch.zeros(1, 1, dtype=torch.long),
+            torch.tensor([frames]),
+            torch.tensor([tokens]),
+            4,
         )

@@ -105,7 +105,8 @@ class Augmenter:
         if synthetic:
             samples = add_noise(samples, self._noise(rng), rng.uniform(*config.floor_snr))
         gain = 10 ** (rng.uniform(*config.level) / 20) / rms(samples)
-        return np.clip(samples * np.float32(gain), -1, 1)
+        heard: Samples = np.clip(samples * np.float32(gain), -1, 1)
+        return heard
 
     def _noise(self, rng: Generator) -> Samples:
         noise = self.noises[rng.integers(len(self.noises))]
@@ -125,11 +126,12 @@ def mask_spectrogram(mel: Tensor, frames: Tensor, config: AugmentConfig, generat
 
     def hidden(size: int, count: int, widest: Tensor, within: Tensor) -> Tensor:
         """(B, size), true inside any of `count` masks of up to `widest` (B, 1), which start `within` (B, 1)."""
-        width = torch.rand(batch, count, generator=generator).to(mel.device) * (widest + 1)
-        start = torch.rand(batch, count, generator=generator).to(mel.device) * (within - width).clamp(min=0)
+        width, start = torch.rand(2, batch, count, generator=generator).to(mel.device)
+        width = (width * (widest + 1)).floor()
+        start = (start * (within - width + 1).clamp(min=0)).floor()
         position = torch.arange(size, device=mel.device)[:, None]
-        inside = (position >= start[:, None].floor()) & (position < (start + width)[:, None].floor())
-        return inside.any(-1)
+        inside = (position >= start[:, None]) & (position < (start + width)[:, None])
+        return torch.any(inside, -1)
 
     valid = frames[:, None].to(mel.dtype)
     time = hidden(length, config.time_masks, config.time_share * valid, valid)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,7 @@ class DataConfig:
     auto_share: float = 0.5  # of the samples get the prompt that asks for the language, the others their own
     language_weights: Mapping[str, float] = field(default_factory=dict)  # a further factor; 1 where not named
     lookaheads: tuple[int, ...] = (3, 0, 6, 13)  # one is drawn per batch
-    augment: AugmentConfig | None = AugmentConfig()  # noqa: RUF009 - frozen
+    augment: AugmentConfig | None = field(default_factory=AugmentConfig)
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on a device."""
-        moved = {f.name: value.to(device) for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
-        return replace(self, **moved)
+        samples, lengths, prompts = (x.to(device) for x in (self.samples, self.lengths, self.prompts))
+        tokens, token_lengths = self.tokens.to(device), self.token_lengths.to(device)
+        return Batch(samples, lengths, prompts, tokens, token_lengths, self.lookahead)
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,8 @@ of cells, reduced, and dropped; the backward pass makes them again. Only the cel
 `valid_cells` leaves out the padding, `likely_cells` all that lies far from the alignment.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -45,7 +46,7 @@ def joint_arcs(
     row, u = padded // width, padded % width
     hidden = F.relu(enc.flatten(0, 1)[row] + pred.flatten(0, 1)[row // frames * width + u]).to(dtype)
     labels = F.pad(targets, (0, 1), value=head.out_features - 1).flatten()[row // frames * width + u]
-    arcs = _Arcs.apply(hidden, head.weight, head.bias, labels, block)
+    arcs = cast("Callable[..., tuple[Tensor, Tensor]]", _Arcs.apply)(hidden, head.weight, head.bias, labels, block)
     blanks, says = (
         torch.full((cells.numel(),), IMPOSSIBLE, dtype=x.dtype, device=x.device).index_put((wanted,), x[: len(wanted)])
         for x in arcs
@@ -72,7 +73,9 @@ def likely_cells(labels: Tensor, frame_lengths: Tensor, target_lengths: Tensor, 
         target_lengths: (B,).
         margin: tokens, at least 1: then the band holds at least one whole path.
     """
-    shares = blank_shares(labels.new_zeros(*labels.shape[:2], labels.shape[2] + 1), labels, frame_lengths, target_lengths)
+    shares = blank_shares(
+        labels.new_zeros(*labels.shape[:2], labels.shape[2] + 1), labels, frame_lengths, target_lengths
+    )
     u = torch.arange(labels.shape[2] + 1, device=labels.device)
     leaving = (shares * u).sum(-1, keepdim=True)  # tokens expected to be said by the end of a frame
     entering = F.pad(leaving, (0, 0, 1, 0))[:, :-1]

@@ -7,7 +7,8 @@ once. Neither keeps a second tensor as large as the logits.
 Reference: Graves, "Sequence Transduction with Recurrent Neural Networks", 2012.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,14 +47,14 @@ def lattice_loss(
 ) -> Tensor:
     """`rnnt_loss` from the log-probabilities of blank (B, T, U + 1) and of the next label (B, T, U) in every cell."""
     _check(blanks, labels, frame_lengths, target_lengths)
-    losses: Tensor = _Lattice.apply(blanks, labels, frame_lengths, target_lengths, fastemit)
-    return losses
+    apply = cast("Callable[..., Tensor]", _Lattice.apply)
+    return apply(blanks, labels, frame_lengths, target_lengths, fastemit)
 
 
 def arc_log_probs(logits: Tensor, targets: Tensor, blank: int) -> tuple[Tensor, Tensor]:
     """Log-probabilities of blank (B, T, U + 1) and of the next label (B, T, U), at least float32."""
-    blanks, labels = _Arcs.apply(logits, targets, blank)
-    return blanks, labels
+    apply = cast("Callable[..., tuple[Tensor, Tensor]]", _Arcs.apply)
+    return apply(logits, targets, blank)
 
 
 def _check(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> None:
@@ -146,7 +147,7 @@ def _scores(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> t
     stay = torch.cat([torch.where(inside, cell(blanks, t - 1, u), IMPOSSIBLE), cell(blanks, last_t - t, last_u - u)], 1)
     move = torch.cat([torch.where(inside, cell(labels, t, u - 1), IMPOSSIBLE), cell(labels, last_t - t, last_u - u)], 1)
     start = torch.cat([blanks.new_zeros(batch), blanks[rows[:, 0], frames - 1, tokens]])
-    reached, finishing = _scan(stay, move, start).split(batch, 1)
+    reached, finishing = _scan(stay, move, start).tensor_split(2, 1)
     t = torch.arange(n_frames, device=blanks.device)[:, None]
     alpha = reached[t + u, rows[..., None], u]
     back_t, back_u = last_t[..., None] - t, last_u[..., None] - u

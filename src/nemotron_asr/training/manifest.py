@@ -13,6 +13,9 @@ from nemotron_asr.languages import canonical, resolve
 from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
 
+TOKENS_PER_FRAME = 2
+"""Nobody says more than this in 80 ms: where a clip does, its text is not what is spoken."""
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -134,8 +137,8 @@ def _objection(clip: Clip, tokens: tuple[int, ...], tokenizer: Tokenizer, shorte
         return "unreadable"
     if not shortest <= clip.duration <= longest:
         return f"not {shortest:g} to {longest:g} s long"
-    if len(tokens) > encoder_frames(mel_frames(int(clip.duration * SAMPLE_RATE))):
-        return "more tokens than frames"
+    if len(tokens) > TOKENS_PER_FRAME * encoder_frames(mel_frames(round(clip.duration * SAMPLE_RATE))):
+        return f"more than {TOKENS_PER_FRAME} tokens per frame"
     if tokenizer.unknown in tokens:
         return "characters that the tokenizer lacks"
     return ""

@@ -20,6 +20,16 @@ from nemotron_asr.training.loss import lattice_loss
 
 
 @dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimised, and how it is computed."""
+
+    fastemit: float = 5e-3
+    prune_below: float = 2.5  # CTC loss per token of a batch under which its transducer lattice is pruned; 0: never
+    prune_margin: float = 4.0  # tokens around the alignment that CTC expects
+    bfloat16: bool = False  # linear layers of the encoder and the joint in bfloat16
+
+
+@dataclass(frozen=True)
 class Losses:
     """Negative log-probabilities per token, means over the batch."""
 
@@ -38,23 +48,23 @@ class BFloat16Linears(TorchFunctionMode):
     ) -> Any:
         """Called for every function of torch."""
         if func is F.linear:
-            return func(*(x if x is None else x.bfloat16() for x in args)).float()
+            x, weight, bias = args
+            return F.linear(x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16()).float()
         return func(*args, **(kwargs or {}))
 
 
 class Objective(nn.Module):
     """The losses of a model on a batch. Its `ctc` head exists in training only.
 
-    CTC on the encoder's output (the shortest way from the loss to the encoder) makes the transducer find its alignment
-    several times sooner.
+    CTC on the encoder's output is the shortest way from a loss to the encoder: the transducer finds its alignment
+    sooner. Once the head knows where tokens are, the transducer's lattice is computed only around there.
     """
 
-    def __init__(self, model: NemotronASR, augment: AugmentConfig | None, *, fastemit: float, bfloat16: bool) -> None:
+    def __init__(self, model: NemotronASR, options: ObjectiveConfig, augment: AugmentConfig | None) -> None:
         super().__init__()
         config: ModelConfig = model.config
-        self.model, self.features, self.augment = model, LogMel(config), augment
+        self.model, self.features, self.options, self.augment = model, LogMel(config), options, augment
         self.ctc = nn.Linear(config.d_model, config.vocab_size + 1)
-        self.fastemit, self.bfloat16 = fastemit, bfloat16
 
     def mel(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Log-mel frames (B, 8T, n_mels), masked when a generator is given, and how many are valid (B,)."""
@@ -68,35 +78,32 @@ class Objective(nn.Module):
     def encode(self, mel: Tensor, mel_lengths: Tensor, lookahead: int) -> tuple[Tensor, Tensor]:
         """Encoder frames (B, T, d_model) of whole utterances, and how many are valid (B,)."""
         state = self.model.encoder.initial_state(len(mel), history=0)
-        with BFloat16Linears() if self.bfloat16 else nullcontext():
+        with BFloat16Linears() if self.options.bfloat16 else nullcontext():
             frames, _ = self.model.encoder(mel, mel_lengths, state, lookahead + 1)
         return frames, encoder_lengths(mel_lengths)
 
-    def forward(self, batch: Batch, generator: torch.Generator | None = None, margin: float | None = None) -> Losses:
-        """The losses on one batch.
-
-        Args:
-            batch: what to learn from.
-            generator: draws the masks over the spectrogram; none, no masks.
-            margin: compute the transducer's lattice only this many tokens around the CTC head's alignment.
-        """
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
+        """The losses on one batch; the spectrogram is masked when there is a generator to draw the masks."""
         mel, mel_lengths = self.mel(batch, generator)
         frames, lengths = self.encode(mel, mel_lengths, batch.lookahead)
-        log_probs = self.ctc(frames).log_softmax(-1)
-        cells = self._cells(log_probs.detach(), lengths, batch, margin)
-        rnnt = lattice_loss(*self._arcs(frames, cells, batch), lengths, batch.token_lengths, self.fastemit)
-        ctc = F.ctc_loss(
-            log_probs.transpose(0, 1), batch.tokens, lengths, batch.token_lengths, self.model.config.blank,
-            reduction="sum", zero_infinity=True,
-        )  # fmt: skip
         tokens = batch.token_lengths.sum()
-        return Losses(rnnt.sum() / tokens, ctc / tokens)
+        log_probs = self.ctc(frames).log_softmax(-1)
+        ctc = self._ctc(log_probs, lengths, batch) / tokens
+        prune = ctc.item() < self.options.prune_below
+        cells = self._likely(log_probs.detach(), lengths, batch) if prune else _all_cells(log_probs, lengths, batch)
+        arcs = self._arcs(frames, cells, batch)
+        rnnt = lattice_loss(*arcs, lengths, batch.token_lengths, self.options.fastemit).sum() / tokens
+        return Losses(rnnt, ctc)
 
-    def _cells(self, log_probs: Tensor, lengths: Tensor, batch: Batch, margin: float | None) -> Tensor:
-        if margin is None:
-            return valid_cells(lengths, batch.token_lengths, log_probs.shape[1], batch.tokens.shape[1])
+    def _ctc(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
+        by_time, blank = log_probs.transpose(0, 1), self.model.config.blank
+        return F.ctc_loss(
+            by_time, batch.tokens, lengths, batch.token_lengths, blank, reduction="sum", zero_infinity=True
+        )
+
+    def _likely(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
         labels = log_probs.gather(2, batch.tokens[:, None].expand(-1, log_probs.shape[1], -1))
-        return likely_cells(labels, lengths, batch.token_lengths, margin)
+        return likely_cells(labels, lengths, batch.token_lengths, self.options.prune_margin)
 
     def _arcs(self, frames: Tensor, cells: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The lattice's log-probabilities; the prompt and the predictor stay in float32, they are cheap."""
@@ -104,8 +111,12 @@ class Objective(nn.Module):
         enc = transducer.project(self.model.prompt(frames, batch.prompts))
         history = F.pad(batch.tokens, (1, 0), value=self.model.config.blank)
         pred, _ = transducer.predict(history, transducer.initial_state(len(history)))
-        dtype = torch.bfloat16 if self.bfloat16 else enc.dtype
+        dtype = torch.bfloat16 if self.options.bfloat16 else enc.dtype
         return joint_arcs(enc, pred, transducer.head, batch.tokens, cells, dtype)
+
+
+def _all_cells(log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
+    return valid_cells(lengths, batch.token_lengths, log_probs.shape[1], batch.tokens.shape[1])
 
 
 def encoder_lengths(mel_lengths: Tensor) -> Tensor:

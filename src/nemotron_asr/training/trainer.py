@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from nemotron_asr.errors import CheckpointError
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Batches, DataConfig, Item, Source, load_source
-from nemotron_asr.training.objective import Objective
+from nemotron_asr.training.objective import Objective, ObjectiveConfig
 from nemotron_asr.training.validation import Score, score, transcribe
 
 log = logging.getLogger(__name__)
@@ -36,20 +36,17 @@ class TrainingConfig:
     output: Path  # folder of checkpoints; training goes on from the last one in it
     steps: int
     validation: tuple[Path, ...] = ()  # manifests
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
 
     peak_lr: float = 1.5e-3
     warmup: int = 1000  # steps
     cooldown: int = 0  # last steps, over which the rate falls linearly to zero
     weight_decay: float = 1e-3
     clip: float = 0.5  # norm of the gradient
-    ctc_weight: float = 0.3  # of the auxiliary loss; 0 also takes its help from the pruning
-    prune_after: int = 3000  # steps, by when the auxiliary head knows where tokens are
-    prune_margin: float = 4.0  # tokens around the alignment that it expects
-    fastemit: float = 5e-3
+    ctc_weight: float = 0.3  # of the auxiliary loss
     ema: float = 0.999  # decay of the average of the weights that is validated and kept; 0: none
 
     device: str = "cpu"
-    bfloat16: bool = False  # products of encoder and joint in bfloat16
     workers: int = 0  # processes that make batches
 
     log_every: int = 50  # steps
@@ -61,10 +58,6 @@ class TrainingConfig:
         """Noam's schedule (Vaswani et al. 2017) with its peak given, then the cool-down."""
         rate = self.peak_lr * min((step + 1) / self.warmup, math.sqrt(self.warmup / (step + 1)))
         return rate * min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else rate
-
-    def margin(self, step: int) -> float | None:
-        """How far from the alignment the transducer's lattice is computed; None: all of it."""
-        return self.prune_margin if self.ctc_weight and step >= self.prune_after else None
 
 
 class Trainer:
@@ -78,9 +71,7 @@ class Trainer:
         sources = [Source(manifest) for manifest in config.validation]
         self.validation: list[Item] = [x for s in sources for x in load_source(s, tokenizer, model.config, config.data)]
         torch.manual_seed(config.data.seed)
-        self.objective = Objective(
-            model, config.data.augment, fastemit=config.fastemit, bfloat16=config.bfloat16
-        ).to(config.device)
+        self.objective = Objective(model, config.objective, config.data.augment).to(config.device)
         self.average = copy.deepcopy(self.objective).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
             _decayed(self.objective, config.weight_decay), lr=0.0, betas=(0.9, 0.98), fused=True
@@ -113,7 +104,7 @@ class Trainer:
         torch.manual_seed(seed)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr(self.step)
-        losses = self.objective(batch, torch.Generator().manual_seed(seed), config.margin(self.step))
+        losses = self.objective(batch, torch.Generator().manual_seed(seed))
         (losses.rnnt + config.ctc_weight * losses.ctc).backward()
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
         if norm.isfinite():
@@ -129,8 +120,8 @@ class Trainer:
     def _update_average(self) -> None:
         # Early weights are worthless: the average forgets them quickly at first.
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step)) if self.config.ema else 0.0
-        ours, theirs = list(self.average.parameters()), list(self.objective.parameters())
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        for ours, theirs in zip(self.average.parameters(), self.objective.parameters(), strict=True):
+            ours.lerp_(theirs, 1 - decay)
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps
@@ -144,7 +135,7 @@ class Trainer:
         result = score(hypotheses)
         log.info("step %d: %s", self.step, result)
         for hypothesis in hypotheses[:: max(1, len(hypotheses) // 4)]:
-            log.info("  said %r, heard %r <%s>", hypothesis.reference, hypothesis.text, hypothesis.detected)
+            log.info("  said %r, heard %r <%s>", hypothesis.reference, hypothesis.text[:200], hypothesis.detected)
         if result.wer < self.best:
             self._keep(result.wer)
         return result

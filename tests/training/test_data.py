@@ -1,0 +1,137 @@
+"""Batches: decoded once, few shapes, and every draw a function of seed and step."""
+
+from collections import Counter
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.training.conftest import Line, write_manifest
+from torch import Tensor
+
+from nemotron_asr.audio import load
+from nemotron_asr.config import SAMPLE_RATE, ModelConfig
+from nemotron_asr.errors import ManifestError
+from nemotron_asr.features import window_samples, window_start
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training import data
+from nemotron_asr.training.data import AudioCache, Batch, Batches, DataConfig, Source, make_buckets
+from nemotron_asr.training.manifest import read_manifest
+
+
+@pytest.fixture
+def options(tmp_path: Path, manifest: Path) -> DataConfig:
+    return DataConfig((Source(manifest),), tmp_path / "cache", batch_seconds=12, bucket_seconds=(2, 3.5, 5))
+
+
+def same(a: Batch, b: Batch) -> bool:
+    pairs = [(getattr(a, field.name), getattr(b, field.name)) for field in fields(Batch)]
+    return all(torch.equal(x, y) if isinstance(x, Tensor) else x == y for x, y in pairs)
+
+
+def test_the_cache_holds_what_the_decoder_gives_and_decodes_once(
+    tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = read_manifest(manifest)
+    first = AudioCache(clips, tmp_path, "clips")
+    monkeypatch.setattr(data, "load", None)  # a second decoding would fail
+    second = AudioCache(clips, tmp_path, "clips")
+    for row, clip in enumerate(clips):
+        np.testing.assert_allclose(first[row], load(clip.path), atol=0.5001 / 32768)
+        np.testing.assert_array_equal(first[row], second[row])
+
+
+def test_unreadable_audio_is_left_out_not_fatal(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "noise.wav").write_bytes(b"this is not audio")
+    broken = [{**lines[0], "audio_filepath": "noise.wav"}, {**lines[1], "audio_filepath": "missing.wav"}]
+    path = write_manifest(tmp_path / "m.jsonl", [broken[0], lines[2], broken[1], lines[3]])
+    with caplog.at_level("INFO"):
+        batches = Batches(DataConfig((Source(path),), tmp_path, augment=None), tokenizer, config)
+    items = [item for bucket in batches.buckets for item in bucket.items]
+    assert sorted(item.example.clip.text for item in items) == sorted(line["text"] for line in lines[2:4])
+    for item in items:
+        np.testing.assert_allclose(item.load(), load(item.example.clip.path), atol=0.5001 / 32768)
+    assert "left out, unreadable: 2" in caplog.text
+    assert "missing.wav" in caplog.text
+
+
+def test_nothing_usable_is_an_error(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
+) -> None:
+    path = write_manifest(tmp_path / "m.jsonl", [{**lines[0], "audio_filepath": "missing.wav"}])
+    with pytest.raises(ManifestError, match="no usable clip"):
+        Batches(DataConfig((Source(path),), tmp_path), tokenizer, config)
+
+
+def test_a_batch_is_a_function_of_seed_and_step(options: DataConfig, tokenizer: Tokenizer, config: ModelConfig) -> None:
+    batches, again = Batches(options, tokenizer, config), Batches(options, tokenizer, config)
+    assert all(same(batches[step], again[step]) for step in (7, 3, 0))
+    assert not same(batches[0], batches[1])
+    assert not same(batches[0], Batches(replace(options, seed=1), tokenizer, config)[0])
+
+
+def test_a_worker_makes_the_same_batches(options: DataConfig, tokenizer: Tokenizer, config: ModelConfig) -> None:
+    batches = Batches(options, tokenizer, config)
+    made = list(batches.loader(2, 6, workers=1))
+    assert len(made) == 4
+    assert all(same(batch, batches[step]) for step, batch in enumerate(made, 2))
+
+
+def test_shapes_are_those_of_the_buckets(options: DataConfig, tokenizer: Tokenizer, config: ModelConfig) -> None:
+    batches = Batches(options, tokenizer, config)
+    shapes = {(b.rows, 1 + window_samples(b.frames), b.tokens) for b in batches.buckets}
+    assert len(shapes) == 2
+    drawn = [batches[step] for step in range(40)]
+    assert {(*batch.samples.shape, batch.tokens.shape[1]) for batch in drawn} == shapes
+    assert all(int(batch.lengths.max()) <= 5 * SAMPLE_RATE for batch in drawn)
+    assert {batch.lookahead for batch in drawn} == {0, 3, 6, 13}
+
+
+def test_rows_hold_audio_text_and_prompt(options: DataConfig, tokenizer: Tokenizer, config: ModelConfig) -> None:
+    batches = Batches(replace(options, augment=None), tokenizer, config)
+    items = {item.example.tokens: item for bucket in batches.buckets for item in bucket.items}
+    prompts: Counter[bool] = Counter()
+    for batch in (batches[step] for step in range(40)):
+        for row in range(len(batch.lengths)):
+            item = items[tuple(batch.tokens[row, : batch.token_lengths[row]].tolist())]
+            start = 1 - window_start(0)
+            audio = batch.samples[row, start : start + int(batch.lengths[row])]
+            np.testing.assert_array_equal(audio.numpy(), item.load())
+            assert batch.samples[row].count_nonzero() == audio.count_nonzero()
+            assert int(batch.prompts[row]) in {101, item.example.prompt}
+            prompts[int(batch.prompts[row]) == 101] += 1
+    assert 0.4 < prompts[True] / prompts.total() < 0.6
+
+
+def test_weights_say_how_often_a_clip_is_drawn(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
+) -> None:
+    rare, often = write_manifest(tmp_path / "a.jsonl", lines[:2]), write_manifest(tmp_path / "b.jsonl", lines[2:3])
+    options = DataConfig(
+        (Source(rare), Source(often, weight=3)),
+        tmp_path,
+        batch_seconds=8,
+        bucket_seconds=(3.5, 5),
+        language_weights={lines[1]["target_lang"]: 2},
+        augment=None,
+    )
+    batches = Batches(options, tokenizer, config)
+    drawn: Counter[int] = Counter()
+    for step in range(400):
+        batch = batches[step]
+        drawn.update(int(row[n - 1]) for row, n in zip(batch.tokens, batch.token_lengths, strict=True))
+    shares = {tokenizer.language_tags[tag]: n / drawn.total() for tag, n in drawn.items()}
+    expected = {line["target_lang"]: weight / 6 for line, weight in zip(lines[:3], (1, 2, 3), strict=True)}
+    assert shares == pytest.approx(expected, abs=0.06)
+
+
+def test_talkative_clips_go_to_a_longer_bucket(options: DataConfig, tokenizer: Tokenizer, config: ModelConfig) -> None:
+    item = Batches(options, tokenizer, config).buckets[0].items[0]
+    talkative = replace(item, example=replace(item.example, tokens=(1,) * 40))
+    calm = [replace(item, example=replace(item.example, tokens=(1,) * 10)) for _ in range(40)]
+    short, long = make_buckets([*calm, talkative], (3.5, 5.0), 10.0)
+    assert (short.tokens, len(short.items), short.rows) == (12, 40, 2)
+    assert (long.tokens, long.items, long.rows) == (40, [talkative], 2)

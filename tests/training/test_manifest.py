@@ -1,0 +1,79 @@
+"""Manifests: strict lines, relative paths, and clips that are set aside by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.errors import ManifestError
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.manifest import Clip, read_manifest, select
+
+GOOD = '{"audio_filepath": "a.wav", "duration": 2.5, "text": " Neben Deutsch. ", "target_lang": "de-DE"}'
+
+
+def test_reads_lines_and_resolves_paths_against_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    absolute = GOOD.replace("a.wav", "/data/b.wav").replace("target_lang", "lang")
+    path.write_text(f"{GOOD}\n\n{absolute}\n", encoding="utf-8")
+    assert read_manifest(path) == [
+        Clip(tmp_path / "a.wav", 2.5, "Neben Deutsch.", "de-DE"),
+        Clip(Path("/data/b.wav"), 2.5, "Neben Deutsch.", "de-DE"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not JSON"),
+        ("[]", "line 2: a list, not an object"),
+        (GOOD.replace('"a.wav"', "3"), "line 2: audio_filepath is 3; it must be a string"),
+        (GOOD.replace("target_lang", "language"), "line 2: target_lang is None"),
+        (GOOD.replace('"text"', '"words"'), "line 2: text is None"),
+        (GOOD.replace("2.5", '"2.5"'), "line 2: duration is '2.5'; it must be a number of seconds"),
+        (GOOD.replace("2.5", "-1"), "line 2: duration is -1"),
+        (GOOD.replace("2.5", "NaN"), "line 2: duration is nan"),
+        (GOOD.replace("2.5", "true"), "line 2: duration is True"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(f"{GOOD}\n{line}\n", encoding="utf-8")
+    with pytest.raises(ManifestError) as error:
+        read_manifest(path)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_missing_and_empty_manifests_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"nothing\.jsonl"):
+        read_manifest(tmp_path / "nothing.jsonl")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(ManifestError, match="lists no clip"):
+        read_manifest(tmp_path / "empty.jsonl")
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ManifestError, match=r"binary\.jsonl"):
+        read_manifest(tmp_path / "binary.jsonl")
+
+
+def test_clips_that_cannot_be_learnt_are_set_aside_and_named(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    good = Clip(Path("good.wav"), 3.0, "Neben Deutsch", "de-DE")
+    bad = {
+        "empty text": replace(good, text=""),
+        "unreadable": replace(good, duration=0.0),
+        "not 0.1 to 20 s long": replace(good, duration=21.0),
+        "more than 2 tokens per frame": replace(good, duration=0.3),
+        "characters that the tokenizer lacks": replace(good, text="日本"),
+        "language 'xx-YY' is unknown": replace(good, language="xx-YY"),
+        "no tag for el-GR": replace(good, language="el-GR"),
+    }
+    selection = select([good, *bad.values(), replace(good, language="de")], tokenizer, config, longest=20.0)
+    assert selection.rejected == {k: [v] for k, v in bad.items()}
+    assert [example.clip.language for example in selection.examples] == ["de-DE", "de-DE"]
+    tokens = selection.examples[0].tokens
+    assert tokenizer.language_tags[tokens[-1]] == "de-DE"
+    assert selection.examples[0].prompt == 9
+    report = selection.report()
+    assert report[0] == "2 clips, 0.00 h: de-DE 2"
+    assert "left out, empty text: 1 (good.wav)" in report
