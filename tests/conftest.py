@@ -4,15 +4,22 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from numpy.typing import NDArray
+from tokenizers.models import Unigram
+from torch import Tensor, nn
 
 from nemotron_asr import audio
+from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.model import NemotronASR
+from nemotron_asr.recognizer import Recognizer
+from nemotron_asr.tokenizer import Tokenizer
 
 torch.set_num_threads(1)  # tests run side by side
 
@@ -69,3 +76,43 @@ def random_model(config: ModelConfig, seed: int = 0) -> NemotronASR:
     transducer.pred.weight.mul_(3)
     transducer.head.bias.zero_()[config.blank] = 4.0
     return model
+
+
+PIECES = (
+    "<unk> . , ? <de-DE> <en-US> <ja-JP> er ly ing en 日 本 語 & ▁the ▁cat ▁sat ▁on ▁mat ▁wir ▁gehen ▁nach ▁Haus ▁und "
+    "▁sing ▁a ▁long ▁song ▁слон ▁шёл ▁over ▁bridge ▁now ▁never ▁seen ▁light ▁rain ▁über ▁Köln"
+).split()
+
+
+def checkpoint_of(model: NemotronASR) -> Checkpoint:
+    """A model whose pieces are `PIECES`."""
+    pieces = Unigram([(piece, -1.0) for piece in PIECES], unk_id=0)
+    return Checkpoint(model.config, Tokenizer(tokenizers.Tokenizer(pieces)), dict(model.state_dict()))
+
+
+def attune(model: NemotronASR, sample: Sample) -> None:
+    """Centre and scale what the joint hears, so that it depends on the audio what is said, and when."""
+    recognizer = Recognizer(checkpoint_of(model), torch.device("cpu"), torch.float32)
+    heard: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, projected: Tensor) -> None:
+        heard.append(projected.flatten(0, -2))
+
+    recognizer.runner.model.transducer.enc.register_forward_hook(keep)
+    recognizer.transcribe(sample.path)
+    spread, mean = torch.std_mean(torch.cat(heard), dim=0)
+    transducer = model.transducer
+    transducer.enc.weight.mul_((4 / spread)[:, None])
+    transducer.enc.bias.sub_(mean).mul_(4 / spread)
+    transducer.head.bias[model.config.blank] = 5.0
+
+
+@pytest.fixture(scope="session")
+def random_model_folder(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> Path:
+    """The folder of a random model in our own layout, which says different things to different recordings."""
+    folder = tmp_path_factory.mktemp("models") / "random"
+    model = random_model(tiny_config(vocab_size=len(PIECES), d_prompt=96, max_symbols=1))
+    with torch.no_grad():
+        attune(model, samples[0])
+    save_checkpoint(checkpoint_of(model), folder)
+    return folder

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.sentences import SENTENCES, TAGS, train
 from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as Inner
 from transformers import ParakeetTokenizer
@@ -11,7 +12,6 @@ from transformers.convert_slow_tokenizer import ParakeetConverter
 
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.tokenizer import Tokenizer
-from tests.sentences import SENTENCES, TAGS, train
 
 TINY = Path(__file__).parent / "data" / "conformance" / "tiny_tokenizer" / "tokenizer.model"
 
@@ -89,7 +89,7 @@ def test_reads_what_transformers_saves(tmp_path: Path, kind: str) -> None:
 def test_transformers_reads_what_is_written(tmp_path: Path, kind: str) -> None:
     ours = Tokenizer.from_sentencepiece(train(kind))
     (tmp_path / "tokenizer.json").write_text(ours.to_json(for_transformers=True), encoding="utf-8")
-    theirs = ParakeetTokenizer.from_pretrained(tmp_path, **{"pad_token": "<pad>", "unk_token": "<unk>"})
+    theirs = ParakeetTokenizer.from_pretrained(tmp_path, pad_token="<pad>", unk_token="<unk>")
     assert theirs.convert_tokens_to_ids("<blank>") == ours.vocab_size
     for text in SENTENCES:
         ids = theirs(f"{text} <de-DE>")["input_ids"]

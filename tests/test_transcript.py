@@ -170,7 +170,8 @@ def test_the_json_of_the_specification() -> None:
 
 def test_events_as_json_lines() -> None:
     told = [event.to_dict() for event in events(said("▁Hal lo . <de-DE>"), 40, 4)]
-    assert [event["type"] for event in told][0] == "speech_started"
-    assert [event["type"] for event in told][-2:] == ["final", "speech_ended"]
+    types = [event["type"] for event in told]
+    assert types[0] == "speech_started"
+    assert types[-2:] == ["final", "speech_ended"]
     assert all("time" in event for event in told)
     assert told[-2]["text"] == "Hallo."

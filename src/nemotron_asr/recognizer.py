@@ -1,5 +1,6 @@
 """Files and arrays: open a stream, feed all of it, close, collect."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -10,8 +11,8 @@ from typing import Self
 import torch
 from numpy.typing import ArrayLike
 
-from nemotron_asr.audio import AudioSource, Resampler, as_float32, read_blocks
-from nemotron_asr.checkpoint import Checkpoint, load_checkpoint
+from nemotron_asr.audio import AudioSource, Resampler, read_blocks
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, skeleton
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.lane import STEP_FRAMES, Lane
@@ -75,8 +76,7 @@ def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
     Weights that already have the right dtype and device are not copied: they stay memory-mapped. The prompt stays in
     float32 at least, see `Prompt`.
     """
-    with torch.device("meta"):
-        model = NemotronASR(checkpoint.config)
+    model = skeleton(checkpoint.config)
     model.load_state_dict(checkpoint.weights, assign=True)
     model.encoder.to(device, dtype)
     model.transducer.to(device, dtype)
@@ -200,10 +200,19 @@ class _Utterance:
     def duration(self) -> float:
         return round(self.stream.seconds, 3)
 
+    def push(self, emissions: list[Emission]) -> Iterator[Event]:
+        """Hand the tokens of a step to the builder."""
+        duration = self.duration if self.stream.closed else math.inf
+        yield from self.builder.push(emissions, self.stream.decoded, duration)
+
     def advance(self) -> Iterator[Event]:
         """Everything that can be known now; for a stream that has its lane to itself."""
-        for stream, emissions in self.lane.drain():
-            yield from self.builder.push(emissions, stream.t)
+        for _, emissions in self.lane.drain():
+            yield from self.push(emissions)
+
+    def finish(self) -> Iterator[Event]:
+        """The end of a stream whose frames are all decoded."""
+        yield from self.builder.finish(self.duration)
 
 
 class _Recording:
@@ -230,13 +239,13 @@ class _Recording:
             self._end(error)
 
     def push(self, emissions: list[Emission]) -> None:
-        self._events += self.utterance.builder.push(emissions, self.utterance.stream.t)
+        self._events += self.utterance.push(emissions)
 
     def finish(self) -> None:
         """Collect the transcript if all frames are decoded."""
         utterance = self.utterance
         if self.result is None and utterance.stream.closed and utterance.stream.available <= 0:
-            self._events += utterance.builder.finish(utterance.duration)
+            self._events += utterance.finish()
             transcript = collect(self._events, utterance.duration, utterance.builder.detected, self.options.language)
             name = fspath(self.source) if isinstance(self.source, (str, PathLike)) else None
             self._end(replace(transcript, file=name))
@@ -290,7 +299,7 @@ class LiveTranscription:
         """
         if self._ended:
             raise StreamClosedError("this stream has ended; open a new one to go on")
-        return self._hear(self._resampler.feed(as_float32(samples)))
+        return self._hear(self._resampler.feed(samples))
 
     def finish(self) -> list[Event]:
         """End the stream and return the rest.
@@ -301,7 +310,7 @@ class LiveTranscription:
         events = self._hear(self._resampler.finish())
         self._ended = True
         self._utterance.stream.close()
-        return [*events, *self._utterance.advance(), *self._utterance.builder.finish(self._utterance.duration)]
+        return [*events, *self._utterance.advance(), *self._utterance.finish()]
 
     def _hear(self, samples: Samples) -> list[Event]:
         self._utterance.stream.feed(samples)

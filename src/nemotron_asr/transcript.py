@@ -92,15 +92,17 @@ class TranscriptBuilder:
     _tag: str = ""
     _announced: bool = False
     _frame: int = 0
+    _duration: float = math.inf
 
-    def push(self, emissions: Sequence[Emission], frames: int) -> Iterator[Event]:
+    def push(self, emissions: Sequence[Emission], frames: int, duration: float = math.inf) -> Iterator[Event]:
         """Take the tokens of newly decoded frames.
 
         Args:
             emissions: the tokens in order, `frame` counted from the start of the stream.
             frames: encoder frames decoded so far, these included.
+            duration: seconds of audio, once that is known: no word lasts longer.
         """
-        said = False
+        said, self._duration = False, duration
         for emission in emissions:
             tag = self.tokenizer.language_tags.get(emission.token)
             if self._tokens and self._cut_before(emission):
@@ -119,7 +121,8 @@ class TranscriptBuilder:
 
     def finish(self, duration: float) -> Iterator[Event]:
         """End the stream, which lasted `duration` seconds."""
-        yield from self._close(duration)
+        self._duration = duration
+        yield from self._close()
 
     def _cut_before(self, emission: Emission) -> bool:
         if emission.frame - self._tokens[-1].frame > PAUSE_FRAMES:
@@ -132,25 +135,29 @@ class TranscriptBuilder:
         if segment is None:
             return
         yield from self._announce(segment)
-        yield Partial(_seconds(self._frame), segment)
+        yield Partial(self._now, segment)
 
     def _announce(self, segment: Segment) -> Iterator[Event]:
         if not self._announced:
             self._announced = True
             yield SpeechStarted(segment.start)
 
-    def _close(self, duration: float | None = None) -> Iterator[Event]:
-        segment = self._segment(self.detected if self._tag else None, duration)
+    def _close(self) -> Iterator[Event]:
+        segment = self._segment(self.detected if self._tag else None)
         if segment is not None:
             yield from self._announce(segment)
-            yield Final(_seconds(self._frame) if duration is None else duration, segment)
+            yield Final(self._now, segment)
             yield SpeechEnded(segment.end)
         self._tokens, self._tag, self._announced = [], "", False
 
-    def _segment(self, tag: str | None, duration: float | None = None) -> Segment | None:
+    @property
+    def _now(self) -> float:
+        return min(_seconds(self._frame), self._duration)
+
+    def _segment(self, tag: str | None) -> Segment | None:
         """The current segment, or nothing when no word has been said."""
         characters = _characters(self.tokenizer, self._tokens)
-        words = tuple(_words(characters, self._tokens, duration))
+        words = tuple(_words(characters, self._tokens, self._duration))
         if not words:
             return None
         text = "".join(character for character, _ in characters)
@@ -174,7 +181,7 @@ def _attaches(character: str) -> bool:
     return unicodedata.category(character)[0] in "MP"
 
 
-def _words(characters: Sequence[tuple[str, int]], tokens: Sequence[Emission], duration: float | None) -> Iterator[Word]:
+def _words(characters: Sequence[tuple[str, int]], tokens: Sequence[Emission], duration: float) -> Iterator[Word]:
     """Cut at spaces, and around every character of a script that writes none."""
     word: list[tuple[str, int]] = []
     for character, token in characters:
@@ -189,11 +196,10 @@ def _words(characters: Sequence[tuple[str, int]], tokens: Sequence[Emission], du
         yield _word(word, tokens, duration)
 
 
-def _word(characters: Sequence[tuple[str, int]], tokens: Sequence[Emission], duration: float | None) -> Word:
+def _word(characters: Sequence[tuple[str, int]], tokens: Sequence[Emission], duration: float) -> Word:
     spoken = tokens[characters[0][1] : characters[-1][1] + 1]
-    limit = math.inf if duration is None else duration
     start, end = _seconds(spoken[0].frame), _seconds(spoken[-1].frame + 1)
-    return Word("".join(c for c, _ in characters), min(start, limit), min(end, limit), _confidence(spoken))
+    return Word("".join(c for c, _ in characters), min(start, duration), min(end, duration), _confidence(spoken))
 
 
 def _confidence(tokens: Sequence[Emission]) -> float:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conformance.pairs import CONFIGS, make_pair
+from tests.conftest import Sample
 from transformers import (
     AutoProcessor,
     Nemotron3_5AsrForRNNT,
@@ -17,8 +19,6 @@ from transformers import (
 import nemotron_asr
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.tokenizer import Tokenizer
-from tests.conformance.pairs import CONFIGS, make_pair
-from tests.conftest import Sample
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 
@@ -63,8 +63,6 @@ def test_the_text_is_theirs(folder: Path, theirs: tuple[Any, Any], samples: list
     recognizer = nemotron_asr.load(folder)
     for sample, language in zip(samples, ["auto", "de-DE", "en", "ja-JP", "es"], strict=True):
         expected = transcribe_with_transformers(theirs, sample, language, LATENCIES[latency])
-        transcript = recognizer.transcribe(
-            sample.path, language=language, latency_ms=latency, keep_language_tags=True
-        )
+        transcript = recognizer.transcribe(sample.path, language=language, latency_ms=latency, keep_language_tags=True)
         assert len(expected) > 10
         assert transcript.text == expected

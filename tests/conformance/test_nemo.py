@@ -1,4 +1,4 @@
-"""The same computation as NeMo 3.0.0, which wrote down what it computed from `tiny.nemo`: see tests/data/conformance."""
+"""The same computation as NeMo 3.0.0, which wrote down what it computed from `tiny.nemo` (tests/data/conformance)."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.test_features import whole
 
 from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.config import HOP
@@ -15,7 +16,6 @@ from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.recognizer import build_model
-from tests.test_features import whole
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from tests.conftest import random_model, tiny_config
 
 from nemotron_asr.decoding.greedy import greedy, initial_state
 from nemotron_asr.model import Transducer
-from tests.conftest import random_model, tiny_config
 
 CONFIG = tiny_config(max_symbols=3)
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import Sample, random_model, tiny_config
 
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.lane import Lane
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Samples, Stream
 from nemotron_asr.features import LogMel
-from tests.conftest import Sample, random_model, tiny_config
 
 CONFIG = tiny_config()
 CHUNKS = [1, 2, 4, 7, 14]

@@ -38,6 +38,11 @@ class Stream:
         return self._fed / SAMPLE_RATE
 
     @property
+    def decoded(self) -> int:
+        """Encoder frames taken so far that exist: the last step may reach beyond the end."""
+        return self.t + min(0, self.available) if self.closed else self.t
+
+    @property
     def samples_end(self) -> int:
         """Length of the utterance in samples, if known."""
         return self._fed if self.closed else UNKNOWN_END

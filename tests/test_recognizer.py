@@ -1,0 +1,197 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.conftest import Sample
+
+import nemotron_asr
+from nemotron_asr.checkpoint import load_checkpoint
+from nemotron_asr.config import LATENCIES
+from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, OptionError, StreamClosedError
+from nemotron_asr.events import Event, Final, Partial
+from nemotron_asr.recognizer import Recognizer
+from nemotron_asr.transcript import Transcript
+
+
+@pytest.fixture(scope="module")
+def recognizer(random_model_folder: Path) -> Recognizer:
+    return nemotron_asr.load(random_model_folder)
+
+
+def finals(events: list[Event]) -> list[object]:
+    return [event.segment for event in events if isinstance(event, Final)]
+
+
+def test_every_kind_of_source_gives_the_same(recognizer: Recognizer, samples: list[Sample]) -> None:
+    sample = samples[0]
+    from_path = recognizer.transcribe(sample.path)
+    data = Path(sample.path).read_bytes()
+    as_int16 = np.clip(np.rint(sample.audio * 32768), -32768, 32767).astype(np.int16)
+    assert from_path.text
+    assert from_path.file == sample.path
+    assert recognizer.transcribe(data).segments == from_path.segments
+    assert recognizer.transcribe(io.BytesIO(data)).segments == from_path.segments
+    assert recognizer.transcribe(Path(sample.path)).segments == from_path.segments
+    assert recognizer.transcribe((sample.audio, 16000)).segments == from_path.segments
+    assert recognizer.transcribe((as_int16, 16000)).duration == from_path.duration
+
+
+def test_times_lie_inside_the_audio(recognizer: Recognizer, samples: list[Sample]) -> None:
+    for sample in samples:
+        transcript = recognizer.transcribe(sample.path)
+        times = [time for word in transcript.words for time in (word.start, word.end)]
+        assert all(0 <= time <= transcript.duration for time in times)
+        starts = [word.start for word in transcript.words]
+        assert starts == sorted(starts)
+        assert all(0 < word.confidence <= 1 for word in transcript.words)
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_a_stream_says_what_the_file_says(recognizer: Recognizer, samples: list[Sample], latency: int) -> None:
+    for sample in samples[:2]:
+        offline = recognizer.transcribe((sample.audio, 16000), language="de", latency_ms=latency)
+        with recognizer.stream(language="de", latency_ms=latency) as stream:
+            events = [event for packet in np.array_split(sample.audio, 61) for event in stream.feed(packet)]
+            events += stream.finish()
+        assert finals(events) == list(offline.segments)
+
+
+@given(sizes=st.lists(st.integers(1, 30000), min_size=1, max_size=8))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_packet_sizes_do_not_matter(recognizer: Recognizer, samples: list[Sample], sizes: list[int]) -> None:
+    audio, events, position = samples[1].audio, [], 0
+    stream = recognizer.stream(latency_ms=80)
+    while position < len(audio):
+        size = sizes[len(events) % len(sizes)]
+        events += stream.feed(audio[position : position + size])
+        position += size
+    events += stream.finish()
+    offline = recognizer.transcribe((audio, 16000), latency_ms=80)
+    assert finals(events) == list(offline.segments)
+
+
+def test_partials_come_before_the_end(recognizer: Recognizer, samples: list[Sample]) -> None:
+    with recognizer.stream(latency_ms=160) as stream:
+        events = [event for packet in np.array_split(samples[0].audio, 30) for event in stream.feed(packet)]
+    assert any(isinstance(event, Partial) for event in events)
+
+
+def test_many_come_in_order_and_errors_as_values(recognizer: Recognizer, samples: list[Sample], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp3"
+    broken.write_text("this is no music")
+    paths = [samples[0].path, str(broken), *(sample.path for sample in samples[1:]), str(tmp_path / "missing.wav")]
+    results = list(recognizer.transcribe_many(paths * 3, batch=4))
+    assert len(results) == len(paths) * 3
+    for path, result in zip(paths * 3, results, strict=True):
+        if path.endswith(("broken.mp3", "missing.wav")):
+            assert isinstance(result, AudioError)
+            assert Path(path).name in str(result)
+        else:
+            assert isinstance(result, Transcript)
+            assert result.segments == recognizer.transcribe(path).segments
+
+
+def test_sources_are_read_as_they_are_needed(recognizer: Recognizer, samples: list[Sample]) -> None:
+    asked = 0
+
+    def endless() -> object:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield samples[asked % 5].path
+
+    results = recognizer.transcribe_many(endless(), batch=2)  # type: ignore[arg-type] - a generator of paths
+    for _ in range(3):
+        next(results)
+    assert asked < 20
+
+
+def test_other_rates_are_resampled(recognizer: Recognizer, samples: list[Sample]) -> None:
+    from nemotron_asr.audio import Resampler
+
+    slow = np.repeat(samples[0].audio, 3)
+    stream = recognizer.stream(sample_rate=48000, latency_ms=1120)
+    events = [event for packet in np.array_split(slow, 50) for event in stream.feed(packet)] + stream.finish()
+    resampler = Resampler(48000)
+    expected = np.concatenate([resampler.feed(slow), resampler.finish()])
+    assert finals(events) == list(recognizer.transcribe((expected, 16000)).segments)
+
+
+def test_silence_and_short_audio_give_an_empty_transcript(recognizer: Recognizer) -> None:
+    for length in (1, 100, 16000):
+        transcript = recognizer.transcribe((np.zeros(length, np.float32), 16000))
+        assert isinstance(transcript.text, str)
+        assert transcript.duration == pytest.approx(length / 16000, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("samples_", "message"),
+    [
+        (np.array([0.1, np.nan], np.float32), "nan|NaN|finite"),
+        (np.array([np.inf], np.float32), "inf|finite"),
+        (np.zeros(0, np.float32), "no audio|empty|no samples"),
+    ],
+)
+def test_bad_samples_are_named(recognizer: Recognizer, samples_: np.ndarray, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
+        recognizer.transcribe((samples_, 16000))
+
+
+def test_options_are_checked_before_anything_is_read(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match="100 ms is not offered; choose 80, 160, 320, 560, 1120"):
+        recognizer.transcribe("nowhere.wav", latency_ms=100)
+    with pytest.raises(LanguageError, match=r"de-DX.*de-DE"):
+        recognizer.transcribe_many(["nowhere.wav"], language="de-DX")
+    with pytest.raises(OptionError, match="at least 1"):
+        recognizer.transcribe_many(["nowhere.wav"], batch=0)
+
+
+def test_an_ended_stream_takes_no_more(recognizer: Recognizer) -> None:
+    with recognizer.stream() as stream:
+        stream.finish()
+    with pytest.raises(StreamClosedError):
+        stream.feed(np.zeros(100, np.float32))
+    with pytest.raises(StreamClosedError):
+        stream.finish()
+
+
+def test_loading_names_what_is_wrong(random_model_folder: Path) -> None:
+    with pytest.raises(OptionError, match="'tpu' is unknown; choose auto, cpu"):
+        nemotron_asr.load(random_model_folder, device="tpu")
+    with pytest.raises(OptionError, match="'int4' is not offered; choose auto, float32, bfloat16"):
+        nemotron_asr.load(random_model_folder, dtype="int4")
+    with pytest.raises(CheckpointError, match="no-such-model"):
+        nemotron_asr.load("no-such-model")
+
+
+def test_bfloat16_keeps_the_prompt_in_float32(random_model_folder: Path, samples: list[Sample]) -> None:
+    half = nemotron_asr.load(random_model_folder, dtype="bfloat16")
+    assert half.runner.model.prompt.frame.weight.dtype == torch.float32
+    assert half.runner.model.encoder.subsampling.out.weight.dtype == torch.bfloat16
+    assert half.transcribe(samples[0].path).text
+
+
+def test_weights_of_the_right_kind_stay_mapped(random_model_folder: Path) -> None:
+    checkpoint = load_checkpoint(random_model_folder)
+    recognizer = Recognizer(checkpoint, torch.device("cpu"), torch.float32)
+    ours, mapped = recognizer.runner.model.transducer.head.weight, checkpoint.weights["transducer.head.weight"]
+    assert ours.data_ptr() == mapped.data_ptr()
+
+
+def test_a_long_stream_costs_constant_memory(recognizer: Recognizer, samples: list[Sample]) -> None:
+    import tracemalloc
+
+    every = np.concatenate([sample.audio for sample in samples])
+    stream = recognizer.stream(latency_ms=1120)
+    stream.feed(every)
+    tracemalloc.start()
+    sizes = []
+    for _ in range(6):
+        stream.feed(every)
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert sizes[-1] < sizes[0] + 500_000
