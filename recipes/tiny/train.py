@@ -31,6 +31,9 @@ CONFIG = ModelConfig(
 AUGMENT = AugmentConfig(room_probability=0.2, noise_probability=0.4, frequency_width=20, time_masks=4)
 """Milder than for a large model: this one has to learn much in few steps."""
 
+SYNTHETIC_ONLY = dict.fromkeys(("es-ES", "fr-FR", "pl-PL", "pt-BR", "sv-SE", "tr-TR", "uk-UA"), 0.4)
+"""Languages that no human speaks in the data are drawn less often."""
+
 FEATURE_MEAN, FEATURE_SPREAD = -8.0, 4.0
 """Of log-mel values in speech, roughly."""
 
@@ -65,9 +68,10 @@ def main() -> None:
     )
     parser.add_argument("--peak-lr", type=float, default=2e-3)
     parser.add_argument("--warmup", type=int, default=1000)
+    parser.add_argument("--ctc-steps", type=int, default=2500, help="first steps, which train the encoder alone")
     parser.add_argument("--batch-seconds", type=float, default=60.0)
     parser.add_argument(
-        "--human-weight", type=float, default=4.0, help="how often a human clip is drawn per synthetic one"
+        "--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one"
     )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -87,6 +91,7 @@ def main() -> None:
         seed=options.seed,
         batch_seconds=options.batch_seconds,
         augment=AUGMENT,
+        language_weights=SYNTHETIC_ONLY,
     )
     config = TrainingConfig(
         data=data,
@@ -95,6 +100,7 @@ def main() -> None:
         validation=(options.data / "dev.jsonl",),
         peak_lr=options.peak_lr,
         warmup=options.warmup,
+        ctc_steps=options.ctc_steps,
         cooldown=min(options.cooldown, options.steps),
         device=options.device,
         objective=ObjectiveConfig(bfloat16=options.bfloat16),

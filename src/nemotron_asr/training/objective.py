@@ -82,13 +82,21 @@ class Objective(nn.Module):
             frames, _ = self.model.encoder(mel, mel_lengths, state, lookahead + 1)
         return frames, encoder_lengths(mel_lengths)
 
-    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Losses:
-        """The losses on one batch; the spectrogram is masked when there is a generator to draw the masks."""
+    def forward(self, batch: Batch, generator: torch.Generator | None = None, *, transducer: bool = True) -> Losses:
+        """The losses on one batch.
+
+        Args:
+            batch: what to learn from.
+            generator: draws the masks over the spectrogram; none, no masks.
+            transducer: false leaves its loss out.
+        """
         mel, mel_lengths = self.mel(batch, generator)
         frames, lengths = self.encode(mel, mel_lengths, batch.lookahead)
         tokens = batch.token_lengths.sum()
         log_probs = self.ctc(frames).log_softmax(-1)
         ctc = self._ctc(log_probs, lengths, batch) / tokens
+        if not transducer:
+            return Losses(ctc.new_zeros(()), ctc)
         prune = ctc.item() < self.options.prune_below
         cells = self._likely(log_probs.detach(), lengths, batch) if prune else _all_cells(log_probs, lengths, batch)
         arcs = self._arcs(frames, cells, batch)

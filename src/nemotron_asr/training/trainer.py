@@ -44,6 +44,7 @@ class TrainingConfig:
     weight_decay: float = 1e-3
     clip: float = 0.5  # norm of the gradient
     ctc_weight: float = 0.3  # of the auxiliary loss
+    ctc_steps: int = 0  # first steps, which teach the encoder to hear by the auxiliary loss alone, at half the cost
     ema: float = 0.999  # decay of the average of the weights that is validated and kept; 0: none
 
     device: str = "cpu"
@@ -104,8 +105,10 @@ class Trainer:
         torch.manual_seed(seed)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr(self.step)
-        losses = self.objective(batch, torch.Generator().manual_seed(seed))
-        (losses.rnnt + config.ctc_weight * losses.ctc).backward()
+        transducer = self.step >= config.ctc_steps
+        losses = self.objective(batch, torch.Generator().manual_seed(seed), transducer=transducer)
+        loss = losses.rnnt + config.ctc_weight * losses.ctc if transducer else losses.ctc
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
         if norm.isfinite():
             self.optimizer.step()
