@@ -55,8 +55,8 @@ def _check(proto: Proto) -> None:
             f"SentencePiece type {proto.trainer_spec.model_type} is not supported; 1 (Unigram), 2 (BPE)"
         )
     names = [piece.piece for piece in proto.pieces]
-    if len(set(names)) < len(names) or not all(names):
-        raise CheckpointError("the SentencePiece model is damaged: pieces are empty or occur twice")
+    if len(set(names)) < len(names) or not all(isinstance(name, str) and name for name in names):
+        raise CheckpointError("the SentencePiece model is damaged: pieces are empty, not UTF-8, or occur twice")
     unknown = [i for i, piece in enumerate(proto.pieces) if piece.type == _UNKNOWN]
     if len(unknown) != 1:
         raise CheckpointError(f"the SentencePiece model is damaged: {len(unknown)} unknown pieces instead of one")
@@ -152,8 +152,9 @@ def character_rules(rules: bytes) -> Callable[[str], str]:
             escape_whitespaces=False,
             remove_extra_whitespaces=False,
         )
-        normalizer.Normalize("")
-    except RuntimeError as error:
+        size_of_trie = int.from_bytes(rules[:4], "little")
+        rules[4 + size_of_trie :].decode()  # `tokenizers` panics where this fails
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"the SentencePiece model's character rules are damaged: {error}") from None
     normalize: Callable[[str], str] = normalizer.Normalize
     return normalize

@@ -147,5 +147,9 @@ def _pieces(vocab: dict[str, int]) -> list[str]:
 
 
 def _unknown(model: dict[str, Any]) -> int | None:
-    id_ = model["unk_id"] if model["type"] == "Unigram" else model["vocab"].get(model.get("unk_token"))
-    return None if id_ is None else int(id_)
+    if model["type"] != "Unigram":
+        id_ = model["vocab"].get(model.get("unk_token"))
+        return None if id_ is None else int(id_)
+    if model["unk_id"] is None:  # then the library fails at the first unknown character
+        raise CheckpointError("the tokenizer has no unk_id, which Unigram needs")
+    return int(model["unk_id"])

@@ -68,17 +68,17 @@ def _open(path: Path) -> Iterator["_Archive"]:
     with ExitStack() as stack:
         with reading(str(path)):
             file = stack.enter_context(path.open("rb"))
-            plain = stack.enter_context(_gunzip(file, path)) if file.read(2) == _GZIP else file
+            plain = _gunzip(file, path, stack) if file.read(2) == _GZIP else file
             plain.seek(0)
             tar = stack.enter_context(tarfile.open(fileobj=plain, mode="r:"))
         yield _Archive(path, tar)
 
 
-def _gunzip(file: IO[bytes], path: Path) -> IO[bytes]:
+def _gunzip(file: IO[bytes], path: Path, stack: ExitStack) -> IO[bytes]:
     """Early versions of NeMo compressed their archives; weights hardly shrink, so what grows a lot is no archive."""
     limit = MAX_GROWTH * path.stat().st_size
     file.seek(0)
-    plain: IO[bytes] = TemporaryFile()  # noqa: SIM115 - the caller closes it
+    plain = stack.enter_context(TemporaryFile())  # noqa: SIM115 - the stack closes it
     with gzip.open(file) as source:
         while block := source.read(2**20):
             if plain.write(block) and plain.tell() > limit:

@@ -37,14 +37,16 @@ def load_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
         ConfigError: it needs something that is not implemented.
     """
     name = os.fspath(source)
-    path = EMBEDDED.get(name, Path(name))
-    if name not in SHORT_NAMES and path.is_dir():
-        return _load_folder(path)
-    if name not in SHORT_NAMES and path.is_file():
-        return _load_file(path)
-    name = SHORT_NAMES.get(name, name)
+    if name in EMBEDDED:
+        return _load_folder(EMBEDDED[name])
+    if name in SHORT_NAMES:
+        return _load_folder(_download(SHORT_NAMES[name]))
+    if os.path.isdir(name):  # noqa: PTH112 - unlike Path's, it takes any name without an error
+        return _load_folder(Path(name))
+    if os.path.isfile(name):  # noqa: PTH113 - likewise
+        return _load_file(Path(name))
     if not _HUB_NAME.fullmatch(name):
-        raise CheckpointError(f"there is no model {name!r}; choose {_CHOICES}")
+        raise CheckpointError(f"there is no model {name[:80]!r}; choose {_CHOICES}")
     return _load_folder(_download(name))
 
 
