@@ -1,6 +1,7 @@
 """`make demo` shows each bundled recording, what is spoken in it, what was heard, and words with times."""
 
 import io
+from pathlib import Path
 
 from rich.console import Console
 
@@ -9,9 +10,9 @@ from nemotron_asr.demo import demo
 from tests.conftest import Sample
 
 
-def test_the_demo_shows_what_is_said_and_heard(random_model_folder: str, samples: list[Sample]) -> None:
+def test_the_demo_shows_what_is_said_and_heard(random_model_folder: Path, samples: list[Sample]) -> None:
     shown = io.StringIO()
-    demo(random_model_folder, Console(file=shown, width=200))
+    demo(str(random_model_folder), Console(file=shown, width=200))
     page = shown.getvalue()
     transcripts = [load(random_model_folder).transcribe(sample.path) for sample in samples]
     for sample, transcript in zip(samples, transcripts, strict=True):

@@ -43,7 +43,10 @@ def collect(arguments: Sequence[str], *, recursive: bool) -> list[Input]:
             found += _recordings(Path(argument))
         else:
             raise click.UsageError(f"{argument} is a folder; add --recursive to transcribe the recordings in it")
-    return list({os.path.realpath(recording.name): recording for recording in reversed(found)}.values())[::-1]
+    unique: dict[Path, Input] = {}
+    for recording in found:
+        unique.setdefault(Path(recording.name).absolute(), recording)
+    return list(unique.values())
 
 
 def _recordings(folder: Path) -> list[Input]:

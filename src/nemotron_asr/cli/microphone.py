@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.cli.live import Packets
+from nemotron_asr.cli.running import note
 from nemotron_asr.errors import AudioError, MissingExtraError
 
 
@@ -23,13 +24,14 @@ def from_microphone(seconds: float) -> Packets:
     """
     device = _sounddevice()
     try:
-        rate = int(device.query_devices(kind="input")["default_samplerate"])
+        about = device.query_devices(kind="input")
     except device.PortAudioError as error:
         raise AudioError(f"microphone: {error}") from None
-    return Packets(_recorded(device, rate, int(seconds * rate)), rate)
+    rate = int(about["default_samplerate"])
+    return Packets(_recorded(device, str(about["name"]), rate, int(seconds * rate)), rate)
 
 
-def _recorded(device: ModuleType, rate: int, size: int) -> Iterator[NDArray[np.int16]]:
+def _recorded(device: ModuleType, name: str, rate: int, size: int) -> Iterator[NDArray[np.int16]]:
     """Packets from a thread that never waits for the model."""
     heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
@@ -38,6 +40,7 @@ def _recorded(device: ModuleType, rate: int, size: int) -> Iterator[NDArray[np.i
 
     try:
         with device.RawInputStream(samplerate=rate, channels=1, dtype="int16", blocksize=size, callback=keep):
+            note(f"listening to {name}; Ctrl-C ends")
             while True:
                 with suppress(queue.Empty):  # waiting without end would not hear Ctrl-C on Windows
                     yield np.frombuffer(heard.get(timeout=0.2), np.int16)

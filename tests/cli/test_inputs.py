@@ -1,0 +1,36 @@
+"""What is on the command line becomes a list of recordings."""
+
+from pathlib import Path, PurePath
+
+import click
+import pytest
+
+from nemotron_asr.cli.inputs import Input, collect
+
+
+def test_files_are_taken_as_they_are_named() -> None:
+    found = collect(["talks/one.wav", "two"], recursive=False)
+    assert found == [Input("talks/one.wav", PurePath("one.wav")), Input("two", PurePath("two"))]
+
+
+def test_a_folder_gives_its_recordings_sorted_with_their_places(clips: Path) -> None:
+    found = collect([str(clips)], recursive=True)
+    assert [recording.place.as_posix() for recording in found] == ["a.opus", "b.opus", "more/c.OPUS"]
+    assert [Path(recording.name) for recording in found] == [clips / recording.place for recording in found]
+
+
+def test_a_folder_needs_recursive(clips: Path) -> None:
+    with pytest.raises(click.UsageError, match="clips is a folder; add --recursive"):
+        collect([str(clips / "a.opus"), str(clips)], recursive=False)
+
+
+def test_a_folder_without_recordings_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(click.UsageError, match="holds no audio or video file"):
+        collect([str(tmp_path)], recursive=True)
+
+
+def test_nothing_is_taken_twice(clips: Path) -> None:
+    first = str(clips / "b.opus")
+    found = collect([first, str(clips), first, str(clips)], recursive=True)
+    assert [Path(recording.name).name for recording in found] == ["b.opus", "a.opus", "c.OPUS"]

@@ -1,0 +1,112 @@
+"""The frame around all commands: help without torch, one line per error, exit statuses, no noise."""
+
+import logging
+import subprocess
+import sys
+import warnings
+
+import click
+import pytest
+
+from nemotron_asr import __version__
+from nemotron_asr.cli import running
+from nemotron_asr.errors import AudioError, CheckpointError
+from tests.cli.conftest import Run
+
+WITHOUT_TORCH = """
+import sys
+from nemotron_asr.cli import commands
+from nemotron_asr.cli.running import run
+status = run(commands, sys.argv[1:])
+heavy = {"torch", "av", "numpy", "tokenizers", "huggingface_hub"} & sys.modules.keys()
+sys.exit(f"imported {heavy}" if heavy - {"numpy"} else status)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["transcribe", "--help"], ["stream", "--help"], ["--version"], ["languages"]]
+)
+def test_what_needs_no_model_imports_no_torch(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_python_m_is_the_command(process: Run) -> None:
+    assert process("--version") == (0, f"nemotron-asr, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "'nonsense'"),
+        (["--nonsense"], "--nonsense"),
+        (["transcribe"], "AUDIO"),
+        (["transcribe", "a.wav", "--latency", "100"], "'100' is not one of '80', '160', '320', '560', '1120'"),
+        (["transcribe", "a.wav", "--dtype", "int8"], "'int8' is not one of 'auto', 'float32', 'bfloat16'"),
+        (["transcribe", "a.wav", "--format", "docx"], "'docx' is not one of 'text', 'json', 'jsonl', 'srt', 'vtt'"),
+        (["transcribe", "a.wav", "--model", "giant"], "no model 'giant'; choose tiny, nemotron-3.5, nemotron-en"),
+        (["transcribe", "a.wav", "--model", "MODEL", "--language", "klingon"], "language 'klingon' is unknown"),
+        (["transcribe", "a.wav", "--model", "MODEL", "--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["stream"], "give one of AUDIO, - and --microphone"),
+        (["stream", "a.wav", "--microphone"], "give one of AUDIO, - and --microphone"),
+        (["stream", "a.wav", "--model", "MODEL", "--language", "xx-XX"], "language 'xx-XX' is unknown"),
+        (["info", "giant"], "no model 'giant'"),
+        (["convert", "giant", "new", "--to", "native"], "no model 'giant'"),
+        (["convert", "giant", "new", "--to", "onnx"], "'onnx' is not one of 'huggingface', 'nemo', 'native'"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_value_and_the_choices(run: Run, arguments: list[str], said: str) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def raising(error: BaseException) -> click.Command:
+    @click.command()
+    @running.debug
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (AudioError("a.wav: nothing\nin it"), 1, "error: a.wav: nothing in it\n"),
+        (CheckpointError("no such model"), 2, "error: no such model\n"),
+        (PermissionError(13, "Permission denied", "out"), 1, "error: [Errno 13] Permission denied: 'out'\n"),
+        (
+            RuntimeError("two\nlines"),
+            1,
+            "error: unexpected RuntimeError: two (--debug shows where)\n",
+        ),
+        (KeyboardInterrupt(), 130, "\ninterrupted\n"),
+    ],
+)
+def test_errors_are_one_line(capfd: pytest.CaptureFixture[str], error: BaseException, status: int, said: str) -> None:
+    assert running.run(raising(error), []) == status
+    assert capfd.readouterr() == ("", said)
+
+
+def test_debug_shows_where(process: Run) -> None:
+    status, out, err = process("info", "giant", "--debug")
+    assert (status, out) == (2, "")
+    assert "Traceback" in err
+    assert "sources.py" in err
+    assert err.endswith("a folder or a .nemo file\n")
+
+
+def test_libraries_are_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def noisy() -> None:
+        warnings.warn("something is old", stacklevel=1)
+        logging.getLogger("library").warning("something is odd")
+
+    assert running.run(noisy, []) == 0
+    assert capfd.readouterr() == ("", "")
