@@ -1,11 +1,15 @@
 """`nemotron-asr stream`: live captions of a file, of standard input or of a microphone."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from nemotron_asr.cli.captions import FORMATS, captions
-from nemotron_asr.cli.live import Packets, UntilInterrupted, from_file, from_stdin
 from nemotron_asr.cli.options import Listening, listening_options
 from nemotron_asr.cli.running import DONE
+
+if TYPE_CHECKING:
+    from nemotron_asr.cli.live import Packets
 
 
 @click.command()
@@ -20,6 +24,8 @@ def stream(audio: str | None, microphone: bool, form: str, listening: Listening)
     """
     if microphone == (audio is not None):
         raise click.UsageError("give one of AUDIO, - and --microphone")
+    from nemotron_asr.cli.live import UntilInterrupted
+
     packets = _packets(audio, listening.latency_ms / 1000)
     source = UntilInterrupted(packets.samples)
     with listening.load().stream(**listening.manner, sample_rate=packets.rate) as live, captions(form) as show:
@@ -33,7 +39,9 @@ def stream(audio: str | None, microphone: bool, form: str, listening: Listening)
     return DONE
 
 
-def _packets(audio: str | None, seconds: float) -> Packets:
+def _packets(audio: str | None, seconds: float) -> "Packets":
+    from nemotron_asr.cli.live import from_file, from_stdin
+
     if audio is None:
         from nemotron_asr.cli.microphone import from_microphone
 
