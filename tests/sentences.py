@@ -6,7 +6,6 @@ from typing import Any
 
 import sentencepiece
 
-# ruff: noqa: RUF001 - the scripts of the world are the point
 SENTENCES = [
     "The quick brown fox jumps over the lazy dog, doesn't it?",
     "Please call me back at half past seven tomorrow morning.",

@@ -3,11 +3,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import Sample
 
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.engine.stream import Stream
 from nemotron_asr.features import LogMel, mel_filters, mel_frames, window_start
+from tests.conftest import Sample
 
 CONFIG = ModelConfig()
 

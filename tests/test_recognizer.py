@@ -1,4 +1,5 @@
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conftest import Sample
 
 import nemotron_asr
 from nemotron_asr.checkpoint import load_checkpoint
@@ -15,6 +15,7 @@ from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, Opti
 from nemotron_asr.events import Event, Final, Partial
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.transcript import Transcript
+from tests.conftest import Sample
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,8 @@ def test_a_stream_says_what_the_file_says(recognizer: Recognizer, samples: list[
 @given(sizes=st.lists(st.integers(1, 30000), min_size=1, max_size=8))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_packet_sizes_do_not_matter(recognizer: Recognizer, samples: list[Sample], sizes: list[int]) -> None:
-    audio, events, position = samples[1].audio, [], 0
+    audio, position = samples[1].audio, 0
+    events: list[Event] = []
     stream = recognizer.stream(latency_ms=80)
     while position < len(audio):
         size = sizes[len(events) % len(sizes)]
@@ -98,13 +100,13 @@ def test_many_come_in_order_and_errors_as_values(recognizer: Recognizer, samples
 def test_sources_are_read_as_they_are_needed(recognizer: Recognizer, samples: list[Sample]) -> None:
     asked = 0
 
-    def endless() -> object:
+    def endless() -> Iterator[str]:
         nonlocal asked
         while True:
             asked += 1
             yield samples[asked % 5].path
 
-    results = recognizer.transcribe_many(endless(), batch=2)  # type: ignore[arg-type] - a generator of paths
+    results = recognizer.transcribe_many(endless(), batch=2)
     for _ in range(3):
         next(results)
     assert asked < 20

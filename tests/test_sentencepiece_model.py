@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-from tests.sentences import SENTENCES, TAGS, train
 
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.tokenizer import Tokenizer
+from tests.sentences import SENTENCES, TAGS, train
 
 KINDS = ["unigram", "bpe"]
 ODD = [

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.sentences import SENTENCES, TAGS, train
 from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as Inner
 from transformers import ParakeetTokenizer
@@ -12,6 +11,7 @@ from transformers.convert_slow_tokenizer import ParakeetConverter
 
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.tokenizer import Tokenizer
+from tests.sentences import SENTENCES, TAGS, train
 
 TINY = Path(__file__).parent / "data" / "conformance" / "tiny_tokenizer" / "tokenizer.model"
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import tokenizers
@@ -13,7 +14,8 @@ from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import LONGEST_SEGMENT, PAUSE_FRAMES, Transcript, TranscriptBuilder, collect
 
 PIECES = (
-    "<unk> <de-DE> <ja-JP> <haw-US> ▁ . , ! ▁Hal lo ▁wel t ▁wie ▁geht s 日 本 語 を ー ▁กา ี น ▁한 국 어 ’ ▁naï ve e\u0301"
+    "<unk> <de-DE> <ja-JP> <haw-US> ▁ . , ! ▁Hal lo ▁wel t ▁wie ▁geht s 日 本 語 を ー 「 」 "
+    "▁กา ี น ▁한 국 어 ’ ▁naï ve e\u0301"
 ).split()
 TOKENIZER = Tokenizer(tokenizers.Tokenizer(Unigram([(piece, -1.0) for piece in PIECES], unk_id=0)))
 
@@ -30,9 +32,9 @@ def said(text: str, *, gap: int = 2, start: int = 5, logprob: float = -0.1) -> l
     return emissions
 
 
-def events(emissions: Sequence[Emission], frames: int, step: int, **options: object) -> list[Event]:
+def events(emissions: Sequence[Emission], frames: int, step: int, **options: Any) -> list[Event]:
     """What a builder tells when the frames come `step` at a time."""
-    builder = TranscriptBuilder(TOKENIZER, **options)  # type: ignore[arg-type] - the builder checks the names
+    builder = TranscriptBuilder(TOKENIZER, **options)
     told: list[Event] = []
     for first in range(0, frames, step):
         chunk = [e for e in emissions if first <= e.frame < first + step]
@@ -40,7 +42,7 @@ def events(emissions: Sequence[Emission], frames: int, step: int, **options: obj
     return told + list(builder.finish(frames * 0.08))
 
 
-def transcript(text: str, **options: object) -> Transcript:
+def transcript(text: str, **options: Any) -> Transcript:
     emissions = said(text)
     language = str(options.get("language", "auto"))
     told = events(emissions, emissions[-1].frame + 20, 4, **options)
@@ -83,6 +85,10 @@ def test_characters_are_words_where_the_script_has_no_spaces() -> None:
     ] == ["ก", "า", "ี", "น"]
     assert [w.word for w in transcript("▁한 국 어 ▁Hal lo").words] == ["한국어", "Hallo"]
     assert [w.word for w in transcript("▁Hal lo 日 本").words] == ["Hallo", "日", "本"]
+
+
+def test_opening_brackets_belong_to_what_follows() -> None:
+    assert [w.word for w in transcript("日 「 本 」 語").words] == ["日", "「本」", "語"]
 
 
 def test_marks_stay_with_their_letter() -> None:

@@ -11,6 +11,7 @@ import random
 from pathlib import Path
 
 import sentencepiece
+
 from recipes.tiny.text import ALPHABETS, LOCALES, clean, is_native
 
 VOCABULARY_SIZE = 1024

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
+
 from recipes.tiny.text import clean
 
 Entry = dict[str, Any]

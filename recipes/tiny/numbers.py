@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 
 import icu
+
 from recipes.tiny.text import ALPHABETS, clean
 
 

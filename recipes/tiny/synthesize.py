@@ -20,6 +20,7 @@ import av
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+
 from recipes.tiny.text import clean, is_native
 
 SAMPLE_RATE = 16_000

@@ -1,14 +1,14 @@
 """Everything that can go wrong, as one tree; each message is one line that names the value and the choices.
 
-    NemotronError
-    ├── AudioError            a file, a stream or an array that is not usable audio
-    ├── CheckpointError       a model that is missing, truncated, foreign or inconsistent
-    ├── ConfigError           a setting of a checkpoint that this implementation does not have
-    ├── LanguageError         a language that nobody knows (the nearest ones are named)
-    ├── OptionError           an argument outside its choices
-    ├── StreamClosedError     audio fed to a stream that has ended
-    ├── ManifestError         a training or evaluation manifest that cannot be read
-    └── MissingExtraError     a feature whose optional packages are not installed
+NemotronError
+├── AudioError            a file, a stream or an array that is not usable audio
+├── CheckpointError       a model that is missing, truncated, foreign or inconsistent
+├── ConfigError           a setting of a checkpoint that this implementation does not have
+├── LanguageError         a language that nobody knows (the nearest ones are named)
+├── OptionError           an argument outside its choices
+├── StreamClosedError     audio fed to a stream that has ended
+├── ManifestError         a training or evaluation manifest that cannot be read
+└── MissingExtraError     a feature whose optional packages are not installed
 """
 
 

@@ -1,6 +1,7 @@
 """Files and arrays: open a stream, feed all of it, close, collect."""
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -52,10 +53,11 @@ def choose_device(name: str) -> torch.device:
     """The torch device of an option's value."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"device {name!r} is unknown; choose auto, cpu, cuda or cuda:N") from None
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
+        raise OptionError(f"device {name!r} is unknown; choose auto, cpu, cuda, cuda:N or mps")
+    device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise OptionError("device 'mps' is not there: this machine has no Apple GPU that torch can use")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise OptionError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
     return device

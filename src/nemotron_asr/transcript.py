@@ -177,8 +177,14 @@ def _alone(character: str) -> bool:
 
 
 def _attaches(character: str) -> bool:
-    """Whether a character belongs to the one before it: marks and punctuation."""
-    return unicodedata.category(character)[0] in "MP"
+    """Whether a character belongs to the one before it: marks, and punctuation that does not open anything."""
+    category = unicodedata.category(character)
+    return category[0] in "MP" and category not in {"Ps", "Pi"}
+
+
+def _opens(word: Sequence[tuple[str, int]]) -> bool:
+    """Whether a word so far is nothing but opening punctuation, which belongs to what follows."""
+    return all(unicodedata.category(character) in {"Ps", "Pi"} for character, _ in word)
 
 
 def _words(characters: Sequence[tuple[str, int]], tokens: Sequence[Emission], duration: float) -> Iterator[Word]:
@@ -186,8 +192,8 @@ def _words(characters: Sequence[tuple[str, int]], tokens: Sequence[Emission], du
     word: list[tuple[str, int]] = []
     for character, token in characters:
         space = character.isspace()
-        script_edge = bool(word) and not _attaches(character) and (_alone(character) or _alone(word[0][0]))
-        if word and (space or script_edge):
+        script_edge = not _attaches(character) and (_alone(character) or any(_alone(c) for c, _ in word))
+        if word and (space or (script_edge and not _opens(word))):
             yield _word(word, tokens, duration)
             word = []
         if not space:

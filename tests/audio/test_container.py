@@ -7,10 +7,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests.audio.media import SPEECH, correlation, encode, noise, tone, video
 
 from nemotron_asr.audio import AudioSource, load, probe_duration
 from nemotron_asr.errors import AudioError
+from tests.audio.media import SPEECH, correlation, encode, noise, tone, video
 
 
 def wav(samples: bytes, *, rate: int = 16000, channels: int = 1, claimed: int | None = None) -> bytes:

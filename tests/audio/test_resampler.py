@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.audio.media import noise, tone
 
 from nemotron_asr.audio import Resampler, Samples
 from nemotron_asr.errors import AudioError, StreamClosedError
+from tests.audio.media import noise, tone
 
 RATES = (8000, 11025, 22050, 24000, 32000, 44100, 48000, 96000)
 

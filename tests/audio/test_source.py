@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.audio.media import SPEECH, correlation, encode, noise, tone
 
 from nemotron_asr.audio import AudioSource, Samples, load, probe_duration, read_blocks
 from nemotron_asr.errors import AudioError, OptionError
+from tests.audio.media import SPEECH, correlation, encode, noise, tone
 
 FORMATS = {
     "telephony mu-law": (8000, "wav", "pcm_mulaw"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForRNNT, AutoProcessor, NemotronAsrStreamingFeatureExtractor
 
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nemotron_asr.checkpoint.huggingface import PLAIN, PROMPTED
@@ -20,7 +21,6 @@ from nemotron_asr.tokenizer import Tokenizer
 from tests.checkpoint.conftest import make_checkpoint
 from tests.conformance.pairs import random_theirs
 from tests.sentences import train
-from transformers import AutoConfig, AutoModelForRNNT, AutoProcessor, NemotronAsrStreamingFeatureExtractor
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),

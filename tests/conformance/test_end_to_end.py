@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conformance.pairs import CONFIGS, make_pair
-from tests.conftest import Sample
 from transformers import (
     AutoProcessor,
     Nemotron3_5AsrForRNNT,
@@ -19,6 +17,8 @@ from transformers import (
 import nemotron_asr
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.tokenizer import Tokenizer
+from tests.conformance.pairs import CONFIGS, make_pair
+from tests.conftest import Sample
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

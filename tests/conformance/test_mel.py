@@ -1,11 +1,11 @@
 """The front end against transformers', on real recordings."""
 
 import torch
-from tests.conftest import Sample
-from tests.test_features import whole
 
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.features import LogMel
+from tests.conftest import Sample
+from tests.test_features import whole
 
 
 def test_mel_features_agree(samples: list[Sample]) -> None:

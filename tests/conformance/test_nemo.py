@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.test_features import whole
 
 from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.config import HOP
@@ -16,6 +15,7 @@ from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.recognizer import build_model
+from tests.test_features import whole
 
 pytestmark = pytest.mark.usefixtures("no_grad")
 

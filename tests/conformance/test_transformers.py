@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.conformance.pairs import CONFIGS, LOOKAHEADS, Pair, make_pair
 from torch import Tensor
 
 from nemotron_asr.config import SUBSAMPLING
 from nemotron_asr.decoding.greedy import greedy, initial_state
 from nemotron_asr.model import NemotronASR, encoder_frames
+from tests.conformance.pairs import CONFIGS, LOOKAHEADS, Pair, make_pair
 
 pytestmark = [
     pytest.mark.usefixtures("no_grad"),

@@ -117,9 +117,8 @@ def test_shift_by_distance_is_a_gather() -> None:
 
 def test_every_weight_learns() -> None:
     model = random_model(CONFIG).requires_grad_()
-    features = LogMel(CONFIG)(
-        torch.randn(2, 1 + 160 * 79 + 512) * 0.1, torch.tensor([0, 0]), torch.tensor([9000, 12000])
-    )
+    samples = torch.randn(2, 1 + 160 * 79 + 512) * 0.1
+    features = LogMel(CONFIG)(samples, torch.tensor([0, 0]), torch.tensor([9000, 12000]))
     frames, _ = model.encoder(features, torch.tensor([56, 75]), model.encoder.initial_state(2, history=0), 4)
     fused = model.prompt(frames, torch.tensor([0, 9]))
     tokens = torch.tensor([[CONFIG.blank, 3, 4], [CONFIG.blank, 5, 6]])

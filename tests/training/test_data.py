@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.conftest import Line, write_manifest
 from torch import Tensor
 
 from nemotron_asr.audio import load
@@ -18,6 +17,7 @@ from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training import data
 from nemotron_asr.training.data import AudioCache, Batch, Batches, DataConfig, Source, make_buckets
 from nemotron_asr.training.manifest import read_manifest
+from tests.training.conftest import Line, write_manifest
 
 
 @pytest.fixture

@@ -60,6 +60,6 @@ class Lane:
         most = STEP_FRAMES // self._chunk
         if stream.closed:
             chunks = -(-stream.available // self._chunk)
-            return self._chunk * min(most, 2 ** (chunks - 1).bit_length())
+            return self._chunk * min(most, 1 << (chunks - 1).bit_length())
         chunks = stream.available // self._chunk
-        return self._chunk * (most if chunks >= most else 2 ** chunks.bit_length() // 2)
+        return self._chunk * (most if chunks >= most else 1 << chunks.bit_length() >> 1)

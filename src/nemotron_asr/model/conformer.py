@@ -18,7 +18,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d_model) -> the same shape."""
-        return self.down(self.dropout(F.silu(self.up(x))))
+        y: Tensor = self.down(self.dropout(F.silu(self.up(x))))
+        return y
 
 
 def shift_by_distance(scores: Tensor, keys: int) -> Tensor:
@@ -29,8 +30,8 @@ def shift_by_distance(scores: Tensor, keys: int) -> Tensor:
     """
     rows, distances = scores.shape[-2:]
     flat = F.pad(scores, (0, 1)).flatten(-2)
-    shifted = flat[..., rows - 1 : rows - 1 + rows * distances]
-    return shifted.unflatten(-1, (rows, distances))[..., :keys]
+    shifted: Tensor = flat[..., rows - 1 : rows - 1 + rows * distances].unflatten(-1, (rows, distances))
+    return shifted[..., :keys]
 
 
 class Attention(nn.Module):
@@ -49,7 +50,8 @@ class Attention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(..., T, d_model) -> (..., heads, T, d_head)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+        heads: Tensor = x.unflatten(-1, (self.heads, -1))
+        return heads.transpose(-3, -2)
 
     def forward(
         self, x: Tensor, distances: Tensor, visible: Tensor, past_k: Tensor, past_v: Tensor

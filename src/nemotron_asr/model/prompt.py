@@ -28,4 +28,5 @@ class Prompt(nn.Module):
         if not self.prompted:
             return frames
         hidden = self.frame(frames.to(self.frame.weight.dtype)) + self.language(language)[:, None]
-        return self.out(F.relu(hidden)).to(frames.dtype)
+        fused: Tensor = self.out(F.relu(hidden))
+        return fused.to(frames.dtype)

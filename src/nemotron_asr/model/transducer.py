@@ -46,8 +46,10 @@ class Transducer(nn.Module):
 
     def project(self, frames: Tensor) -> Tensor:
         """(..., d_model) encoder frames -> (..., d_joint)."""
-        return self.enc(frames)
+        projected: Tensor = self.enc(frames)
+        return projected
 
     def joint(self, enc: Tensor, pred: Tensor) -> Tensor:
         """Projected frames and predictions, broadcast against each other -> (..., vocab_size + 1) logits."""
-        return self.head(F.relu(enc + pred))
+        logits: Tensor = self.head(F.relu(enc + pred))
+        return logits

@@ -17,6 +17,7 @@ from nemotron_asr.training.augment import AugmentConfig, mask_spectrogram
 from nemotron_asr.training.data import Batch
 from nemotron_asr.training.joint import joint_arcs, likely_cells, valid_cells
 from nemotron_asr.training.loss import lattice_loss
+from nemotron_asr.training.spelling import SLOTS, Spelling
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,19 @@ class BFloat16Linears(TorchFunctionMode):
 class Objective(nn.Module):
     """The losses of a model on a batch. Its `ctc` head exists in training only.
 
-    CTC on the encoder's output is the shortest way from a loss to the encoder: the transducer finds its alignment
-    sooner. Once the head knows where tokens are, the transducer's lattice is computed only around there.
+    CTC on the encoder's output is the shortest way from a loss to the encoder, and letters are heard before pieces of
+    words are: the transducer finds its alignment sooner. Once the head knows where letters are, the transducer's
+    lattice is computed only around there.
     """
 
-    def __init__(self, model: NemotronASR, options: ObjectiveConfig, augment: AugmentConfig | None) -> None:
+    def __init__(
+        self, model: NemotronASR, spelling: Spelling, options: ObjectiveConfig, augment: AugmentConfig | None
+    ) -> None:
         super().__init__()
         config: ModelConfig = model.config
         self.model, self.features, self.options, self.augment = model, LogMel(config), options, augment
-        self.ctc = nn.Linear(config.d_model, config.vocab_size + 1)
+        self.spelling = spelling
+        self.ctc = nn.Linear(config.d_model, SLOTS * spelling.size)
 
     def mel(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Log-mel frames (B, 8T, n_mels), masked when a generator is given, and how many are valid (B,)."""
@@ -93,7 +98,7 @@ class Objective(nn.Module):
         mel, mel_lengths = self.mel(batch, generator)
         frames, lengths = self.encode(mel, mel_lengths, batch.lookahead)
         tokens = batch.token_lengths.sum()
-        log_probs = self.ctc(frames).log_softmax(-1)
+        log_probs = self.ctc(frames).unflatten(-1, (SLOTS, -1)).log_softmax(-1)
         ctc = self._ctc(log_probs, lengths, batch) / tokens
         if not transducer:
             return Losses(ctc.new_zeros(()), ctc)
@@ -104,13 +109,15 @@ class Objective(nn.Module):
         return Losses(rnnt, ctc)
 
     def _ctc(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-        by_time, blank = log_probs.transpose(0, 1), self.model.config.blank
-        return F.ctc_loss(
-            by_time, batch.tokens, lengths, batch.token_lengths, blank, reduction="sum", zero_infinity=True
-        )
+        letters, counts = self.spelling.targets(batch.tokens, batch.token_lengths)
+        by_time = log_probs.flatten(1, 2).transpose(0, 1)
+        return F.ctc_loss(by_time, letters, SLOTS * lengths, counts, reduction="sum", zero_infinity=True)
 
     def _likely(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-        labels = log_probs.gather(2, batch.tokens[:, None].expand(-1, log_probs.shape[1], -1))
+        """The cells near the frames in which the first letters of tokens are heard."""
+        first = self.spelling.first(batch.tokens)
+        heard = log_probs.amax(2).gather(2, first[:, None].expand(-1, log_probs.shape[1], -1))
+        labels = heard.masked_fill((first == 0)[:, None], 0.0)
         return likely_cells(labels, lengths, batch.token_lengths, self.options.prune_margin)
 
     def _arcs(self, frames: Tensor, cells: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,7 @@ from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Batches, DataConfig, Item, Source, load_source
 from nemotron_asr.training.objective import Objective, ObjectiveConfig
+from nemotron_asr.training.spelling import Spelling
 from nemotron_asr.training.validation import Score, score, transcribe
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Trainer:
         sources = [Source(manifest) for manifest in config.validation]
         self.validation: list[Item] = [x for s in sources for x in load_source(s, tokenizer, model.config, config.data)]
         torch.manual_seed(config.data.seed)
-        self.objective = Objective(model, config.objective, config.data.augment).to(config.device)
+        self.objective = Objective(model, Spelling(tokenizer), config.objective, config.data.augment).to(config.device)
         self.average = copy.deepcopy(self.objective).requires_grad_(requires_grad=False)
         self.optimizer = torch.optim.AdamW(
             _decayed(self.objective, config.weight_decay), lr=0.0, betas=(0.9, 0.98), fused=True
