@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nemotron_asr
+from nemotron_asr.audio import AudioSource
 from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, OptionError, StreamClosedError
@@ -197,3 +198,11 @@ def test_a_long_stream_costs_constant_memory(recognizer: Recognizer, samples: li
         sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert sizes[-1] < sizes[0] + 500_000
+
+
+def test_a_short_recording_does_not_wait_for_a_long_one(recognizer: Recognizer, samples: list[Sample]) -> None:
+    long = np.concatenate([sample.audio for sample in samples] * 4)
+    sources: list[AudioSource] = [(long, 16000), samples[0].path, samples[1].path]
+    numbers = [number for number, _ in recognizer.transcribe_as_finished(sources, batch=2)]
+    assert numbers[-1] == 0
+    assert sorted(numbers) == [0, 1, 2]

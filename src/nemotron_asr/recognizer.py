@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from os import PathLike, fspath
@@ -18,7 +17,7 @@ from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.lane import STEP_FRAMES, Lane
 from nemotron_asr.engine.runner import Runner
-from nemotron_asr.engine.stream import Samples
+from nemotron_asr.engine.stream import Samples, Stream
 from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event
 from nemotron_asr.features import LogMel
@@ -27,8 +26,8 @@ from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import Transcript, TranscriptBuilder, collect
 
-QUEUE_PER_ROW = 4
-"""Recordings that may be done and waiting for an earlier one, per row of a lane."""
+AHEAD_PER_ROW = 4
+"""Recordings per row of a lane that may be opened ahead of the oldest that still runs."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -118,7 +117,7 @@ class Recognizer:
             OptionError: the latency is not offered.
         """
         options = _Options(self, language, latency_ms, keep_language_tags)
-        (result,) = _in_order([source], options, rows=1)
+        ((_, result),) = _as_finished([source], options, rows=1)
         if isinstance(result, NemotronError):
             raise result
         return result
@@ -139,9 +138,24 @@ class Recognizer:
         Args:
             batch: how many recordings step together.
         """
+        finished = self.transcribe_as_finished(
+            sources, language=language, latency_ms=latency_ms, keep_language_tags=keep_language_tags, batch=batch
+        )
+        return _in_order(finished)
+
+    def transcribe_as_finished(
+        self,
+        sources: Iterable[AudioSource],
+        *,
+        language: str = AUTO,
+        latency_ms: int = 1120,
+        keep_language_tags: bool = False,
+        batch: int = 8,
+    ) -> Iterator[tuple[int, Transcript | NemotronError]]:
+        """Like `transcribe_many`, but every result comes as soon as it is there, with the number of its source."""
         if batch < 1:
             raise OptionError(f"batch {batch} is too small; it must be at least 1")
-        return _in_order(sources, _Options(self, language, latency_ms, keep_language_tags), batch)
+        return _as_finished(sources, _Options(self, language, latency_ms, keep_language_tags), batch)
 
     def stream(
         self,
@@ -220,12 +234,12 @@ class _Utterance:
 class _Recording:
     """A file on its way through a lane that it shares with others."""
 
-    def __init__(self, source: AudioSource, options: _Options, lane: Lane) -> None:
-        self.source, self.options = source, options
+    def __init__(self, number: int, source: AudioSource, options: _Options, lane: Lane) -> None:
+        self.number, self.source, self.options = number, source, options
         self.utterance = _Utterance(options, lane)
-        self.result: Transcript | NemotronError | None = None
         self._blocks = read_blocks(source)
         self._events: list[Event] = []
+        self._error: NemotronError | None = None
 
     def read(self) -> None:
         """Feed audio until a full step is there or the file ends."""
@@ -238,43 +252,61 @@ class _Recording:
                 else:
                     stream.feed(block)
         except NemotronError as error:
-            self._end(error)
+            self._error = error
 
     def push(self, emissions: list[Emission]) -> None:
+        """Take the tokens of a step."""
         self._events += self.utterance.push(emissions)
 
-    def finish(self) -> None:
-        """Collect the transcript if all frames are decoded."""
-        utterance = self.utterance
-        if self.result is None and utterance.stream.closed and utterance.stream.available <= 0:
-            self._events += utterance.finish()
-            transcript = collect(self._events, utterance.duration, utterance.builder.detected, self.options.language)
-            name = fspath(self.source) if isinstance(self.source, (str, PathLike)) else None
-            self._end(replace(transcript, file=name))
+    def finish(self) -> Transcript | NemotronError | None:
+        """The result, and the row given back, once all frames are decoded or nothing more can be read."""
+        stream = self.utterance.stream
+        if self._error is None and not (stream.closed and stream.available <= 0):
+            return None
+        self.utterance.lane.leave(stream)
+        return self._error or self._transcript()
 
-    def _end(self, result: Transcript | NemotronError) -> None:
-        self.result = result
-        self.utterance.lane.leave(self.utterance.stream)
+    def _transcript(self) -> Transcript:
+        self._events += self.utterance.finish()
+        detected, language = self.utterance.builder.detected, self.options.language
+        transcript = collect(self._events, self.utterance.duration, detected, language)
+        return replace(transcript, file=fspath(self.source) if isinstance(self.source, (str, PathLike)) else None)
 
 
-def _in_order(sources: Iterable[AudioSource], options: _Options, rows: int) -> Iterator[Transcript | NemotronError]:
-    """Keep a lane full of recordings; yield results in the order of the sources."""
-    waiting, lane = iter(sources), options.lane(rows)
-    queue: deque[_Recording] = deque()
-    while True:
-        while lane.free and len(queue) < QUEUE_PER_ROW * rows and (source := next(waiting, None)) is not None:
-            queue.append(_Recording(source, options, lane))
-        if not queue:
-            return
-        running = {recording.utterance.stream: recording for recording in queue if recording.result is None}
+def _as_finished(
+    sources: Iterable[AudioSource], options: _Options, rows: int
+) -> Iterator[tuple[int, Transcript | NemotronError]]:
+    """Keep a lane full of recordings; none is opened far ahead of one that still runs."""
+    waiting, lane = enumerate(sources), options.lane(rows)
+    running: dict[Stream, _Recording] = {}
+    upcoming = next(waiting, None)
+    while running or upcoming:
+        oldest = min((recording.number for recording in running.values()), default=math.inf)
+        while upcoming and lane.free and upcoming[0] < oldest + AHEAD_PER_ROW * rows:
+            recording = _Recording(*upcoming, options, lane)
+            running[recording.utterance.stream] = recording
+            oldest, upcoming = min(oldest, recording.number), next(waiting, None)
         for recording in running.values():
             recording.read()
         for stream, emissions in lane.step():
             running[stream].push(emissions)
-        for recording in running.values():
-            recording.finish()
-        while queue and queue[0].result is not None:
-            yield queue.popleft().result  # type: ignore[misc]
+        for stream, recording in list(running.items()):
+            if (result := recording.finish()) is not None:
+                del running[stream]
+                yield recording.number, result
+
+
+def _in_order(
+    finished: Iterator[tuple[int, Transcript | NemotronError]],
+) -> Iterator[Transcript | NemotronError]:
+    """Hold results back until all before them are there."""
+    held: dict[int, Transcript | NemotronError] = {}
+    due = 0
+    for number, result in finished:
+        held[number] = result
+        while due in held:
+            yield held.pop(due)
+            due += 1
 
 
 class LiveTranscription:

@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ class Meter:
 
     def __init__(self, recordings: Sequence[Input]) -> None:
         self._recordings = recordings
-        self._files: deque[_Reading | None] = deque()
+        self._files: dict[int, _Reading | None] = {}
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -44,20 +43,19 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         self._hide()
         with ExitStack() as stack:
-            for file in filter(None, self._files):
+            for file in filter(None, self._files.values()):
                 stack.callback(file.close)
 
     def sources(self) -> "Iterator[AudioSource]":
         """What to transcribe, each opened when its turn comes; what cannot be opened stays a path."""
         self._describe()
-        for recording in self._recordings:
-            file = self._open(recording)
-            self._files.append(file)
+        for number, recording in enumerate(self._recordings):
+            file = self._files[number] = self._open(recording)
             yield file or recording.name
 
-    def finished(self) -> None:
-        """The next recording is done."""
-        file = self._files.popleft()
+    def finished(self, number: int) -> None:
+        """A recording is done."""
+        file = self._files.pop(number)
         if file is not None:
             self._bar.advance(self._task, file.unread)
             file.close()

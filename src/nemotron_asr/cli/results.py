@@ -33,7 +33,13 @@ _ONE_PER_FILE = {"srt", "vtt"}
 
 
 class Results(Protocol):
-    """What takes transcripts."""
+    """What takes transcripts.
+
+    Attributes:
+        ordered: they must come in the order of the recordings; otherwise as soon as they are finished.
+    """
+
+    ordered: bool
 
     def has(self, recording: Input, /) -> bool:
         """Whether a recording is done already."""
@@ -47,6 +53,8 @@ class Results(Protocol):
 
 class Printed:
     """Transcripts on standard output, as they finish; several in JSON are one array."""
+
+    ordered = True
 
     def __init__(self, form: str, recordings: Sequence[Input]) -> None:
         """Prepare to print.
@@ -82,6 +90,8 @@ class Printed:
 
 class Folder:
     """Transcripts in files, each written at once or not at all; those of an earlier run count as done."""
+
+    ordered = False
 
     def __init__(self, folder: Path, form: str, recordings: Sequence[Input]) -> None:
         """Choose the files.

@@ -48,9 +48,15 @@ def _transcribe(recordings: Sequence[Input], results: Results, listening: Listen
     """Transcribe into `results`; count the failures."""
     failed = 0
     with Meter(recordings) as meter, closing(results):
-        heard = listening.load().transcribe_many(meter.sources(), **listening.manner)
-        for recording, result in zip(recordings, heard, strict=True):
-            meter.finished()
+        recognizer = listening.load()
+        heard = (
+            enumerate(recognizer.transcribe_many(meter.sources(), **listening.manner))
+            if results.ordered
+            else recognizer.transcribe_as_finished(meter.sources(), **listening.manner)
+        )
+        for number, result in heard:
+            recording = recordings[number]
+            meter.finished(number)
             with meter.aside():
                 if isinstance(result, NemotronError):
                     failed += 1

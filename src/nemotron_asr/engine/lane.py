@@ -1,6 +1,5 @@
 """Streams of one chunk size that step together."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from nemotron_asr.decoding.greedy import Emission
@@ -37,15 +36,14 @@ class Lane:
         self._pool.release(stream.row)
 
     def step(self) -> Iterator[tuple[Stream, list[Emission]]]:
-        """Advance the streams that can go on, as many as share a shape, and hand out their tokens.
+        """Advance the stream that has come least far, and all that share its shape, and hand out their tokens.
 
         Nothing comes out when no stream has a whole chunk left or, where closed, a frame.
         """
-        wanted = {stream: self._frames(stream) for stream in self._streams if stream.available > 0}
-        sizes = Counter(frames for frames in wanted.values() if frames)
-        if not sizes:
+        wanted = {stream: frames for stream in self._streams if (frames := self._frames(stream))}
+        if not wanted:
             return
-        frames = sizes.most_common(1)[0][0]
+        frames = wanted[min(wanted, key=lambda stream: stream.t)]
         batch = [stream for stream in wanted if wanted[stream] == frames]
         said = self._runner.step(self._pool, batch, frames, self._chunk)
         yield from zip(batch, said, strict=True)
@@ -57,6 +55,8 @@ class Lane:
 
     def _frames(self, stream: Stream) -> int:
         """A power of two of chunks, so that shapes are few: within what is there or, once closed, covering it."""
+        if stream.available <= 0:
+            return 0
         most = STEP_FRAMES // self._chunk
         if stream.closed:
             chunks = -(-stream.available // self._chunk)
