@@ -1,0 +1,47 @@
+"""Puts a trained model into the package: weights in float16, tokenizer, what is known about it.
+
+python -m recipes.tiny.export --data WORK --run WORK/run --output src/nemotron_asr/models/tiny
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.trainer import BEST, read_checkpoint
+from recipes.tiny.train import CONFIG
+
+ABOUT = {
+    "name": "tiny",
+    "licence": "CC-BY-3.0",
+    "trained_on": "4.7 h of five languages read by six people, and 17 h spoken by espeak-ng in twelve languages",
+    "made_by": "recipes/tiny",
+}
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def main() -> None:
+    """Reads the command line and writes the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    trained = read_checkpoint(options.run / BEST)
+    tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
+    checkpoint = Checkpoint(CONFIG, tokenizer, trained["model"], about={**ABOUT, "steps": trained["step"]})
+    with TemporaryDirectory() as folder:
+        save_checkpoint(checkpoint, Path(folder) / "tiny", "native", torch.float16)
+        options.output.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            shutil.copyfile(Path(folder) / "tiny" / name, options.output / name)
+    size = sum((options.output / name).stat().st_size for name in FILES)
+    print(f"{options.output}: {size / 1e6:.1f} MB, step {trained['step']}")
+
+
+if __name__ == "__main__":
+    main()
