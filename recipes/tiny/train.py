@@ -29,7 +29,9 @@ CONFIG = ModelConfig(
     d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
 
-AUGMENT = AugmentConfig(room_probability=0.2, noise_probability=0.4, frequency_width=20, time_masks=4)
+AUGMENT = AugmentConfig(
+    room_probability=0.1, noise_probability=0.3, noise_snr=(8.0, 30.0), frequency_width=20, time_masks=3
+)
 """Milder than for a large model: this one has to learn much in few steps."""
 
 SYNTHETIC_ONLY = dict.fromkeys(("es-ES", "fr-FR", "pl-PL", "pt-BR", "sv-SE", "tr-TR", "uk-UA"), 0.4)
