@@ -1,0 +1,93 @@
+"""One random model in two implementations, transformers' and ours, talking about as much as speech does."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import Nemotron3_5AsrForRNNT, NemotronAsrStreamingFeatureExtractor
+
+from nemotron_asr.checkpoint import skeleton
+from nemotron_asr.checkpoint.names import Format, unpack
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.decoding.greedy import greedy, initial_state
+from nemotron_asr.engine.runner import Runner
+from nemotron_asr.features import LogMel
+from nemotron_asr.model import Transducer
+from tests.conformance.pairs import theirs_config
+
+PROMPT = 101
+"""`auto`, for both."""
+
+TOKENS_PER_FRAME = 0.3
+"""About what fluent speech has: 3 to 4 pieces a second."""
+
+SPREAD = 4.0
+"""Standard deviation of what the joint hears of the audio, so that the audio decides what is said."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same weights twice; where both keep a tensor in the same shape and type, it is the same memory."""
+
+    theirs: Any
+    ours: Runner
+
+    def to_bfloat16(self) -> "Pair":
+        """The same model in bfloat16. Buffers stay as `from_pretrained` leaves them: in float32."""
+        for parameter in self.theirs.parameters():
+            parameter.data = parameter.data.bfloat16()
+        return Pair(self.theirs, as_ours(self.theirs, self.ours.model.config))
+
+
+def make_pair(layers: int, audio: NDArray[np.float32]) -> Pair:
+    """A random model of the released model's width and vocabulary, in float32, made to talk on `audio`."""
+    config = replace(ModelConfig(), n_layers=layers)
+    theirs, prompt = _random_theirs(config), torch.tensor([PROMPT])
+    inputs = NemotronAsrStreamingFeatureExtractor(feature_size=128)(audio, sampling_rate=16000, return_tensors="pt")
+    heard = [theirs.get_audio_features(**inputs, num_lookahead_tokens=r, prompt_ids=prompt) for r in (0, 13)]
+    _centre(theirs.encoder_projector, torch.cat([outputs.pooler_output for outputs in heard], dim=1))
+    ours = as_ours(theirs, config)
+    frames = ours.model.prompt(torch.cat([outputs.last_hidden_state for outputs in heard], dim=1), prompt)
+    _set_blank(ours.model.transducer, frames)
+    return Pair(theirs, ours)
+
+
+def as_ours(theirs: Any, config: ModelConfig) -> Runner:
+    """Our model around transformers' weights; the prompt in float32, as `load` keeps it."""
+    model = skeleton(config)
+    model.load_state_dict(unpack(theirs.state_dict(), config, Format.HUGGING_FACE), assign=True)
+    model.prompt.float()
+    return Runner(model.requires_grad_(requires_grad=False), LogMel(config))
+
+
+def _random_theirs(config: ModelConfig) -> Any:
+    model = Nemotron3_5AsrForRNNT(theirs_config(config)).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.normal_(generator=generator).mul_(parameter[0].numel() ** -0.5)
+    model.decoder.embedding.weight.mul_(config.d_pred**0.5)[config.blank] = 0
+    generation = model.generation_config
+    generation.decoder_start_token_id = generation.pad_token_id = generation.bos_token_id = config.blank
+    return model
+
+
+def _centre(projector: Any, projected: Tensor) -> None:
+    """Centre and scale a projection, given what it makes of some audio: (1, T, d_joint)."""
+    spread, mean = torch.std_mean(projected[0], dim=0)
+    projector.weight.mul_((SPREAD / spread)[:, None])
+    projector.bias.sub_(mean).mul_(SPREAD / spread)
+
+
+def _set_blank(transducer: Transducer, frames: Tensor) -> None:
+    """Find the bias of blank that gives about `TOKENS_PER_FRAME`, by bisection."""
+    state, valid = initial_state(transducer, 1), torch.tensor([frames.shape[1]])
+    bias = transducer.head.bias.zero_()
+    low, high = 0.0, 40.0
+    for _ in range(10):
+        bias[transducer.config.blank] = middle = (low + high) / 2
+        (said,), _ = greedy(transducer, frames, valid, state)
+        low, high = (middle, high) if len(said) > TOKENS_PER_FRAME * frames.shape[1] else (low, middle)
