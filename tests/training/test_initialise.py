@@ -14,7 +14,7 @@ FRAMES = 35
 
 @torch.no_grad()
 def variation(model: NemotronASR, path: str) -> float:
-    """Spread of the subsampled frames over the time of a recording, relative to their constant part."""
+    """Spread of the subsampled frames over the time of a recording."""
     clip = torch.from_numpy(load(path))
     samples = torch.zeros(1, 1 + window_samples(FRAMES))
     heard = samples[0, 1 - window_start(0) :]
@@ -24,7 +24,7 @@ def variation(model: NemotronASR, path: str) -> float:
     state = model.encoder.initial_state(1, history=0)
     frames, _, _ = model.encoder.subsampling(mel, end // HOP, state.t, state.subsampling)
     inner = frames[0, 2:-2]  # the first frames also see the silence before the recording
-    return float(inner.std(0).mean() / inner.mean(0).square().mean().sqrt())
+    return float(inner.std(0).mean())
 
 
 def test_features_survive_the_subsampling(lines: list[Line]) -> None:
@@ -33,5 +33,5 @@ def test_features_survive_the_subsampling(lines: list[Line]) -> None:
     path = lines[0]["audio_filepath"]
     before = variation(model, path)
     initialise(model)
-    assert before < 0.2
-    assert variation(model, path) > 0.4
+    assert before < 0.05
+    assert 0.3 < variation(model, path) < 3
