@@ -8,6 +8,7 @@
 import argparse
 import ctypes
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -30,7 +31,12 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 
 AUGMENT = AugmentConfig(
-    room_probability=0.1, noise_probability=0.3, noise_snr=(8.0, 30.0), frequency_width=20, time_masks=3
+    room_probability=0.1,
+    noise_probability=0.3,
+    noise_snr=(8.0, 30.0),
+    level=(-30.0, -20.0),
+    frequency_width=20,
+    time_masks=3,
 )
 """Milder than for a large model: this one has to learn much in few steps."""
 
@@ -65,14 +71,19 @@ def main() -> None:
         "--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one"
     )
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validate-every", type=int, default=1000)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    logging.basicConfig(
+        level=logging.INFO if int(os.environ.get("RANK", "0")) == 0 else logging.WARNING,
+        format="%(asctime)s %(message)s",
+        stream=sys.stdout,
+    )
     keep_freed_memory()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     sources = [Source(options.data / "human.jsonl", weight=options.human_weight)]
     if (options.data / "synthetic.jsonl").exists():
         sources.append(Source(options.data / "synthetic.jsonl", synthetic=True))

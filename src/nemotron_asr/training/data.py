@@ -27,6 +27,7 @@ from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.augment import AugmentConfig, Augmenter, Samples
 from nemotron_asr.training.manifest import Clip, Example, read_manifest, select
+from nemotron_asr.training.parallel import ALONE, Replicas
 
 log = logging.getLogger(__name__)
 
@@ -202,15 +203,19 @@ def make_buckets(items: Sequence[Item], bucket_seconds: Sequence[float], batch_s
 
 
 class Batches(Dataset[Batch]):
-    """Batch n of training, for any n: `batches[n]` depends on the configuration, its seed and n alone."""
+    """Batch n of training, for any n: `batches[n]` depends on the configuration, its seed, n and the replica alone.
 
-    def __init__(self, config: DataConfig, tokenizer: Tokenizer, model: ModelConfig) -> None:
+    All replicas draw the same shape and lookahead for a step, so that none waits for another, and rows of their own.
+    """
+
+    def __init__(self, config: DataConfig, tokenizer: Tokenizer, model: ModelConfig, replica: Replicas = ALONE) -> None:
         """Read all sources.
 
         Args:
             config: how batches are made.
             tokenizer: turns text into tokens.
             model: says which prompt asks for a language.
+            replica: whose batches these are.
 
         Raises:
             ManifestError: a manifest cannot be read, or nothing in them can be used.
@@ -218,7 +223,7 @@ class Batches(Dataset[Batch]):
         items = [item for source in config.sources for item in load_source(source, tokenizer, model, config)]
         if not items:
             raise ManifestError(f"no usable clip in {', '.join(str(s.manifest) for s in config.sources)}")
-        self.config, self.auto = config, model.default_prompt
+        self.config, self.auto, self.replica = config, model.default_prompt, replica
         self.buckets = make_buckets(items, config.bucket_seconds, config.batch_seconds)
         self._weights = [np.cumsum([item.weight for item in bucket.items]) for bucket in self.buckets]
         share = np.array([w[-1] / b.rows for w, b in zip(self._weights, self.buckets, strict=True)])
@@ -227,15 +232,16 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         """Draw a bucket, its rows, their prompts, one lookahead and all augmentation."""
-        rng = np.random.default_rng([self.config.seed, step])
-        index = int(rng.choice(len(self.buckets), p=self._bucket_shares))
+        shared = np.random.default_rng([self.config.seed, step])
+        index = int(shared.choice(len(self.buckets), p=self._bucket_shares))
+        lookahead = int(shared.choice(self.config.lookaheads))
+        rng = np.random.default_rng([self.config.seed, step, self.replica.rank])
         bucket, weights = self.buckets[index], self._weights[index]
         rows = np.searchsorted(weights, rng.random(bucket.rows) * weights[-1], side="right")
         items = [bucket.items[row] for row in rows]
         clips = [self._audio(item, items[i - 1], bucket.samples, rng) for i, item in enumerate(items)]
         auto = rng.random(len(items)) < self.config.auto_share
         prompts = [self.auto if a else item.example.prompt for a, item in zip(auto, items, strict=True)]
-        lookahead = int(rng.choice(self.config.lookaheads))
         return collate(clips, [item.example.tokens for item in items], prompts, bucket, lookahead)
 
     def _audio(self, item: Item, other: Item, longest: int, rng: Generator) -> Samples:

@@ -21,6 +21,7 @@ from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Batches, DataConfig, Item, Source, load_source
 from nemotron_asr.training.objective import Objective, ObjectiveConfig
+from nemotron_asr.training.parallel import Replicas
 from nemotron_asr.training.spelling import Spelling
 from nemotron_asr.training.validation import Score, score, transcribe
 
@@ -69,9 +70,13 @@ class Trainer:
         """Load the data and, when the output folder has one, the last checkpoint."""
         torch.set_flush_denormal(True)  # vanishing weights and states would otherwise be computed ten times slower
         self.config, self.tokenizer = config, tokenizer
-        self.batches = Batches(config.data, tokenizer, model.config)
+        self.replicas = Replicas.join(config.device)
         sources = [Source(manifest) for manifest in config.validation]
-        self.validation: list[Item] = [x for s in sources for x in load_source(s, tokenizer, model.config, config.data)]
+        with self.replicas.leader_first():
+            self.batches = Batches(config.data, tokenizer, model.config, self.replicas)
+            self.validation: list[Item] = [
+                item for source in sources for item in load_source(source, tokenizer, model.config, config.data)
+            ]
         torch.manual_seed(config.data.seed)
         self.objective = Objective(model, Spelling(tokenizer), config.objective, config.data.augment).to(config.device)
         self.average = copy.deepcopy(self.objective).requires_grad_(requires_grad=False)
@@ -89,6 +94,8 @@ class Trainer:
         progress = Progress()
         for batch in self.batches.loader(self.step, config.steps, config.workers):
             progress.add(*self.train_step(batch.to(config.device)), batch.seconds)
+            if not self.replicas.leads:
+                continue
             if self._due(config.log_every):
                 log.info("step %d/%d lr %.2e %s", self.step, config.steps, config.lr(self.step), progress.line())
             if self._due(config.validate_every):
@@ -96,13 +103,13 @@ class Trainer:
                 progress = Progress()
             if self._due(config.save_every):
                 self._save(config.output / LAST)
-        if not (config.output / BEST).exists():
+        if self.replicas.leads and not (config.output / BEST).exists():
             self._keep(math.inf)
         return config.output / BEST
 
     def train_step(self, batch: Any) -> tuple[float, float, float]:
         """One step; returns both losses per token and the norm of the gradient."""
-        config, seed = self.config, (self.config.data.seed << 40) + self.step
+        config, seed = self.config, (self.config.data.seed << 40) + self.step * self.replicas.size + self.replicas.rank
         torch.manual_seed(seed)
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr(self.step)
@@ -110,6 +117,7 @@ class Trainer:
         losses = self.objective(batch, torch.Generator().manual_seed(seed), transducer=transducer)
         loss = losses.rnnt + config.ctc_weight * losses.ctc if transducer else losses.ctc
         loss.backward()
+        self.replicas.average_gradients(self.objective.parameters())
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
         if norm.isfinite():
             self.optimizer.step()
