@@ -16,7 +16,7 @@ from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, Opti
 from nemotron_asr.events import Event, Final, Partial
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.transcript import Transcript
-from tests.conftest import Sample
+from tests.conftest import PIECES, Sample, checkpoint_of, random_model, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -206,3 +206,11 @@ def test_a_short_recording_does_not_wait_for_a_long_one(recognizer: Recognizer, 
     numbers = [number for number, _ in recognizer.transcribe_as_finished(sources, batch=2)]
     assert numbers[-1] == 0
     assert sorted(numbers) == [0, 1, 2]
+
+
+def test_a_model_without_prompt_hears_english_only(samples: list[Sample]) -> None:
+    model = random_model(tiny_config(vocab_size=len(PIECES), n_prompts=0, default_prompt=0))
+    english = Recognizer(checkpoint_of(model), torch.device("cpu"), torch.float32)
+    assert english.transcribe(samples[1].path, language="en").language in {"en-US", None}
+    with pytest.raises(LanguageError, match="'de-DE' is not this model's; it takes auto or English"):
+        english.transcribe(samples[0].path, language="de-DE")

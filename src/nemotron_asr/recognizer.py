@@ -18,8 +18,8 @@ from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.lane import STEP_FRAMES, Lane
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Samples, Stream
-from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
-from nemotron_asr.events import Event
+from nemotron_asr.errors import LanguageError, NemotronError, OptionError, StreamClosedError
+from nemotron_asr.events import Event, Final
 from nemotron_asr.features import LogMel
 from nemotron_asr.languages import AUTO, canonical, resolve
 from nemotron_asr.model import NemotronASR
@@ -177,14 +177,16 @@ class Recognizer:
         return LiveTranscription(_Utterance(options, options.lane(rows=1)), Resampler(sample_rate))
 
     def prompt_id(self, language: str) -> int:
-        """The prompt row of a language; 0 for a model that takes no prompt.
+        """The prompt row of a language; 0 for a model that takes no prompt, which is an English one.
 
         Raises:
-            LanguageError: the language is unknown.
+            LanguageError: the language is unknown, or not the model's.
         """
         if not self.config.n_prompts:
+            if canonical(language) != AUTO and not canonical(language).startswith("en"):
+                raise LanguageError(f"language {language!r} is not this model's; it takes auto or English")
             return 0
-        return resolve(language, self.config.prompts or None)
+        return resolve(language, self.config.prompts)
 
 
 class _Options:
@@ -192,7 +194,7 @@ class _Options:
 
     def __init__(self, recognizer: Recognizer, language: str, latency_ms: int, keep_language_tags: bool) -> None:
         self.prompt = recognizer.prompt_id(language)
-        self.language = AUTO if language.lower() == AUTO else canonical(language)
+        self.language = canonical(language, recognizer.config.prompts)
         self.chunk = chunk_frames(latency_ms)
         self.keep_language_tags = keep_language_tags
         self.recognizer = recognizer
@@ -238,7 +240,7 @@ class _Recording:
         self.number, self.source, self.options = number, source, options
         self.utterance = _Utterance(options, lane)
         self._blocks = read_blocks(source)
-        self._events: list[Event] = []
+        self._finals: list[Final] = []
         self._error: NemotronError | None = None
 
     def read(self) -> None:
@@ -256,7 +258,7 @@ class _Recording:
 
     def push(self, emissions: list[Emission]) -> None:
         """Take the tokens of a step."""
-        self._events += self.utterance.push(emissions)
+        self._hold(self.utterance.push(emissions))
 
     def finish(self) -> Transcript | NemotronError | None:
         """The result, and the row given back, once all frames are decoded or nothing more can be read."""
@@ -266,10 +268,13 @@ class _Recording:
         self.utterance.lane.leave(stream)
         return self._error or self._transcript()
 
+    def _hold(self, events: Iterator[Event]) -> None:
+        self._finals += [event for event in events if isinstance(event, Final)]
+
     def _transcript(self) -> Transcript:
-        self._events += self.utterance.finish()
+        self._hold(self.utterance.finish())
         detected, language = self.utterance.builder.detected, self.options.language
-        transcript = collect(self._events, self.utterance.duration, detected, language)
+        transcript = collect(self._finals, self.utterance.duration, detected, language)
         return replace(transcript, file=fspath(self.source) if isinstance(self.source, (str, PathLike)) else None)
 
 
