@@ -25,7 +25,7 @@ class ObjectiveConfig:
     """What is minimised, and how it is computed."""
 
     fastemit: float = 5e-3
-    prune_below: float = 2.5  # CTC loss per token of a batch under which its transducer lattice is pruned; 0: never
+    prune_below: float = 3.5  # CTC loss per token of a batch under which its transducer lattice is pruned; 0: never
     prune_margin: float = 4.0  # tokens around the alignment that CTC expects
     bfloat16: bool = False  # linear layers of the encoder and the joint in bfloat16
 
