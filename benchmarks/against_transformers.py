@@ -60,6 +60,7 @@ def compare(pair: Pair, dtype: str, rounds: int) -> bool:
     same = True
     for task, latency, chunks in TASKS:
         samples = recording(chunks)
+        pair.attune(recording(6), LATENCIES[latency])
         times = take_turns(contenders, task, samples, LATENCIES[latency], rounds)
         same &= times[0].tokens == times[1].tokens
         print(row(f"{task}, {latency} ms", dtype, times, len(samples) / SAMPLE_RATE), flush=True)
@@ -91,7 +92,7 @@ def main() -> int:
     logging.set_verbosity_error()
     torch.set_num_threads(options.threads)
     layers = FULL_LAYERS if options.full else options.layers
-    pair = make_pair(layers, recording(9))
+    pair = make_pair(layers)
     parameters = sum(parameter.numel() for parameter in pair.theirs.parameters()) / 1e6
     print(f"{conditions(options)}; {layers} layers, {parameters:.0f} M parameters\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)

@@ -11,7 +11,7 @@ from transformers import Nemotron3_5AsrForRNNT, NemotronAsrStreamingFeatureExtra
 
 from nemotron_asr.checkpoint import skeleton
 from nemotron_asr.checkpoint.names import Format, unpack
-from nemotron_asr.config import ModelConfig
+from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.decoding.greedy import greedy, initial_state
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel
@@ -23,6 +23,9 @@ PROMPT = 101
 
 TOKENS_PER_FRAME = 0.3
 """About what fluent speech has: 3 to 4 pieces a second."""
+
+MAX_SYMBOLS = 2
+"""Tokens in one frame at most, for a random model does not know when to stop."""
 
 SPREAD = 4.0
 """Standard deviation of what the joint hears of the audio, so that the audio decides what is said."""
@@ -41,18 +44,22 @@ class Pair:
             parameter.data = parameter.data.bfloat16()
         return Pair(self.theirs, as_ours(self.theirs, self.ours.model.config))
 
+    def attune(self, audio: NDArray[np.float32], lookahead: int) -> None:
+        """Make the model talk: what the joint hears is centred and scaled, and the bias of blank chosen."""
+        theirs, ours = self.theirs, self.ours.model
+        extract = NemotronAsrStreamingFeatureExtractor(feature_size=ours.config.n_mels)
+        inputs = extract(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        heard, prompt = inputs["input_features"].to(theirs.dtype), torch.tensor([PROMPT])
+        heard = theirs.get_audio_features(heard, num_lookahead_tokens=lookahead, prompt_ids=prompt)
+        _centre(theirs.encoder_projector, heard.pooler_output)
+        _set_blank(ours.transducer, ours.prompt(heard.last_hidden_state, prompt))
 
-def make_pair(layers: int, audio: NDArray[np.float32]) -> Pair:
-    """A random model of the released model's width and vocabulary, in float32, made to talk on `audio`."""
-    config = replace(ModelConfig(), n_layers=layers)
-    theirs, prompt = _random_theirs(config), torch.tensor([PROMPT])
-    inputs = NemotronAsrStreamingFeatureExtractor(feature_size=128)(audio, sampling_rate=16000, return_tensors="pt")
-    heard = [theirs.get_audio_features(**inputs, num_lookahead_tokens=r, prompt_ids=prompt) for r in (0, 13)]
-    _centre(theirs.encoder_projector, torch.cat([outputs.pooler_output for outputs in heard], dim=1))
-    ours = as_ours(theirs, config)
-    frames = ours.model.prompt(torch.cat([outputs.last_hidden_state for outputs in heard], dim=1), prompt)
-    _set_blank(ours.model.transducer, frames)
-    return Pair(theirs, ours)
+
+def make_pair(layers: int) -> Pair:
+    """A random model of the released model's width and vocabulary, in float32."""
+    config = replace(ModelConfig(), n_layers=layers, max_symbols=MAX_SYMBOLS)
+    theirs = _random_theirs(config)
+    return Pair(theirs, as_ours(theirs, config))
 
 
 def as_ours(theirs: Any, config: ModelConfig) -> Runner:
@@ -84,10 +91,11 @@ def _centre(projector: Any, projected: Tensor) -> None:
 
 def _set_blank(transducer: Transducer, frames: Tensor) -> None:
     """Find the bias of blank that gives about `TOKENS_PER_FRAME`, by bisection."""
-    state, valid = initial_state(transducer, 1), torch.tensor([frames.shape[1]])
+    state, valid, blank = initial_state(transducer, 1), torch.tensor([frames.shape[1]]), transducer.config.blank
     bias = transducer.head.bias.zero_()
-    low, high = 0.0, 40.0
-    for _ in range(10):
-        bias[transducer.config.blank] = middle = (low + high) / 2
+    best = transducer.joint(transducer.project(frames), state.out[:, None])[..., :blank].amax(-1).float()
+    low, high = float(best.min()), 2 * float(best.max())
+    for _ in range(8):
+        bias[blank] = middle = (low + high) / 2
         (said,), _ = greedy(transducer, frames, valid, state)
         low, high = (middle, high) if len(said) > TOKENS_PER_FRAME * frames.shape[1] else (low, middle)
