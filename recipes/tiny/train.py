@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 CONFIG = ModelConfig(
     d_model=176, n_layers=6, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
-    d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
+    d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.1,
 )  # fmt: skip
 
 AUGMENT = AugmentConfig(
-    speed=(0.94, 1.06), speed_probability=0.5, room_probability=0.05, noise_probability=0.15, babble_probability=0.0,
-    noise_snr=(10.0, 30.0), level=(-30.0, -20.0), frequency_masks=1, frequency_width=15, time_masks=1,
+    speed_probability=0.8, room_probability=0.1, noise_probability=0.3, noise_snr=(8.0, 30.0), level=(-30.0, -20.0),
+    frequency_width=20, time_masks=4,
 )  # fmt: skip
 """Milder than for a large model: this one has to learn much in few steps."""
 

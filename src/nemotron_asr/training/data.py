@@ -235,7 +235,7 @@ class Batches(Dataset[Batch]):
         shared = np.random.default_rng([self.config.seed, step])
         index = int(shared.choice(len(self.buckets), p=self._bucket_shares))
         lookahead = int(shared.choice(self.config.lookaheads))
-        rng = np.random.default_rng([self.config.seed, step, self.replica.rank])
+        rng = np.random.default_rng([self.config.seed, step, 1 + self.replica.rank])  # a last 0 would change nothing
         bucket, weights = self.buckets[index], self._weights[index]
         rows = np.searchsorted(weights, rng.random(bucket.rows) * weights[-1], side="right")
         items = [bucket.items[row] for row in rows]
