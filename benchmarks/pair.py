@@ -95,7 +95,7 @@ def _set_blank(transducer: Transducer, frames: Tensor) -> None:
     bias = transducer.head.bias.zero_()
     best = transducer.joint(transducer.project(frames), state.out[:, None])[..., :blank].amax(-1).float()
     low, high = float(best.min()), 2 * float(best.max())
-    for _ in range(8):
+    for _ in range(7):
         bias[blank] = middle = (low + high) / 2
         (said,), _ = greedy(transducer, frames, valid, state)
         low, high = (middle, high) if len(said) > TOKENS_PER_FRAME * frames.shape[1] else (low, middle)
