@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
@@ -58,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--start", help="a model whose weights a new run begins with, e.g. tiny")
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument(
         "--cooldown", type=int, default=10_000, help="last steps, over which the learning rate vanishes"
@@ -111,7 +113,10 @@ def main() -> None:
     )
     torch.manual_seed(options.seed)
     model = NemotronASR(CONFIG)
-    initialise(model)
+    if options.start:
+        model.load_state_dict(load_checkpoint(options.start).weights)
+    else:
+        initialise(model)
     parameters = sum(p.numel() for p in model.parameters())
     log.info("%.2f M parameters, %.1f MB in float16", parameters / 1e6, parameters * 2 / 1e6)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
