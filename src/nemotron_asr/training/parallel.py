@@ -1,5 +1,6 @@
 """Several processes that train one model, each on batches of its own; `torchrun` starts them."""
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ class Replicas:
             return cls()
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            atexit.register(dist.destroy_process_group)  # its threads would otherwise abort a process that ends
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
