@@ -54,5 +54,8 @@ def test_what_is_wrong_is_named(read: Callable[[], object], message: str) -> Non
 
 
 def test_whole_numbers_and_floats_are_the_same_constant() -> None:
-    Settings({"a": 2, "b": 2.0, "c": False}, "x").require("a", 2.0)
-    Settings({"a": 2, "b": 2.0, "c": False}, "x").require("b", 2)
+    settings = Settings({"a": 2, "b": 2.0, "c": False}, "x")
+    settings.require("a", 2.0)
+    settings.require("b", 2)
+    with pytest.raises(ConfigError, match="c"):
+        settings.require("c", 0)

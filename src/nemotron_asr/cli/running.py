@@ -23,7 +23,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         _silence_libraries()
         try:
             return command.main(arguments, "nemotron-asr", standalone_mode=False) or DONE
-        except Exception as error:
+        except Exception as error:  # whatever it is, the user sees one line; --debug logs the rest
             logger.debug("where it happened", exc_info=True)
             message, status = _verdict(error)
             note(message)
