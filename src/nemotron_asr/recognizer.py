@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from nemotron_asr.audio import AudioSource, Resampler, read_blocks
-from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, skeleton
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.lane import STEP_FRAMES, Lane
@@ -72,16 +72,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[NemotronASR, LogMel]:
-    """The model and its front end with a checkpoint's weights, in evaluation mode.
-
-    Weights that already have the right dtype and device are not copied: they stay memory-mapped. The prompt stays in
-    float32 at least, see `Prompt`.
-    """
+    """The model and its front end with a checkpoint's weights, in evaluation mode; see `place_weights`."""
     model = skeleton(checkpoint.config)
-    model.load_state_dict(checkpoint.weights, assign=True)
-    model.encoder.to(device, dtype)
-    model.transducer.to(device, dtype)
-    model.prompt.to(device, torch.promote_types(dtype, torch.float32))
+    place_weights(model, checkpoint.weights, device, dtype)
     log_mel = LogMel(checkpoint.config)
     log_mel.load_state_dict({**log_mel.state_dict(), **checkpoint.front_end})
     return model.eval().requires_grad_(requires_grad=False), log_mel.to(device)

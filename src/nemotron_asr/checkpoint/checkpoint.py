@@ -21,7 +21,7 @@ class Checkpoint:
     Attributes:
         config: its architecture.
         tokenizer: its pieces; ids are rows of its embedding.
-        weights: our parameter names -> tensors, possibly memory-mapped, in the file's dtype.
+        weights: our parameter names -> tensors in the file's dtype; memory-mapped ones are not to be written into.
         front_end: "window" (400,) and "filters" (n_mels, 257), or nothing when the file carries none.
         about: what its makers say about it; our own format keeps it.
     """

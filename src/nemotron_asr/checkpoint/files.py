@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from nemotron_asr.checkpoint.mapping import MappedFile
 from nemotron_asr.errors import CheckpointError
 
 MAX_TEXT = 64 * 2**20
@@ -121,8 +122,14 @@ def read_safetensors(folder: Path) -> dict[str, Tensor]:
 def _open_safetensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing")
-    with reading(str(path)), safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
+    with reading(str(path)):
+        with safe_open(path, framework="pt") as file:  # checks the header, on which the rest relies
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
+        mapped = MappedFile(path)
+        data = 8 + int.from_bytes(mapped.bytes(0, 8), "little")
+        header = json.loads(mapped.bytes(8, data))
+        starts = {name: data + header[name]["data_offsets"][0] for name in tensors}
+        return {name: mapped.tensor(starts[name], tensor.dtype, tensor.shape) for name, tensor in tensors.items()}
 
 
 Writer = Callable[[Path], object]
