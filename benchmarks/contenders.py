@@ -15,8 +15,8 @@ from transformers import NemotronAsrStreamingFeatureExtractor
 
 from benchmarks.pair import PROMPT, Pair
 from nemotron_asr.config import FRAME_SAMPLES, HOP, SAMPLE_RATE, SUBSAMPLING
-from nemotron_asr.engine.lane import Lane
 from nemotron_asr.features import N_FFT, WINDOW
+from tests.driver import Driver
 
 Samples = NDArray[np.float32]
 Tokens = list[int]
@@ -101,13 +101,13 @@ class Ours:
     def run(self, task: str, samples: Samples, lookahead: int) -> Tokens:
         """Transcribe."""
         size = FRAME_SAMPLES * (lookahead + 1) if task == "live" else len(samples)
-        lane = Lane(self.runner, lookahead + 1)
-        stream, tokens = lane.open(PROMPT), []
+        driver = Driver(self.runner)
+        stream, tokens = driver.open(PROMPT, lookahead + 1), []
         for start in range(0, len(samples), size):
             stream.feed(samples[start : start + size])
-            tokens += [emission.token for _, said in lane.drain() for emission in said]
+            tokens += [emission.token for _, said in driver.drain() for emission in said]
         stream.close()
-        return tokens + [emission.token for _, said in lane.drain() for emission in said]
+        return tokens + [emission.token for _, said in driver.drain() for emission in said]
 
 
 @dataclass(frozen=True)

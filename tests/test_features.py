@@ -5,42 +5,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron_asr.config import ModelConfig
-from nemotron_asr.engine.stream import Stream
+from nemotron_asr.engine.stream import Stream, Target
 from nemotron_asr.features import LogMel, mel_filters, mel_frames, window_start
 from tests.conftest import Sample
 
 CONFIG = ModelConfig()
 
 
+def heard(log_mel: LogMel, stream: Stream) -> torch.Tensor:
+    """The mel frames of the next work, which is done."""
+    work = stream.next_work()
+    assert work is not None
+    frames = work.chunk * work.chunks
+    start, end = torch.tensor([window_start(stream.t)]), torch.tensor([work.end])
+    window = torch.from_numpy(stream.window(frames)).to(log_mel.filters)
+    stream.advance(work, frames)
+    mel: torch.Tensor = log_mel(window[None], start, end)
+    return mel[0]
+
+
 def whole(log_mel: LogMel, samples: np.ndarray) -> torch.Tensor:
     """(frames, n_mels) of an utterance in one window."""
-    stream = Stream(row=0, prompt=0)
-    stream.feed(samples)
-    stream.close()
-    start, end = window_start(0), stream.samples_end
-    window = torch.from_numpy(stream.take(max(1, stream.available))).to(log_mel.filters)
-    return log_mel(window[None], torch.tensor([start]), torch.tensor([end]))[0, 7 : 7 + mel_frames(end)]
+    return live(log_mel, samples, [max(1, len(samples))], 14)
 
 
 def live(log_mel: LogMel, samples: np.ndarray, packets: list[int], chunk: int) -> torch.Tensor:
     """The same, from packets of the given sizes."""
-    stream, frames, position = Stream(row=0, prompt=0), [], 0
-
-    def step() -> None:
-        start, end = window_start(stream.t), stream.samples_end
-        window = torch.from_numpy(stream.take(chunk)).to(log_mel.filters)
-        frames.append(log_mel(window[None], torch.tensor([start]), torch.tensor([end]))[0])
-
+    stream, frames, position = Stream(0, Target(0, "auto"), chunk), list[torch.Tensor](), 0
     while position < len(samples):
         size = packets[len(frames) % len(packets)]
         stream.feed(samples[position : position + size])
         position += size
-        while stream.available >= chunk:
-            step()
+        while position < len(samples) and stream.next_work():
+            frames.append(heard(log_mel, stream))
     stream.close()
-    while stream.available > 0:
-        step()
-    return torch.cat(frames)[7 : 7 + mel_frames(len(samples))]
+    while stream.next_work():
+        frames.append(heard(log_mel, stream))
+    return torch.cat([torch.zeros(0, log_mel.filters.shape[0]), *frames])[7 : 7 + mel_frames(len(samples))]
 
 
 def reference(samples: np.ndarray, n_mels: int) -> np.ndarray:

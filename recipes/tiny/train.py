@@ -32,8 +32,8 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 
 AUGMENT = AugmentConfig(
-    speed_probability=0.8, room_probability=0.1, noise_probability=0.3, noise_snr=(8.0, 30.0), level=(-30.0, -20.0),
-    frequency_width=20, time_masks=4,
+    speed=(0.87, 1.15), speed_probability=0.8, room_probability=0.2, noise_probability=0.4, noise_snr=(8.0, 30.0),
+    level=(-30.0, -20.0), frequency_width=24, time_masks=6,
 )  # fmt: skip
 """Milder than for a large model: this one has to learn much in few steps."""
 
@@ -86,8 +86,7 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(options.threads)
     sources = [Source(options.data / "human.jsonl", weight=options.human_weight)]
-    if (options.data / "synthetic.jsonl").exists():
-        sources.append(Source(options.data / "synthetic.jsonl", synthetic=True))
+    sources += [Source(manifest, synthetic=True) for manifest in sorted(options.data.glob("synthetic*.jsonl"))]
     data = DataConfig(
         sources=tuple(sources),
         cache=options.data / "cache",

@@ -7,6 +7,9 @@ NemotronError
 ├── LanguageError         a language that nobody knows (the nearest ones are named)
 ├── OptionError           an argument outside its choices
 ├── StreamClosedError     audio fed to a stream that has ended
+├── StreamFailedError     a stream that the engine had to end: its step failed, or nobody read its events
+├── AtCapacity            one more live stream than the machine sustains
+├── EngineClosedError     a stream of an engine that was closed
 ├── ManifestError         a training or evaluation manifest that cannot be read
 └── MissingExtraError     a feature whose optional packages are not installed
 """
@@ -38,6 +41,18 @@ class OptionError(NemotronError, ValueError):
 
 class StreamClosedError(NemotronError):
     """Audio fed to a stream that has ended."""
+
+
+class StreamFailedError(NemotronError):
+    """A stream that the engine had to end: its step failed, its events were not read, or its audio came too fast."""
+
+
+class AtCapacity(NemotronError):  # noqa: N818 - users catch it by this name
+    """One more live stream than the machine sustains; the message names the number."""
+
+
+class EngineClosedError(NemotronError):
+    """A stream of an engine that was closed."""
 
 
 class ManifestError(NemotronError):

@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ConfigError, LanguageError
 
 AUTO = "auto"
@@ -139,6 +140,19 @@ def resolve(language: str, prompts: Mapping[str, int] | None = None) -> int:
     """
     table = prompts or PROMPTS
     return table[_key(language, table)]
+
+
+def prompt_row(language: str, config: ModelConfig) -> int:
+    """The prompt row of a language in a model; 0 for a model that takes no prompt, which is an English one.
+
+    Raises:
+        LanguageError: the language is unknown, or not the model's.
+    """
+    if not config.n_prompts:
+        if canonical(language) != AUTO and not canonical(language).startswith("en"):
+            raise LanguageError(f"language {language!r} is not this model's; it takes auto or English")
+        return 0
+    return resolve(language, config.prompts)
 
 
 def canonical(language: str, prompts: Mapping[str, int] | None = None) -> str:

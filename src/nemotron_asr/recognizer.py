@@ -1,9 +1,10 @@
 """Files and arrays: open a stream, feed all of it, close, collect."""
 
-import math
 import re
+import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Self
@@ -11,23 +12,24 @@ from typing import Self
 import torch
 from numpy.typing import ArrayLike
 
-from nemotron_asr.audio import AudioSource, Resampler, read_blocks
+from nemotron_asr.audio import AudioSource, read_blocks
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
-from nemotron_asr.decoding.greedy import Emission
-from nemotron_asr.engine.lane import STEP_FRAMES, Lane
+from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.runner import Runner
-from nemotron_asr.engine.stream import Samples, Stream
-from nemotron_asr.errors import LanguageError, NemotronError, OptionError, StreamClosedError
+from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final
 from nemotron_asr.features import LogMel
-from nemotron_asr.languages import AUTO, canonical, resolve
+from nemotron_asr.languages import AUTO, canonical, prompt_row
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.transcript import Transcript, TranscriptBuilder, collect
+from nemotron_asr.transcript import Transcript, collect
 
-AHEAD_PER_ROW = 4
-"""Recordings per row of a lane that may be opened ahead of the oldest that still runs."""
+AHEAD = 4
+"""Recordings that may be begun ahead of the oldest that still runs, per recording that runs at once."""
+
+UNLIMITED = 1_000_000
+"""Streams: whoever opens them one by one is not refused."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -87,6 +89,16 @@ class Recognizer:
         self.config: ModelConfig = checkpoint.config
         self.tokenizer: Tokenizer = checkpoint.tokenizer
         self.runner = Runner(*build_model(checkpoint, device, dtype))
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that its recordings and streams share; started when it is first needed."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = Engine(self, max_streams=UNLIMITED)
+            return self._engine
 
     def transcribe(
         self,
@@ -109,8 +121,8 @@ class Recognizer:
             LanguageError: the language is unknown.
             OptionError: the latency is not offered.
         """
-        options = _Options(self, language, latency_ms, keep_language_tags)
-        ((_, result),) = _as_finished([source], options, rows=1)
+        reading = _Reading(self.engine, source, self._checked(language, latency_ms, keep_language_tags))
+        result = reading.run()
         if isinstance(result, NemotronError):
             raise result
         return result
@@ -148,7 +160,7 @@ class Recognizer:
         """Like `transcribe_many`, but every result comes as soon as it is there, with the number of its source."""
         if batch < 1:
             raise OptionError(f"batch {batch} is too small; it must be at least 1")
-        return _as_finished(sources, _Options(self, language, latency_ms, keep_language_tags), batch)
+        return _as_finished(self.engine, sources, self._checked(language, latency_ms, keep_language_tags), batch)
 
     def stream(
         self,
@@ -166,132 +178,81 @@ class Recognizer:
             sample_rate: of the samples that will be fed, in Hz.
             keep_language_tags: leave the model's language tags in the text.
         """
-        options = _Options(self, language, latency_ms, keep_language_tags)
-        return LiveTranscription(_Utterance(options, options.lane(rows=1)), Resampler(sample_rate))
+        options = self._checked(language, latency_ms, keep_language_tags)
+        return LiveTranscription(
+            self.engine.open(
+                language=options.language, latency_ms=latency_ms, sample_rate=sample_rate,
+                keep_language_tags=keep_language_tags,
+            )
+        )  # fmt: skip
 
-    def prompt_id(self, language: str) -> int:
-        """The prompt row of a language; 0 for a model that takes no prompt, which is an English one.
-
-        Raises:
-            LanguageError: the language is unknown, or not the model's.
-        """
-        if not self.config.n_prompts:
-            if canonical(language) != AUTO and not canonical(language).startswith("en"):
-                raise LanguageError(f"language {language!r} is not this model's; it takes auto or English")
-            return 0
-        return resolve(language, self.config.prompts)
+    def _checked(self, language: str, latency_ms: int, keep_language_tags: bool) -> "_Options":
+        """Options that hold for all recordings of one call, or an error before the first one is opened."""
+        prompt_row(language, self.config)
+        chunk_frames(latency_ms)
+        return _Options(canonical(language, self.config.prompts), latency_ms, keep_language_tags)
 
 
+@dataclass(frozen=True)
 class _Options:
-    """What holds for all utterances of one call, checked."""
-
-    def __init__(self, recognizer: Recognizer, language: str, latency_ms: int, keep_language_tags: bool) -> None:
-        self.prompt = recognizer.prompt_id(language)
-        self.language = canonical(language, recognizer.config.prompts)
-        self.chunk = chunk_frames(latency_ms)
-        self.keep_language_tags = keep_language_tags
-        self.recognizer = recognizer
-
-    def lane(self, rows: int) -> Lane:
-        return Lane(self.recognizer.runner, self.chunk, rows)
-
-    def builder(self) -> TranscriptBuilder:
-        return TranscriptBuilder(self.recognizer.tokenizer, self.language, self.keep_language_tags)
+    language: str
+    latency_ms: int
+    keep_language_tags: bool
 
 
-class _Utterance:
-    """One stream on a lane and the builder of its transcript."""
+class _Reading:
+    """A recording that is read, fed and collected by one thread."""
 
-    def __init__(self, options: _Options, lane: Lane) -> None:
-        self.lane = lane
-        self.stream = lane.open(options.prompt)
-        self.builder = options.builder()
+    def __init__(self, engine: Engine, source: AudioSource, options: _Options) -> None:
+        self._source, self._options = source, options
+        self._session = engine.open(
+            language=options.language, latency_ms=options.latency_ms, keep_language_tags=options.keep_language_tags,
+            recording=True,
+        )  # fmt: skip
 
-    @property
-    def duration(self) -> float:
-        return round(self.stream.seconds, 3)
-
-    def push(self, emissions: list[Emission]) -> Iterator[Event]:
-        """Hand the tokens of a step to the builder."""
-        duration = self.duration if self.stream.closed else math.inf
-        yield from self.builder.push(emissions, self.stream.decoded, duration)
-
-    def advance(self) -> Iterator[Event]:
-        """Everything that can be known now; for a stream that has its lane to itself."""
-        for _, emissions in self.lane.drain():
-            yield from self.push(emissions)
-
-    def finish(self) -> Iterator[Event]:
-        """The end of a stream whose frames are all decoded."""
-        yield from self.builder.finish(self.duration)
-
-
-class _Recording:
-    """A file on its way through a lane that it shares with others."""
-
-    def __init__(self, number: int, source: AudioSource, options: _Options, lane: Lane) -> None:
-        self.number, self.source, self.options = number, source, options
-        self.utterance = _Utterance(options, lane)
-        self._blocks = read_blocks(source)
-        self._finals: list[Final] = []
-        self._error: NemotronError | None = None
-
-    def read(self) -> None:
-        """Feed audio until a full step is there or the file ends."""
-        stream = self.utterance.stream
+    def run(self) -> Transcript | NemotronError:
+        """The transcript, or why there is none."""
+        finals: list[Final] = []
         try:
-            while not stream.closed and stream.available < STEP_FRAMES:
-                block = next(self._blocks, None)
-                if block is None:
-                    stream.close()
-                else:
-                    stream.feed(block)
+            with self._session as session:
+                for block in read_blocks(self._source):
+                    session.feed(block).result()
+                    finals += _finals(session.take())
+            finals += _finals(session)
         except NemotronError as error:
-            self._error = error
+            return error
+        transcript = collect(finals, session.duration, session.detected, self._options.language)
+        return replace(transcript, file=fspath(self._source) if isinstance(self._source, (str, PathLike)) else None)
 
-    def push(self, emissions: list[Emission]) -> None:
-        """Take the tokens of a step."""
-        self._hold(self.utterance.push(emissions))
+    def cancel(self) -> None:
+        """Drop it; its thread ends with an error that nobody reads."""
+        self._session.abort()
 
-    def finish(self) -> Transcript | NemotronError | None:
-        """The result, and the row given back, once all frames are decoded or nothing more can be read."""
-        stream = self.utterance.stream
-        if self._error is None and not (stream.closed and stream.available <= 0):
-            return None
-        self.utterance.lane.leave(stream)
-        return self._error or self._transcript()
 
-    def _hold(self, events: Iterator[Event]) -> None:
-        self._finals += [event for event in events if isinstance(event, Final)]
-
-    def _transcript(self) -> Transcript:
-        self._hold(self.utterance.finish())
-        detected, language = self.utterance.builder.detected, self.options.language
-        transcript = collect(self._finals, self.utterance.duration, detected, language)
-        return replace(transcript, file=fspath(self.source) if isinstance(self.source, (str, PathLike)) else None)
+def _finals(events: Iterable[Event]) -> list[Final]:
+    return [event for event in events if isinstance(event, Final)]
 
 
 def _as_finished(
-    sources: Iterable[AudioSource], options: _Options, rows: int
+    engine: Engine, sources: Iterable[AudioSource], options: _Options, at_once: int
 ) -> Iterator[tuple[int, Transcript | NemotronError]]:
-    """Keep a lane full of recordings; none is opened far ahead of one that still runs."""
-    waiting, lane = enumerate(sources), options.lane(rows)
-    running: dict[Stream, _Recording] = {}
+    """Keep so many recordings running; none is begun far ahead of one that still runs."""
+    waiting, running = enumerate(sources), dict[Future[Transcript | NemotronError], tuple[int, _Reading]]()
     upcoming = next(waiting, None)
-    while running or upcoming:
-        oldest = min((recording.number for recording in running.values()), default=math.inf)
-        while upcoming and lane.free and upcoming[0] < oldest + AHEAD_PER_ROW * rows:
-            recording = _Recording(*upcoming, options, lane)
-            running[recording.utterance.stream] = recording
-            oldest, upcoming = min(oldest, recording.number), next(waiting, None)
-        for recording in running.values():
-            recording.read()
-        for stream, emissions in lane.step():
-            running[stream].push(emissions)
-        for stream, recording in list(running.items()):
-            if (result := recording.finish()) is not None:
-                del running[stream]
-                yield recording.number, result
+    with ThreadPoolExecutor(at_once, thread_name_prefix="nemotron-asr reading") as readers:
+        try:
+            while running or upcoming:
+                oldest = min((number for number, _ in running.values()), default=upcoming[0] if upcoming else 0)
+                while upcoming and len(running) < at_once and upcoming[0] < oldest + AHEAD * at_once:
+                    reading = _Reading(engine, upcoming[1], options)
+                    running[readers.submit(reading.run)] = upcoming[0], reading
+                    upcoming = next(waiting, None)
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number, _ = running.pop(future)
+                    yield number, future.result()
+        finally:
+            for _, reading in running.values():
+                reading.cancel()
 
 
 def _in_order(
@@ -308,10 +269,10 @@ def _in_order(
 
 
 class LiveTranscription:
-    """A live stream: samples in, events out, as they can be known."""
+    """A live stream without an event loop: samples in, events out, as they can be known."""
 
-    def __init__(self, utterance: _Utterance, resampler: Resampler) -> None:
-        self._utterance, self._resampler = utterance, resampler
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -320,18 +281,21 @@ class LiveTranscription:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended = True
+        if not self._ended:
+            self._ended = True
+            self._session.abort()
 
     def feed(self, samples: ArrayLike) -> list[Event]:
         """Take a packet of any size, float32 in [-1, 1] or int16, mono; return what it made known.
 
         Raises:
-            AudioError: the samples are not usable.
-            StreamClosedError: the stream has ended.
+            AudioError: the samples are not usable; the stream has ended.
+            StreamClosedError: the stream has ended before.
         """
-        if self._ended:
-            raise StreamClosedError("this stream has ended; open a new one to go on")
-        return self._hear(self._resampler.feed(samples))
+        self._check_open()
+        self._session.feed(samples)
+        self._session.settle().result()
+        return self._session.take()
 
     def finish(self) -> list[Event]:
         """End the stream and return the rest.
@@ -339,11 +303,11 @@ class LiveTranscription:
         Raises:
             StreamClosedError: the stream has ended before.
         """
-        events = self._hear(self._resampler.finish())
+        self._check_open()
         self._ended = True
-        self._utterance.stream.close()
-        return [*events, *self._utterance.advance(), *self._utterance.finish()]
+        self._session.close()
+        return list(self._session)
 
-    def _hear(self, samples: Samples) -> list[Event]:
-        self._utterance.stream.feed(samples)
-        return list(self._utterance.advance())
+    def _check_open(self) -> None:
+        if self._ended:
+            raise StreamClosedError("this stream has ended; open a new one to go on")

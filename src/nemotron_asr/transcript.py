@@ -81,12 +81,14 @@ class TranscriptBuilder:
         tokenizer: names the pieces.
         language: the locale that was asked for, or "auto" to take it from the model's tags.
         keep_language_tags: leave the tags in the text, as the model wrote them.
+        pause_frames: blank frames after a token that end a segment; none: no pause does.
         detected: the last language that the model named.
     """
 
     tokenizer: Tokenizer
     language: str = AUTO
     keep_language_tags: bool = False
+    pause_frames: int | None = PAUSE_FRAMES
     detected: str | None = None
     _tokens: list[Emission] = field(default_factory=list)
     _tag: str = ""
@@ -114,18 +116,26 @@ class TranscriptBuilder:
                 self._tokens.append(emission)
             said = tag is None
         self._frame = frames
-        if self._tokens and frames - 1 - self._tokens[-1].frame >= PAUSE_FRAMES:
+        if self._tokens and self._paused(frames - 1):
             yield from self._close()
         elif said:
             yield from self._open()
+
+    def cut(self) -> Iterator[Event]:
+        """End the segment here, whatever follows."""
+        yield from self._close()
 
     def finish(self, duration: float) -> Iterator[Event]:
         """End the stream, which lasted `duration` seconds."""
         self._duration = duration
         yield from self._close()
 
+    def _paused(self, frame: int) -> bool:
+        """Whether nothing was said in the `pause_frames` up to `frame`."""
+        return self.pause_frames is not None and frame - self._tokens[-1].frame >= self.pause_frames
+
     def _cut_before(self, emission: Emission) -> bool:
-        if emission.frame - self._tokens[-1].frame > PAUSE_FRAMES:
+        if self._paused(emission.frame - 1):
             return True
         too_long = emission.frame - self._tokens[0].frame >= LONGEST_SEGMENT
         return too_long and self.tokenizer.piece(emission.token).startswith(SPACE)

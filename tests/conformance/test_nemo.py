@@ -10,11 +10,11 @@ import torch
 from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.config import HOP
 from nemotron_asr.decoding.greedy import greedy, initial_state
-from nemotron_asr.engine.lane import Lane
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.recognizer import build_model
+from tests.driver import Driver
 from tests.test_features import whole
 
 pytestmark = pytest.mark.usefixtures("no_grad")
@@ -91,12 +91,12 @@ def test_prompted_tokens_and_their_frames(
 def test_live_from_samples_to_tokens(
     loaded: tuple[NemotronASR, LogMel], outputs: dict[str, Any], lookahead: int, language: str
 ) -> None:
-    lane = Lane(Runner(*loaded), lookahead + 1)
-    stream, said = lane.open(PROMPTS[language]), []
+    driver = Driver(Runner(*loaded))
+    stream, said = driver.open(PROMPTS[language], lookahead + 1), []
     for packet in np.array_split(outputs["audio"], 97):
         stream.feed(packet)
-        said += [emission for _, emissions in lane.drain() for emission in emissions]
+        said += [emission for _, emissions in driver.drain() for emission in emissions]
     stream.close()
-    said += [emission for _, emissions in lane.drain() for emission in emissions]
+    said += [emission for _, emissions in driver.drain() for emission in emissions]
     assert [e.token for e in said] == outputs[f"offline_tokens_{language}_56_{lookahead}"].tolist()
     assert [e.frame for e in said] == outputs[f"offline_timestamps_{language}_56_{lookahead}"].tolist()

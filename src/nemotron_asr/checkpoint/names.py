@@ -8,6 +8,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from nemotron_asr.checkpoint.mapping import release
 from nemotron_asr.checkpoint.skeleton import skeleton
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import CheckpointError
@@ -132,6 +133,7 @@ def unpack(found: Mapping[str, Tensor], config: ModelConfig, source: Format) -> 
         both = weights[_FRAME]
         weights[_FRAME] = both[:, : config.d_model].contiguous()
         weights[_LANGUAGE] = both[:, config.d_model :].T.contiguous()
+        release(both)
     return {name: tensor.squeeze(-1) if _POINTWISE.search(name) else tensor for name, tensor in weights.items()}
 
 

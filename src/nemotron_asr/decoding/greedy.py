@@ -33,6 +33,10 @@ class DecoderState:
         for pool, row in zip(self.tensors(), new.tensors(), strict=True):
             pool[rows] = row
 
+    def grown(self) -> "DecoderState":
+        """Twice as many rows; the new ones hold nothing of use."""
+        return DecoderState(*(torch.cat([pool, pool]) for pool in self.tensors()))
+
 
 @dataclass(frozen=True)
 class Emission:
@@ -57,7 +61,7 @@ def _say(transducer: Transducer, state: DecoderState, rows: Tensor, tokens: Tens
 
 
 def greedy(
-    transducer: Transducer, frames: Tensor, valid: Tensor, state: DecoderState
+    transducer: Transducer, frames: Tensor, valid: Tensor, state: DecoderState, first: Tensor | None = None
 ) -> tuple[list[list[Emission]], DecoderState]:
     """The most probable token at every step.
 
@@ -66,6 +70,7 @@ def greedy(
         frames: (B, T, d_model) encoder frames, language fused in.
         valid: (B,) how many of them exist.
         state: where the streams stand; not modified.
+        first: (B,) the frame to begin with; 0 unless given.
 
     Returns:
         Per row the tokens in order, and the new state.
@@ -73,8 +78,8 @@ def greedy(
     enc, blank, limit = transducer.project(frames), transducer.config.blank, transducer.config.max_symbols
     state = DecoderState(*(part.clone() for part in state.tensors()))
     said: list[list[Emission]] = [[] for _ in range(len(frames))]
-    time, symbols = torch.zeros_like(valid), torch.zeros_like(valid)
-    rows = (valid > 0).nonzero()[:, 0]
+    time, symbols = torch.zeros_like(valid) if first is None else first.clone(), torch.zeros_like(valid)
+    rows = (time < valid).nonzero()[:, 0]
     while len(rows):
         logits = transducer.joint(enc[rows, time[rows]], state.out[rows])
         best, token = logits.max(-1)

@@ -1,1 +1,16 @@
-"""The only owner of time and state: streams, the rows they live in, and the step that advances them."""
+"""The only owner of threads, slots and time: streams, the rows they live in, and the step that advances them.
+
+engine.py       Engine: opens sessions; capacity, shutdown
+session.py      Session: one stream as its user sees it, from a thread or from coroutines
+loop.py         the two threads: decide and hand out words; compute
+scheduler.py    which streams step together next (pure policy)
+admission.py    who may come in; cost.py: what a step costs (pure arithmetic)
+live.py         a stream inside the engine; stream.py: its samples and clock
+pool.py         rows of model state
+runner.py       how a step executes
+"""
+
+from nemotron_asr.engine.engine import Engine, Statistics
+from nemotron_asr.engine.session import Session
+
+__all__ = ["Engine", "Session", "Statistics"]

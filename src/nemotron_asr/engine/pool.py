@@ -9,23 +9,21 @@ from nemotron_asr.model import EncoderState, NemotronASR
 
 
 class Pool:
-    """A fixed number of rows. A row that is handed out is at time zero."""
+    """Rows of state; there are as many as were ever held at once. A row that is handed out is at time zero."""
 
     @torch.inference_mode()
-    def __init__(self, model: NemotronASR, rows: int) -> None:
+    def __init__(self, model: NemotronASR, rows: int = 1) -> None:
         self._encoder = model.encoder.initial_state(rows)
         self._decoder = greedy.initial_state(model.transducer, rows)
         self._fresh = greedy.initial_state(model.transducer, 1)
+        self._rows = rows
         self._free = list(reversed(range(rows)))
-
-    @property
-    def free(self) -> int:
-        """Rows that nobody holds."""
-        return len(self._free)
 
     @torch.inference_mode()
     def acquire(self) -> int:
-        """Take a row; the caller sees to it that one is free."""
+        """Take a row."""
+        if not self._free:
+            self._grow()
         row = self._free.pop()
         self._encoder.reset(torch.tensor([row]))
         self._decoder.scatter(torch.tensor([row]), self._fresh)
@@ -39,7 +37,13 @@ class Pool:
         """Copies of the states of some rows."""
         return self._encoder.gather(rows), self._decoder.gather(rows)
 
-    def scatter(self, rows: Tensor, encoder: EncoderState, decoder: DecoderState) -> None:
-        """Write the states back."""
-        self._encoder.scatter(rows, encoder)
+    def scatter(self, rows: Tensor, encoder: EncoderState, decoder: DecoderState, keep: Tensor) -> None:
+        """Write the states back, the encoder's only of the elements `keep`."""
+        self._encoder.scatter(rows[keep], encoder.gather(keep) if len(keep) < len(rows) else encoder)
         self._decoder.scatter(rows, decoder)
+
+    def _grow(self) -> None:
+        """Twice as many rows."""
+        self._encoder, self._decoder = self._encoder.grown(), self._decoder.grown()
+        self._free = list(reversed(range(self._rows, 2 * self._rows)))
+        self._rows *= 2

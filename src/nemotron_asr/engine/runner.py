@@ -1,6 +1,7 @@
 """How a step executes: samples of many streams in, their tokens out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,13 +9,46 @@ from torch import Tensor
 
 from nemotron_asr.decoding.greedy import Emission, greedy
 from nemotron_asr.engine.pool import Pool
-from nemotron_asr.engine.stream import Stream
-from nemotron_asr.features import LogMel, window_start
+from nemotron_asr.engine.stream import Samples, Stream, Target, Work
+from nemotron_asr.features import LogMel, mel_frames, window_start
 from nemotron_asr.model import NemotronASR
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one stream brings into a step, taken from it beforehand so that it may go on meanwhile.
+
+    Attributes:
+        row: where its state lives.
+        t: its clock, in encoder frames.
+        target: the language.
+        first: frames of the step that were decoded before, by a flush.
+        valid: frames of the step that exist.
+        end: length of the audio in samples as this step sees it.
+        flush: the encoder's new state is not kept.
+        window: samples, see `Stream.window`.
+    """
+
+    row: int
+    t: int
+    target: Target
+    first: int
+    valid: int
+    end: int
+    flush: bool
+    window: Samples
+
+    @classmethod
+    def of(cls, stream: Stream, work: Work, frames: int) -> "Part":
+        """The next frames of a stream, which does not move yet."""
+        valid = max(0, min(frames, stream.frames_until(work.end)))
+        first = max(0, stream.decoded - stream.t)
+        window = stream.window(frames)
+        return cls(stream.row, stream.t, stream.target, first, valid, work.end, work.flush, window)
+
+
 class Runner:
-    """Runs the model eagerly. Holds no state of streams: several lanes and threads may share one."""
+    """Runs the model eagerly. Holds no state of streams: several pools and threads may share one."""
 
     def __init__(self, model: NemotronASR, log_mel: LogMel) -> None:
         self.model = model.eval()
@@ -24,40 +58,38 @@ class Runner:
         self._distances: dict[int, list[Tensor]] = {}
 
     @torch.inference_mode()
-    def step(self, pool: Pool, streams: Sequence[Stream], frames: int, chunk: int) -> list[list[Emission]]:
-        """Advance every stream by `frames` encoder frames.
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[list[Emission]]:
+        """Advance every stream by the same number of encoder frames.
 
         Args:
             pool: where the streams' states live.
-            streams: each with that many frames available, or closed.
+            parts: what each brings.
             frames: a multiple of `chunk`.
             chunk: lookahead + 1.
 
         Returns:
             Per stream its tokens, `frame` counted from the start of the stream.
         """
-        rows = self._tensor([stream.row for stream in streams])
-        valid = self._tensor([max(0, min(frames, stream.available)) for stream in streams])
-        mel_end = self._tensor([stream.mel_end for stream in streams])
-        prompts = self._tensor([stream.prompt for stream in streams])
-        before = [stream.t for stream in streams]
-        mel = self._mel(streams, frames)
+        rows = self._tensor([part.row for part in parts])
         encoder_state, decoder_state = pool.gather(rows)
         distances = self._kept_distances(encoder_state.k.shape[3], frames)
-        encoded, encoder_state = self.model.encoder(mel, mel_end, encoder_state, chunk, distances)
-        fused = self.model.prompt(encoded, prompts)
-        said, decoder_state = greedy(self.model.transducer, fused, valid, decoder_state)
-        pool.scatter(rows, encoder_state, decoder_state)
+        mel_end = self._tensor([mel_frames(part.end) for part in parts])
+        encoded, encoder_state = self.model.encoder(self._mel(parts), mel_end, encoder_state, chunk, distances)
+        fused = self.model.prompt(encoded, self._tensor([part.target.prompt for part in parts]))
+        first, valid = self._tensor([part.first for part in parts]), self._tensor([part.valid for part in parts])
+        said, decoder_state = greedy(self.model.transducer, fused, valid, decoder_state, first)
+        keep = self._tensor([i for i, part in enumerate(parts) if not part.flush])
+        pool.scatter(rows, encoder_state, decoder_state, keep)
         return [
-            [Emission(e.token, t + e.frame, e.logprob) for e in emissions]
-            for t, emissions in zip(before, said, strict=True)
+            [Emission(e.token, part.t + e.frame, e.logprob) for e in emissions]
+            for part, emissions in zip(parts, said, strict=True)
         ]
 
-    def _mel(self, streams: Sequence[Stream], frames: int) -> Tensor:
-        start = self._tensor([window_start(stream.t) for stream in streams])
-        end = self._tensor([stream.samples_end for stream in streams])
-        windows = np.stack([stream.take(frames) for stream in streams])
-        mel: Tensor = self.log_mel(torch.from_numpy(windows).to(self.device), start, end)
+    def _mel(self, parts: Sequence[Part]) -> Tensor:
+        start = self._tensor([window_start(part.t) for part in parts])
+        end = self._tensor([part.end for part in parts])
+        windows = torch.from_numpy(np.stack([part.window for part in parts])).to(self.device)
+        mel: Tensor = self.log_mel(windows, start, end)
         return mel.to(self.dtype)
 
     def _kept_distances(self, history: int, frames: int) -> list[Tensor]:
@@ -66,4 +98,4 @@ class Runner:
         return self._distances[frames]
 
     def _tensor(self, values: list[int]) -> Tensor:
-        return torch.tensor(values, device=self.device)
+        return torch.tensor(values, dtype=torch.long, device=self.device)

@@ -1,9 +1,17 @@
-"""One stream: the samples it still needs and the clock it has reached. Knows nothing of tensors."""
+"""One stream: the samples it still needs, the clock it has reached, and what it can do next. Knows nothing of tensors.
+
+Whatever is asked of a stream in its course - another language, another latency, the words so far - belongs to a place
+in its audio, not to a moment: the same calls between the same packets give the same words on an idle and on a busy
+machine.
+"""
+
+from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE
 from nemotron_asr.errors import StreamClosedError
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
@@ -13,53 +21,70 @@ Samples = NDArray[np.float32]
 UNKNOWN_END = 2**40
 """The length of an utterance that still goes on, in samples or frames: two years."""
 
+STEP_FRAMES = 112
+"""Encoder frames in one step at most: 9 s, a multiple of every chunk size; more makes nothing faster."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The language that is listened for: its prompt row, and its name or "auto"."""
+
+    prompt: int
+    language: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stream can do next.
+
+    Attributes:
+        chunk: lookahead + 1, in encoder frames.
+        chunks: how many of them; a stream with a known end counts up to a power of two, padded with zeros.
+        end: length in samples of the audio as this step sees it; `UNKNOWN_END` while it goes on.
+        flush: looks ahead only: the words so far, as if the audio ended here. The encoder does not move.
+    """
+
+    chunk: int
+    chunks: int
+    end: int = UNKNOWN_END
+    flush: bool = False
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Settings from the first chunk on that starts at or after a sample."""
+
+    position: int
+    target: Target | None
+    chunk: int | None
+
 
 class Stream:
     """Audio in, windows of samples out.
 
     Attributes:
-        t: the next encoder frame.
-        prompt: the language's prompt row.
         row: where its state lives in the pool.
+        target: the language.
+        chunk: lookahead + 1, in encoder frames.
+        t: the next encoder frame.
+        decoded: the next frame to decode; ahead of `t` after a flush, whose words are not said again.
     """
 
-    def __init__(self, row: int, prompt: int) -> None:
-        self.row = row
-        self.prompt = prompt
-        self.t = 0
+    def __init__(self, row: int, target: Target, chunk: int) -> None:
+        self.row, self.target, self.chunk = row, target, chunk
+        self.t = self.decoded = 0
+        self.fed = 0  # samples ever fed
         self.closed = False
         self._blocks: list[Samples] = []
+        self._window = (0, 0, -1), np.zeros(0, np.float32)  # the last one made, and of what
         self._base = 0  # time of the first sample kept
-        self._fed = 0  # samples ever fed
+        self._changes: deque[_Change] = deque()
+        self._flushes: deque[int] = deque()  # positions, in samples
 
     @property
     def seconds(self) -> float:
         """Audio fed so far."""
-        return self._fed / SAMPLE_RATE
-
-    @property
-    def decoded(self) -> int:
-        """Encoder frames taken so far that exist: the last step may reach beyond the end."""
-        return self.t + min(0, self.available) if self.closed else self.t
-
-    @property
-    def samples_end(self) -> int:
-        """Length of the utterance in samples, if known."""
-        return self._fed if self.closed else UNKNOWN_END
-
-    @property
-    def mel_end(self) -> int:
-        """Length of the utterance in mel frames, if known."""
-        return mel_frames(self._fed) if self.closed else UNKNOWN_END
-
-    @property
-    def available(self) -> int:
-        """Encoder frames that can be computed now; once closed, those that are left."""
-        if self.closed:
-            return encoder_frames(mel_frames(self._fed)) - self.t
-        return max(
-            0, (self._fed - window_start(self.t) - window_samples(1)) // (window_samples(2) - window_samples(1)) + 1
-        )
+        return self.fed / SAMPLE_RATE
 
     def feed(self, samples: Samples) -> None:
         """Append mono 16 kHz audio.
@@ -71,28 +96,102 @@ class Stream:
             raise StreamClosedError("this stream has ended; open a new one to go on")
         if len(samples):
             self._blocks.append(samples)
-            self._fed += len(samples)
+            self.fed += len(samples)
 
     def close(self) -> None:
         """No more audio will come."""
         self.closed = True
 
-    def take(self, frames: int) -> Samples:
-        """The window of the next `frames` encoder frames, with the sample before it, and move on behind them.
+    def change(self, target: Target | None = None, chunk: int | None = None) -> None:
+        """Change the language or the latency at the next chunk boundary."""
+        self._changes.append(_Change(self.fed, target, chunk))
+
+    def flush(self) -> None:
+        """Ask for the words of what was fed so far."""
+        self._flushes.append(self.fed)
+
+    def frames_within(self, samples: int) -> int:
+        """Encoder frames from `t` on whose windows lie within so many samples."""
+        return max(0, (samples - window_start(self.t) - window_samples(1)) // FRAME_SAMPLES + 1)
+
+    def frames_until(self, end: int) -> int:
+        """Encoder frames from `t` on that exist when the audio ends there."""
+        return encoder_frames(mel_frames(end)) - self.t
+
+    def needed(self) -> int:
+        """Samples that must have been fed for the next chunk."""
+        return window_start(self.t) + window_samples(self.chunk)
+
+    def next_work(self) -> Work | None:
+        """What can be done now; nothing when a whole chunk is missing or, once closed, at the end."""
+        self._settle_changes()
+        if self._flushes:
+            whole = self._whole_chunks(self._flushes[0])
+            return Work(self.chunk, whole) if whole else self._flush_work(self._flushes[0])
+        if self.closed:
+            left = self.frames_until(self.fed)
+            chunks = 1 << (-(-left // self.chunk) - 1).bit_length()
+            return Work(self.chunk, self._within_change(chunks), self.fed) if left > 0 else None
+        whole = self._whole_chunks(self.fed)
+        return Work(self.chunk, whole) if whole else None
+
+    def _flush_work(self, position: int) -> Work:
+        """One step of what is not yet a whole chunk; of no chunks when all was said before."""
+        left = self.frames_until(position)
+        chunks = -(-left // self.chunk) if self.t + left > self.decoded else 0
+        return Work(self.chunk, chunks, position, flush=True)
+
+    def _whole_chunks(self, samples: int) -> int:
+        return self._within_change(self.frames_within(samples) // self.chunk)
+
+    def _within_change(self, chunks: int) -> int:
+        """No step goes beyond the boundary at which something changes."""
+        if not self._changes:
+            return chunks
+        until_change = self._changes[0].position - FRAME_SAMPLES * self.t
+        return min(chunks, -(-until_change // (FRAME_SAMPLES * self.chunk)))
+
+    def _settle_changes(self) -> None:
+        while self._changes and FRAME_SAMPLES * self.t >= self._changes[0].position:
+            change = self._changes.popleft()
+            self.target = change.target or self.target
+            self.chunk = change.chunk or self.chunk
+
+    def window(self, frames: int) -> Samples:
+        """The samples of the next encoder frames, with the one before them.
 
         What lies before the start of the stream or after what was fed is zero.
         """
         first, length = window_start(self.t) - 1, 1 + window_samples(frames)
-        kept = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        made_of = (self.t, frames, min(self.fed, first + length))
+        if self._window[0] == made_of:
+            return self._window[1]
+        kept = self._joined()
         window = np.zeros(length, np.float32)
         lead = max(0, self._base - first)
         body = kept[max(0, first - self._base) :][: length - lead]
         window[lead : lead + len(body)] = body
-        self.t += frames
-        self._keep_from(kept, window_start(self.t) - 1)
+        self._window = made_of, window
         return window
 
-    def _keep_from(self, kept: Samples, time: int) -> None:
-        drop = min(max(0, time - self._base), len(kept))
+    def advance(self, work: Work, frames: int) -> None:
+        """Move on behind the frames of a step, and forget the samples that no later one needs."""
+        self.t += frames
+        self.decoded = max(self.decoded, min(self.t, encoder_frames(mel_frames(work.end))))
+        kept = self._joined()
+        drop = min(max(0, window_start(self.t) - 1 - self._base), len(kept))
         self._base += drop
         self._blocks = [kept[drop:].copy()]  # a copy, so that the audio behind it can be freed
+
+    def flushed(self, last_frame: int) -> None:
+        """A flush is done: its words, the last of which was said in `last_frame`, are not to be said again.
+
+        Frames that lack their own audio are decoded once more, with it.
+        """
+        position = self._flushes.popleft()
+        self.decoded = max(self.decoded, self.t + self.frames_within(position), last_frame + 1)
+
+    def _joined(self) -> Samples:
+        if len(self._blocks) > 1:
+            self._blocks = [np.concatenate(self._blocks)]
+        return self._blocks[0] if self._blocks else np.zeros(0, np.float32)

@@ -54,6 +54,11 @@ class EncoderState:
         for pool in self.tensors():
             pool[rows] = 0
 
+    def grown(self) -> "EncoderState":
+        """Twice as many rows, the new ones at time zero."""
+        t, *subsampling, k, v, conv = (torch.cat([pool, torch.zeros_like(pool)]) for pool in self.tensors())
+        return EncoderState(t, subsampling, k, v, conv)
+
 
 def distance_embeddings(longest: int, shortest: int, width: int) -> Tensor:
     """Sinusoids of the distances longest, longest - 1, ..., shortest: (longest - shortest + 1, width)."""

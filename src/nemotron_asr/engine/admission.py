@@ -1,0 +1,94 @@
+"""Who may come in: a clear refusal rather than everybody late."""
+
+from collections import Counter, deque
+from collections.abc import Hashable
+from threading import Lock
+
+from nemotron_asr.config import FRAME_SECONDS
+from nemotron_asr.engine.cost import Capacity
+from nemotron_asr.errors import AtCapacity
+
+WATCHED = 2000
+"""Chunks of live streams whose punctuality is remembered."""
+
+TOLERATED = 0.001
+"""Share of chunks that may be late."""
+
+
+class Admission:
+    """Counts live streams by chunk size, and watches whether they are served in time.
+
+    Attributes:
+        chunks, late: chunks of live streams that were decoded, and how many of them finished more than a chunk after
+            their audio had come.
+    """
+
+    def __init__(self, capacity: Capacity, max_streams: int | None = None) -> None:
+        self._capacity, self._max_streams = capacity, max_streams
+        self._chunk_of: dict[Hashable, int] = {}
+        self._lock = Lock()
+        self._recent: deque[bool] = deque(maxlen=WATCHED)
+        self.chunks = self.late = 0
+
+    def lanes(self) -> Counter[int]:
+        """Open live streams per chunk size."""
+        with self._lock:
+            return Counter(self._chunk_of.values())
+
+    def enter(self, who: Hashable, chunk: int) -> None:
+        """Let a live stream in.
+
+        Raises:
+            AtCapacity: the machine would not sustain it.
+        """
+        with self._lock:
+            others = Counter(self._chunk_of.values())
+            if self._max_streams is not None and len(self._chunk_of) >= self._max_streams:
+                raise AtCapacity(f"{len(self._chunk_of)} streams are open, and max_streams is {self._max_streams}")
+            self._check(chunk, others)
+            self._chunk_of[who] = chunk
+
+    def move(self, who: Hashable, chunk: int) -> None:
+        """Let a stream change its chunk size.
+
+        Raises:
+            AtCapacity: the machine would not sustain that.
+        """
+        with self._lock:
+            if who not in self._chunk_of or self._chunk_of[who] == chunk:
+                return
+            others = Counter(self._chunk_of.values())
+            others[self._chunk_of[who]] -= 1
+            self._check(chunk, others)
+            self._chunk_of[who] = chunk
+
+    def leave(self, who: Hashable) -> None:
+        """A stream has ended."""
+        with self._lock:
+            self._chunk_of.pop(who, None)
+
+    def served(self, *, late: bool) -> None:
+        """A chunk of a live stream was decoded."""
+        self._recent.append(late)
+        self.chunks += 1
+        self.late += late
+
+    def limit(self, chunk: int) -> int:
+        """How many live streams of this chunk size can be open, beside those of other sizes."""
+        others = self.lanes()
+        del others[chunk]
+        most = 100_000 if self._max_streams is None else self._max_streams - others.total()
+        return self._capacity.limit(chunk, others, max(0, most)) if self._max_streams is None else max(0, most)
+
+    def _check(self, chunk: int, others: Counter[int]) -> None:
+        if self._max_streams is not None:
+            return
+        milliseconds = round(1000 * FRAME_SECONDS * chunk)
+        lanes = others + Counter([chunk])
+        if not self._capacity.sustains(lanes):
+            del others[chunk]
+            most = self._capacity.limit(chunk, others)
+            beside = f" beside {others.total()} at other latencies" if others.total() else ""
+            raise AtCapacity(f"this machine sustains {most} streams at {milliseconds} ms{beside}, and they are open")
+        if sum(self._recent) > TOLERATED * WATCHED:
+            raise AtCapacity(f"{sum(others.values())} streams are open, and the machine is late with them already")

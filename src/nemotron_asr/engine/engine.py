@@ -1,0 +1,178 @@
+"""Many live streams on one machine."""
+
+import threading
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Protocol, Self
+
+from nemotron_asr.config import FRAME_SECONDS, LATENCIES, SAMPLE_RATE, ModelConfig, chunk_frames
+from nemotron_asr.engine.admission import Admission
+from nemotron_asr.engine.calibration import calibrate
+from nemotron_asr.engine.cost import Capacity, StepCost
+from nemotron_asr.engine.live import Live
+from nemotron_asr.engine.loop import Loop
+from nemotron_asr.engine.promise import Promise
+from nemotron_asr.engine.runner import Runner
+from nemotron_asr.engine.session import Session
+from nemotron_asr.engine.stream import Stream, Target
+from nemotron_asr.errors import EngineClosedError, OptionError
+from nemotron_asr.languages import AUTO, canonical, prompt_row
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.transcript import TranscriptBuilder
+
+ENDPOINTING = 800
+"""Milliseconds of silence after which a segment ends, unless asked otherwise."""
+
+
+class SpeechModel(Protocol):
+    """What an engine needs of a loaded model; a `Recognizer` is one."""
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    runner: Runner
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How an engine is doing.
+
+    Attributes:
+        streams: live streams that are open.
+        chunks: chunks of live streams decoded so far.
+        late: how many of them finished more than a chunk after their audio had come.
+        steps: steps computed so far.
+        capacity: latency in ms -> live streams that can be open at it, beside those now open at others.
+    """
+
+    streams: int
+    chunks: int
+    late: int
+    steps: int
+    capacity: dict[int, int]
+
+
+class Engine:
+    """Steps many streams together, live ones in time and recordings in between.
+
+    Args:
+        asr: a loaded model.
+        max_streams: how many live streams may be open; by default as many as the machine sustains, which is measured
+            now and watched from then on.
+
+    Use it as a context manager, or close it; one that is dropped ends its streams.
+    """
+
+    def __init__(self, asr: SpeechModel, max_streams: int | None = None) -> None:
+        if max_streams is not None and max_streams < 1:
+            raise OptionError(f"max_streams {max_streams} is too small; it must be at least 1")
+        self._tokenizer = asr.tokenizer
+        self._target = partial(_target, asr.config)
+        cost = StepCost()
+        self._admission = Admission(Capacity(cost), max_streams)
+        self._loop = Loop(asr.runner, self._admission, cost)
+        self._closed: Promise[None] | None = None
+        self._dropped = weakref.finalize(self, _drop, self._loop)
+        if max_streams is None:
+            self._loop.ask(partial(calibrate, asr.runner, cost)).result()
+
+    def open(
+        self,
+        *,
+        language: str = AUTO,
+        latency_ms: int = 320,
+        sample_rate: int = SAMPLE_RATE,
+        endpointing_ms: int | None = ENDPOINTING,
+        keep_language_tags: bool = False,
+        recording: bool = False,
+    ) -> Session:
+        """Open a stream, from a thread or a coroutine.
+
+        Args:
+            language: a locale or alias, or "auto" to have the model find out.
+            latency_ms: 80, 160, 320, 560 or 1120; more lookahead gives better words.
+            sample_rate: of the samples that will be fed, in Hz.
+            endpointing_ms: silence after speech that ends a segment; None: only `finalize` and the longest segment do.
+            keep_language_tags: leave the model's language tags in the text.
+            recording: it is not live: it has no deadline, goes when live streams need not, and is not counted.
+
+        Raises:
+            AtCapacity: the machine does not sustain one more live stream at this latency.
+            EngineClosedError: the engine was closed.
+            LanguageError: the language is unknown.
+            OptionError: the latency or the endpointing is not offered.
+            AudioError: the sample rate is absurd.
+        """
+        if self._closed is not None:
+            raise EngineClosedError("the engine is closed")
+        target, chunk = self._target(language), chunk_frames(latency_ms)
+        pause = _pause_frames(endpointing_ms)
+        builder = TranscriptBuilder(self._tokenizer, target.language, keep_language_tags, pause)
+        live = Live(Stream(-1, target, chunk), builder, recording)
+        session = Session(self._loop, live, self._target, sample_rate)
+        if not recording:
+            self._admission.enter(live, chunk)
+        self._loop.tell(self._loop.open, live)
+        return session
+
+    @property
+    def statistics(self) -> Statistics:
+        """How the engine is doing."""
+        admission = self._admission
+        capacity = {ms: admission.limit(lookahead + 1) for ms, lookahead in LATENCIES.items()}
+        return Statistics(admission.lanes().total(), admission.chunks, admission.late, self._loop.steps, capacity)
+
+    def close(self, *, drain: bool = True) -> Promise[None]:
+        """Let no more streams in.
+
+        Args:
+            drain: say all that is to be said of what was fed before ending the streams; otherwise end them at once.
+
+        Returns:
+            A promise that is kept when all streams have ended; to be awaited, or asked for its `result()`.
+        """
+        if self._closed is None:
+            self._dropped.detach()
+            self._closed = Promise()
+            self._loop.tell(partial(self._loop.shut_down, self._closed, drain=drain))
+        return self._closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(drain=kind is None).result()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close(drain=kind is None)
+
+
+def _target(config: ModelConfig, language: str) -> Target:
+    return Target(prompt_row(language, config), canonical(language, config.prompts))
+
+
+def _pause_frames(milliseconds: int | None) -> int | None:
+    if milliseconds is None:
+        return None
+    frame = round(1000 * FRAME_SECONDS)
+    if milliseconds < frame:
+        raise OptionError(f"endpointing {milliseconds} ms is too short; it must be at least {frame} ms")
+    return round(milliseconds / frame)
+
+
+def _drop(loop: Loop) -> None:
+    """End the threads of an engine that nobody holds any more, or of a process that ends."""
+    done: Promise[None] = Promise()
+    loop.tell(partial(loop.shut_down, done, drain=False))
+    if threading.current_thread() is threading.main_thread():
+        with suppress(TimeoutError):
+            done.result(timeout=10)

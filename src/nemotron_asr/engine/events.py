@@ -1,0 +1,86 @@
+"""The events of one stream on their way from the engine's thread to whoever reads them."""
+
+from collections import deque
+from collections.abc import Sequence
+from threading import Lock
+
+from nemotron_asr.engine.promise import Promise
+from nemotron_asr.errors import StreamFailedError
+from nemotron_asr.events import Event, Partial
+
+UNREAD = 1000
+"""Events that may wait to be read; a partial replaces the one before it, so this is many minutes of speech."""
+
+
+class EventQueue:
+    """Written by the engine, read by one thread or coroutine.
+
+    A partial holds all that the one before it held, so a reader who falls behind finds the newest only; one who does
+    not read at all is the stream's end, not the engine's.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._lock = Lock()
+        self._reader: Promise[None] | None = None
+        self.ended = False
+        self.error: BaseException | None = None
+
+    def put(self, events: Sequence[Event]) -> None:
+        """Append events.
+
+        Raises:
+            StreamFailedError: too many were not read.
+        """
+        with self._lock:
+            for event in events:
+                if isinstance(event, Partial) and self._events and isinstance(self._events[-1], Partial):
+                    self._events.pop()
+                self._events.append(event)
+            if len(self._events) > UNREAD:
+                raise StreamFailedError(f"{len(self._events)} events of this stream were not read; read on or close it")
+            self._wake()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """No more events; with an error, none of those unread either."""
+        with self._lock:
+            if self.ended:
+                return
+            self.ended, self.error = True, error
+            if error is not None:
+                self._events.clear()
+            self._wake()
+
+    def take(self) -> list[Event]:
+        """All unread events, without waiting.
+
+        Raises:
+            NemotronError: the stream ended with it.
+        """
+        with self._lock:
+            events = list(self._events)
+            self._events.clear()
+        if self.error is not None:
+            raise self.error
+        return events
+
+    def poll(self) -> "Event | Promise[None] | None":
+        """The next event; a promise that is kept when there may be one; or nothing at the end.
+
+        Raises:
+            NemotronError: the stream ended with it.
+        """
+        with self._lock:
+            if self._events:
+                return self._events.popleft()
+            if self.error is not None:
+                raise self.error
+            if self.ended:
+                return None
+            self._reader = Promise()
+            return self._reader
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.keep(None)

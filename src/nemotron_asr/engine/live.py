@@ -1,0 +1,133 @@
+"""A stream inside the engine: its samples, its current segment, and who waits for what. Knows nothing of threads."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nemotron_asr.config import FRAME_SECONDS, SAMPLE_RATE
+from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.engine.events import EventQueue
+from nemotron_asr.engine.promise import Promise
+from nemotron_asr.engine.runner import Part
+from nemotron_asr.engine.scheduler import NEVER
+from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Work
+from nemotron_asr.events import Final, Segment
+from nemotron_asr.transcript import TranscriptBuilder
+
+
+@dataclass(eq=False)
+class Live:
+    """One stream on its way through the engine.
+
+    Attributes:
+        stream: its samples and clock.
+        builder: its current segment.
+        recording: it has no deadline.
+        events: its words, on their way out.
+        computing: a step with it is on its way.
+        done: seconds of audio that steps have taken.
+        room: kept when the backlog is short again.
+        settling: kept when nothing is left to be said.
+    """
+
+    stream: Stream
+    builder: TranscriptBuilder
+    recording: bool
+    events: EventQueue = field(default_factory=EventQueue)
+    computing: bool = False
+    done: float = 0.0
+    room: list[Promise[None]] = field(default_factory=list)
+    settling: list[Promise[None]] = field(default_factory=list)
+    _began: float | None = None
+    _arrivals: deque[tuple[int, float]] = field(default_factory=deque)  # samples fed, and when
+    _flushes: deque[tuple[float, Promise[Segment | None]]] = field(default_factory=deque)  # when asked for
+
+    @property
+    def backlog(self) -> float:
+        """Seconds of audio that wait for a step."""
+        return max(0.0, self.stream.seconds - self.done)
+
+    def heard(self, samples: Samples, now: float) -> None:
+        """Audio has come."""
+        self.stream.feed(samples)
+        if not self.recording:
+            self._began = now if self._began is None else self._began
+            self._arrivals.append((self.stream.fed, now))
+
+    def flush(self, promise: Promise[Segment | None], now: float) -> None:
+        """The words so far are wanted."""
+        self.stream.flush()
+        self._flushes.append((now, promise))
+
+    def due(self, work: Work) -> float:
+        """When a step is to be done: a chunk after its audio came, or should have come to one who speaks."""
+        if self.recording:
+            return NEVER
+        patience = self.stream.chunk * FRAME_SECONDS
+        if work.flush:
+            return self._flushes[0][0] + patience
+        needed = min(self.stream.needed(), self.stream.fed)
+        while len(self._arrivals) > 1 and self._arrivals[0][0] < needed:
+            self._arrivals.popleft()
+        came = self._arrivals[0][1] if self._arrivals else 0.0
+        return max(came, (self._began or 0.0) + needed / SAMPLE_RATE) + patience
+
+    def begin(self, work: Work, frames: int) -> Part:
+        """What it brings into a step; its clock moves on."""
+        part = Part.of(self.stream, work, frames)
+        self.computing = True
+        if not work.flush:
+            self.stream.advance(work, frames)
+            self.done = min(self.stream.seconds, self.stream.t * FRAME_SECONDS)
+        return part
+
+    def take(self, part: Part, said: Sequence[Emission]) -> None:
+        """The tokens of a step, which become events.
+
+        Raises:
+            StreamFailedError: nobody reads the events.
+        """
+        self.builder.language = part.target.language
+        duration = math.inf if part.end == UNKNOWN_END else round(part.end / SAMPLE_RATE, 3)
+        self.events.put(list(self.builder.push(said, part.t + part.valid, duration)))
+        if part.flush:
+            self.stream.flushed(said[-1].frame if said else -1)
+            self.cut()
+
+    def cut(self) -> None:
+        """Answer a flush: the segment ends here."""
+        events = list(self.builder.cut())
+        self.events.put(events)
+        self._flushes.popleft()[1].keep(next((event.segment for event in events if isinstance(event, Final)), None))
+
+    def flush_nothing(self) -> None:
+        """Answer a flush before which everything was said already."""
+        self.stream.flushed(-1)
+        self.cut()
+
+    def finish(self) -> None:
+        """The end: the last events."""
+        self.events.put(list(self.builder.finish(round(self.stream.seconds, 3))))
+        self.events.end()
+
+    def fail(self, error: BaseException) -> None:
+        """The end, by an error."""
+        self.events.end(error)
+        self.answer()
+
+    def let_on(self) -> None:
+        """Producers need not wait any more."""
+        for promise in self.room:
+            promise.keep(None)
+        self.room.clear()
+
+    def answer(self) -> None:
+        """Nothing is left to be said of what was fed."""
+        self.let_on()
+        for settled in self.settling:
+            settled.keep(None)
+        for _, unanswered in self._flushes:
+            unanswered.keep(None)
+        self.settling.clear()
+        self._flushes.clear()

@@ -1,0 +1,234 @@
+"""The engine's two threads: one decides, prepares and hands out words; the other computes.
+
+The deciding thread owns every stream. Whoever wants something of a stream puts a call into the inbox, on which the
+thread sleeps; nothing is polled. While a step is computed it takes in audio, prepares windows of samples, and hands out
+the words of the step before.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.engine.admission import Admission
+from nemotron_asr.engine.cost import StepCost
+from nemotron_asr.engine.live import Live
+from nemotron_asr.engine.pool import Pool
+from nemotron_asr.engine.promise import Promise
+from nemotron_asr.engine.runner import Part, Runner
+from nemotron_asr.engine.scheduler import Batch, Ready, choose
+from nemotron_asr.engine.stream import Samples, Target, Work
+from nemotron_asr.engine.worker import Worker
+from nemotron_asr.errors import EngineClosedError, StreamFailedError
+from nemotron_asr.events import Segment
+
+BACKLOG = 30.0
+"""Seconds of audio that may wait for the engine before a producer is slowed down."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What is being computed: what its streams brought, and when their results are due."""
+
+    batch: Batch[Live]
+    parts: Sequence[Part]
+    dues: Sequence[float]
+    began: float
+
+
+class Loop:
+    """Owns streams, rows and time. Methods that take a `Live` run in its own thread: reach them by `tell`."""
+
+    def __init__(self, runner: Runner, admission: Admission, cost: StepCost) -> None:
+        self.runner, self.admission, self.cost = runner, admission, cost
+        self.clock = time.monotonic
+        self.steps = 0
+        self._pool = Pool(runner.model)
+        self._inbox: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self._worker = Worker()
+        self._lives: set[Live] = set()
+        self._active: dict[Live, None] = {}  # those that may have something to do, in the order in which they came
+        self._idle: list[Live] = []  # those that just ran out of it
+        self._step: _Step | None = None
+        self._closing: Promise[None] | None = None
+        self._thread = threading.Thread(target=self._run, name="nemotron-asr engine", daemon=True)
+        self._thread.start()
+
+    def tell(self, what: Callable[..., Any], *arguments: Any) -> None:
+        """Have the engine's thread call something."""
+        self._inbox.put(partial(what, *arguments))
+
+    def ask(self, what: Callable[[], Any]) -> Promise[Any]:
+        """Have the computing thread call something between two steps."""
+        promise: Promise[Any] = Promise()
+        self._worker.start(what, lambda result, error: promise.fail(error) if error else promise.keep(result))
+        return promise
+
+    # What sessions ask for: calls come in the order in which they were told.
+
+    def open(self, live: Live) -> None:
+        """Give a stream its row."""
+        if self._closing:
+            self.admission.leave(live)
+            live.fail(EngineClosedError("the engine is closed"))
+            return
+        live.stream.row = self._pool.acquire()
+        self._lives.add(live)
+
+    def feed(self, live: Live, samples: Samples) -> None:
+        """Audio has come."""
+        if live in self._lives:
+            live.heard(samples, self.clock())
+            self._active[live] = None
+            if not live.computing and (work := live.stream.next_work()):
+                live.stream.window(work.chunk)  # prepared while the current step is computed
+
+    def close(self, live: Live, rest: Samples) -> None:
+        """The last audio has come."""
+        if live in self._lives and not live.stream.closed:
+            live.heard(rest, self.clock())
+            live.stream.close()
+            self._active[live] = None
+
+    def flush(self, live: Live, promise: Promise[Segment | None]) -> None:
+        """The words so far are wanted."""
+        if live in self._lives:
+            live.flush(promise, self.clock())
+            self._active[live] = None
+        else:
+            promise.keep(None)
+
+    def change(self, live: Live, target: Target | None, chunk: int | None) -> None:
+        """Another language or latency is wanted."""
+        if live in self._lives:
+            live.stream.change(target, chunk)
+
+    def make_room(self, live: Live, promise: Promise[None]) -> None:
+        """A producer waits until the backlog is short."""
+        live.room.append(promise)
+        self._let_on(live)
+
+    def settle(self, live: Live, promise: Promise[None]) -> None:
+        """Somebody waits until nothing is left to be said."""
+        live.settling.append(promise)
+        if live in self._lives:
+            self._active[live] = None
+        else:
+            live.answer()
+
+    def fail(self, live: Live, error: BaseException) -> None:
+        """End a stream by an error; a step that it is in goes on without it."""
+        if live in self._lives:
+            self._leave(live)
+            live.fail(error)
+
+    def shut_down(self, done: Promise[None], *, drain: bool) -> None:
+        """Let no more streams in; end those that are here, after what was promised or at once."""
+        self._closing = done
+        for live in list(self._lives):
+            if drain:
+                self.close(live, np.zeros(0, np.float32))
+            else:
+                self.fail(live, EngineClosedError("the engine was closed"))
+
+    # The thread.
+
+    def _run(self) -> None:
+        while not (self._closing and not self._lives and self._step is None):
+            self._inbox.get()()
+            while not self._inbox.empty():
+                self._inbox.get()()
+            self._go_on()
+            self._see_to_idle()
+        self._worker.stop()
+        self._closing.keep(None)
+
+    def _go_on(self) -> None:
+        """Start the next step, unless one is on its way."""
+        if self._step is not None:
+            return
+        works = {live: work for live in list(self._active) if (work := self._next_work(live))}
+        ready = [
+            Ready(live, work.chunk, work.chunks, live.due(work), live.stream.t, work.flush)
+            for live, work in works.items()
+        ]
+        batch = choose(ready, self.admission.lanes(), self.cost)
+        if batch is not None:
+            dues = [live.due(works[live]) for live in batch.streams]
+            parts = [live.begin(works[live], batch.frames) for live in batch.streams]
+            self._step = step = _Step(batch, parts, dues, self.clock())
+            compute = partial(self.runner.step, self._pool, parts, batch.frames, batch.chunk)
+            self._worker.start(compute, lambda said, error: self.tell(self._finished, step, said, error))
+            for live in batch.streams:
+                self._let_on(live)
+
+    def _next_work(self, live: Live) -> Work | None:
+        """What an active stream can do; one that can do nothing more is not active."""
+        if live.computing:
+            return None
+        work = live.stream.next_work()
+        while work is not None and not work.chunks:
+            live.flush_nothing()
+            work = live.stream.next_work()
+        if work is None:
+            del self._active[live]
+            self._idle.append(live)
+        return work
+
+    def _finished(self, step: _Step, said: list[list[Emission]] | None, error: Exception | None) -> None:
+        """Hand out the words of a step while the next one is computed."""
+        self._step, now = None, self.clock()
+        lives = step.batch.streams
+        for live in lives:
+            live.computing = False
+            if live not in self._lives:
+                self._pool.release(live.stream.row)
+        if said is None:
+            for live in lives:
+                self.fail(live, StreamFailedError(f"a step of the engine failed: {error!r}"))
+            return
+        self.steps += 1
+        self.cost.add(len(lives) * step.batch.frames, now - step.began)
+        self._take(step, said, flushes=True)
+        self._go_on()
+        self._take(step, said, flushes=False)
+        for live, due in zip(lives, step.dues, strict=True):
+            if not live.recording:
+                self.admission.served(late=now > due)
+
+    def _take(self, step: _Step, said: list[list[Emission]], *, flushes: bool) -> None:
+        """Make events of the tokens: before the next step where that depends on it, the others meanwhile."""
+        for live, part, emissions in zip(step.batch.streams, step.parts, said, strict=True):
+            if part.flush == flushes and live in self._lives:
+                try:
+                    live.take(part, emissions)
+                except StreamFailedError as error:
+                    self.fail(live, error)
+
+    def _see_to_idle(self) -> None:
+        """Answer those who waited for a stream to have nothing more to do, and end it if no audio will come."""
+        idle, self._idle = self._idle, []
+        for live in idle:
+            if live not in self._lives or live.computing or live in self._active:
+                continue
+            live.answer()
+            if live.stream.closed:
+                self._leave(live)
+                live.finish()
+
+    def _let_on(self, live: Live) -> None:
+        if live.backlog <= BACKLOG or live not in self._lives:
+            live.let_on()
+
+    def _leave(self, live: Live) -> None:
+        self._lives.remove(live)
+        self._active.pop(live, None)
+        self.admission.leave(live)
+        if not live.computing:
+            self._pool.release(live.stream.row)

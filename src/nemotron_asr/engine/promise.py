@@ -1,0 +1,44 @@
+"""A result that threads and coroutines can both wait for."""
+
+import asyncio
+from collections.abc import Generator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Promise(Future[T]):
+    """`promise.result(timeout)` in a thread, `await promise` in a coroutine; or neither.
+
+    A waiting coroutine may be cancelled: the promise is then cancelled too, and nothing else happens.
+    """
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return asyncio.wrap_future(self).__await__()
+
+    def keep(self, value: T) -> None:
+        """Give the result, unless nobody wants it any more."""
+        if self.set_running_or_notify_cancel():
+            self.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        """Give an error, unless nobody wants it any more."""
+        if self.set_running_or_notify_cancel():
+            self.set_exception(error)
+
+    @classmethod
+    def kept(cls, value: T) -> "Promise[T]":
+        """A promise that is kept already."""
+        promise = cls()
+        promise.set_result(value)
+        return promise
+
+
+def in_event_loop() -> bool:
+    """Whether this thread runs coroutines just now, and so must not wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""One live stream as its user sees it: audio in, events out, from a thread or from coroutines."""
+
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+from numpy.typing import ArrayLike
+
+from nemotron_asr.audio import Resampler
+from nemotron_asr.config import SAMPLE_RATE, chunk_frames
+from nemotron_asr.engine.live import Live
+from nemotron_asr.engine.loop import BACKLOG, Loop
+from nemotron_asr.engine.promise import Promise, in_event_loop
+from nemotron_asr.engine.stream import Target
+from nemotron_asr.errors import AudioError, StreamClosedError, StreamFailedError
+from nemotron_asr.events import Event, Segment
+
+MOST_BACKLOG = 600.0
+"""Seconds of audio beyond which a coroutine that does not await `feed` is refused."""
+
+_DROPPED = StreamClosedError("this stream was dropped")
+_KEPT: Promise[None] = Promise.kept(None)
+
+
+class Session:
+    """A live stream of an `Engine`. Feed it, iterate over it, close it; or use it as a context manager.
+
+    `feed`, `finalize` and the setters return at once, and may be called from any thread. Leaving the context closes the
+    stream; leaving it with an exception, or dropping the session, drops the stream and what it had still to say.
+    """
+
+    def __init__(self, loop: Loop, live: Live, target: Callable[[str], Target], sample_rate: int) -> None:
+        self._loop, self._live, self._target = loop, live, target
+        self._resampler = Resampler(sample_rate)
+        self._lock = Lock()
+        self._fed = 0
+        self._closed = False
+        self._dropped = weakref.finalize(self, loop.tell, loop.fail, live, _DROPPED)
+        self._dropped.atexit = False
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio fed so far."""
+        return round(self._fed / SAMPLE_RATE, 3)
+
+    @property
+    def detected(self) -> str | None:
+        """The last language that the model named."""
+        return self._live.builder.detected
+
+    @property
+    def backlog(self) -> float:
+        """Seconds of audio that wait for the engine."""
+        return max(0.0, self._fed / SAMPLE_RATE - self._live.done)
+
+    def feed(self, samples: ArrayLike) -> Promise[None]:
+        """Take a packet of any size, float32 in [-1, 1] or int16, mono, at the session's sample rate.
+
+        A caller that runs more than 30 s ahead of the engine is slowed: a thread waits in here; a coroutine, which must
+        not, awaits what is returned.
+
+        Raises:
+            AudioError: the samples are not usable; the stream ends with this error.
+            StreamClosedError: the stream was closed.
+            StreamFailedError: the engine had to end the stream, or a coroutine has fed 10 minutes without awaiting.
+        """
+        with self._lock:
+            self._check_open()
+            if self.backlog > MOST_BACKLOG:
+                self.abort(StreamFailedError(f"{self.backlog:.0f} s of audio wait unheard; await feed() to keep pace"))
+                self._check_open()
+            self._hand_over(samples)
+        if self.backlog <= BACKLOG:
+            return _KEPT
+        room: Promise[None] = Promise()
+        self._loop.tell(self._loop.make_room, self._live, room)
+        if not in_event_loop():
+            room.result()
+        return room
+
+    def finalize(self) -> Promise[Segment | None]:
+        """Ask for the words said so far at once, as a final event; the stream goes on.
+
+        They are found by looking ahead on a copy of the encoder's state as if the audio ended here, so that what
+        follows is heard with its real past; no word is said twice.
+
+        Returns:
+            A promise of the segment that this ends, None if nothing was said since the last; to be awaited, asked for
+            its `result()`, or ignored.
+        """
+        with self._lock:
+            self._check_open()
+            promise: Promise[Segment | None] = Promise()
+            self._loop.tell(self._loop.flush, self._live, promise)
+            return promise
+
+    def set_language(self, language: str) -> None:
+        """Listen for another language ("auto": any) from the next chunk on.
+
+        Raises:
+            LanguageError: the language is unknown.
+        """
+        target = self._target(language)
+        with self._lock:
+            self._check_open()
+            self._loop.tell(self._loop.change, self._live, target, None)
+
+    def set_latency(self, latency_ms: int) -> None:
+        """Look ahead less or further from the next chunk on.
+
+        Raises:
+            OptionError: the latency is not offered.
+            AtCapacity: the machine does not sustain this stream at that latency.
+        """
+        chunk = chunk_frames(latency_ms)
+        with self._lock:
+            self._check_open()
+            self._loop.admission.move(self._live, chunk)
+            self._loop.tell(self._loop.change, self._live, None, chunk)
+
+    def settle(self) -> Promise[None]:
+        """A promise that is kept when all that can be said of the audio fed so far has been said."""
+        promise: Promise[None] = Promise()
+        self._loop.tell(self._loop.settle, self._live, promise)
+        return promise
+
+    def close(self) -> None:
+        """No more audio; the remaining events come, then the iteration ends."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._fed += len(rest := self._resampler.finish())
+            self._loop.tell(self._loop.close, self._live, rest)
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Drop the stream and what it had still to say; iterating over it raises `error`, if there is one."""
+        self._closed = True
+        self._dropped.detach()
+        self._live.events.end(error or _DROPPED)
+        self._loop.tell(self._loop.fail, self._live, error or _DROPPED)
+
+    def take(self) -> list[Event]:
+        """The events that are there, without waiting.
+
+        Raises:
+            NemotronError: the stream ended with it.
+        """
+        return self._live.events.take()
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self._live.events.poll()) is not None:
+            if isinstance(event, Promise):
+                event.result()
+            else:
+                yield event
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while (event := self._live.events.poll()) is not None:
+            if not isinstance(event, Promise):
+                return event
+            await event
+        raise StopAsyncIteration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _check_open(self) -> None:
+        if self._live.events.error is not None:
+            raise self._live.events.error
+        if self._closed:
+            raise StreamClosedError("this stream has ended; open a new one to go on")
+
+    def _hand_over(self, samples: ArrayLike) -> None:
+        try:
+            heard = self._resampler.feed(samples)
+        except AudioError as error:
+            self.abort(error)
+            raise
+        self._fed += len(heard)
+        if len(heard):
+            self._loop.tell(self._loop.feed, self._live, heard)
