@@ -25,7 +25,9 @@ R = TypeVar("R")
 
 MB = 10**6
 LOAD_BOUND = 1.3
-"""Peak memory of loading a model as it is stored, in sizes of its file."""
+"""Peak memory of loading a model, in sizes of its weights as they are used; mapped weights have to be used as well."""
+
+BYTES = {"float32": 4, "bfloat16": 2}
 
 HOUR_BOUND = 600 * MB
 """What an hour of audio may need beyond the model."""
@@ -97,16 +99,16 @@ def measure_loading() -> bool:
             folder = Path(scratch) / "model"
             size = fresh(write_model, folder, stored)
             for used in (stored, other):
-                needed = fresh(start, folder, used)
-                print(loading_row(f"{stored}, {size / MB:.0f} MB", used, size, needed), flush=True)
-                kept &= used != stored or needed.used < LOAD_BOUND * size
+                needed, weights = fresh(start, folder, used), size * BYTES[used] // BYTES[stored]
+                print(loading_row(f"{stored}, {size / MB:.0f} MB", used, weights, needed), flush=True)
+                kept &= (needed.used if used == stored else needed.loaded) < LOAD_BOUND * weights
     return kept
 
 
-def loading_row(stored: str, used: str, size: int, needed: Start) -> str:
+def loading_row(stored: str, used: str, weights: int, needed: Start) -> str:
     """One line of the table."""
     seconds = [f"{s:.1f} s" for s in (needed.importing, needed.loading, needed.transcribing)]
-    peaks = [f"{p / MB:.0f} MB ({p / size:.2f} x file)" for p in (needed.loaded, needed.used)]
+    peaks = [f"{p / MB:.0f} MB, {p / weights:.2f} x weights" for p in (needed.loaded, needed.used)]
     return f"| {' | '.join([stored, used, *seconds[:2], peaks[0], seconds[2], peaks[1]])} |"
 
 
