@@ -9,15 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nemotron_asr.engine import Engine, Session
     from nemotron_asr.recognizer import LiveTranscription, Recognizer, load
     from nemotron_asr.transcript import Transcript
 
 __version__ = "0.1.0"
-__all__ = ["LiveTranscription", "Recognizer", "Transcript", "__version__", "load"]
+__all__ = ["Engine", "LiveTranscription", "Recognizer", "Session", "Transcript", "__version__", "load"]
 
 _HOMES = {
+    "Engine": "engine",
     "LiveTranscription": "recognizer",
     "Recognizer": "recognizer",
+    "Session": "engine",
     "Transcript": "transcript",
     "load": "recognizer",
 }

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nemotron_asr.config import FRAME_SECONDS
@@ -13,8 +13,13 @@ FORGET = 0.98
 HEADROOM = 0.9
 """Share of the machine that live streams may fill."""
 
-PATIENCE = 0.5
-"""Share of its chunk's duration within which a stream's turn must come round."""
+PATIENCE = 0.3
+"""Share of a live chunk's duration that a step of other lanes may take."""
+
+
+def patience(live_chunks: Iterable[int]) -> float:
+    """Seconds that a step may take for the sake of live streams of these chunk sizes; endless if there are none."""
+    return PATIENCE * FRAME_SECONDS * min(live_chunks, default=math.inf)
 
 
 @dataclass
@@ -64,22 +69,36 @@ class StepCost:
 class Capacity:
     """How many live streams are sustained: each chunk finished within one chunk after its audio.
 
-    Streams take their turns in steps of their lane, one lane after the other, without a pause when the machine is full.
-    A cycle of all lanes then takes `lanes * fixed / (1 - load)` seconds, load being the share of the time that goes
-    into frames; a stream whose audio comes at a random moment waits for the running cycle and is done in the next, so a
-    cycle must not take more than half of the shortest chunk.
+    On a full machine the lane with the shortest chunk steps again and again, the other lanes in between, each in steps
+    of at most `patience`. A stream of the fastest lane whose audio comes at a random moment waits for the step that is
+    running, at worst for two of other lanes, and is done in the next of its own: this must fit into a chunk.
     """
 
     cost: StepCost = field(default_factory=StepCost)
 
     def sustains(self, lanes: Mapping[int, int]) -> bool:
         """Whether so many streams per chunk size can be served."""
-        open_lanes = [chunk for chunk, streams in lanes.items() if streams]
-        load = sum(lanes.values()) * self.cost.per_frame / FRAME_SECONDS / HEADROOM
-        if not open_lanes or load >= 1:
-            return load < 1
-        cycle = len(open_lanes) * self.cost.fixed / (1 - load)
-        return cycle <= PATIENCE * FRAME_SECONDS * min(open_lanes)
+        open_lanes = sorted(chunk for chunk, streams in lanes.items() if streams)
+        if not open_lanes:
+            return True
+        fastest, *others = open_lanes
+        longest = patience([fastest])
+        load = sum(lanes.values()) * self.cost.per_frame / FRAME_SECONDS
+        load += sum(self._steps(chunk, lanes[chunk], longest) * self.cost.fixed for chunk in others)
+        if load >= HEADROOM:
+            return False
+        own = self.cost.fixed / (1 - load / HEADROOM)
+        between = sorted(self._between(chunk, lanes[chunk], longest) for chunk in others)
+        return 2 * own + sum(between[-2:]) <= FRAME_SECONDS * fastest
+
+    def _between(self, chunk: int, streams: int, longest: float) -> float:
+        """Seconds of one step of a lane whose steps are cut short, but have one row at least."""
+        return max(min(longest, self.cost.seconds(chunk * streams)), self.cost.seconds(chunk))
+
+    def _steps(self, chunk: int, streams: int, longest: float) -> float:
+        """Steps per second of a lane whose steps are cut short for the sake of others."""
+        rows = min(streams, max(1, self.cost.rows_within(longest, chunk)))
+        return streams / rows / (FRAME_SECONDS * chunk)
 
     def limit(self, chunk: int, lanes: Mapping[int, int] | None = None, most: int = 100_000) -> int:
         """How many streams of a chunk size can be open beside the others, at most `most`."""

@@ -1,9 +1,9 @@
 """Which streams step together next. Pure policy: no clock, no tensors, no threads.
 
-Earliest deadline first. The most urgent stream decides the shape of the step, and all others of its lane (the same
-chunk size) that fill this shape join it, the most urgent first. A recording has no deadline: it goes when no live
-stream can, the one that has come least far first, and then in steps short enough that a live stream which becomes
-ready meanwhile is still in time.
+Earliest deadline first. The most urgent stream takes along others of its lane (the same chunk size), the most urgent
+first, in the shape that moves most audio, but not in a step so long that a stream of another lane which becomes ready
+meanwhile would be late. A recording has no deadline: it goes when no live stream can, the one that has come least far
+first.
 """
 
 import math
@@ -11,17 +11,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from nemotron_asr.config import FRAME_SECONDS
-from nemotron_asr.engine.cost import StepCost
+from nemotron_asr.engine.cost import StepCost, patience
 from nemotron_asr.engine.stream import STEP_FRAMES
 
 T = TypeVar("T")
 
 NEVER = math.inf
 """The deadline of a recording."""
-
-PATIENCE = 0.5
-"""Share of a live chunk's duration that a step of others may take."""
 
 MOST_ROWS = 64
 """Streams in one step at most: more makes nothing faster."""
@@ -70,35 +66,29 @@ def choose(ready: Sequence[Ready[T]], live_chunks: Collection[int], cost: StepCo
     """
     if not ready:
         return None
-    urgent = min(ready, key=_urgency)
-    limit = _longest_step(urgent, live_chunks)
-    chunks = _chunks(urgent, limit, cost)
+    urgent, *others = sorted(ready, key=_urgency)
+    lane = [one for one in others if one.chunk == urgent.chunk]
+    limit = patience(chunk for chunk in live_chunks if urgent.deadline == NEVER or chunk != urgent.chunk)
+    chunks = urgent.chunks if urgent.flush else _chunks(urgent, lane, limit, cost)
     frames = urgent.chunk * chunks
-    joining = [one for one in ready if one.chunk == urgent.chunk and _fits(one, chunks) and one is not urgent]
-    joining.sort(key=_urgency)
     rows = max(1, min(MOST_ROWS, cost.rows_within(limit, frames)))
-    return Batch(urgent.chunk, frames, tuple(one.stream for one in [urgent, *joining][:rows]))
+    joining = [urgent, *(one for one in lane if _fits(one, chunks))][:rows]
+    return Batch(urgent.chunk, frames, tuple(one.stream for one in joining))
 
 
 def _urgency(one: Ready[T]) -> tuple[float, int]:
     return one.deadline, one.progress
 
 
-def _longest_step(urgent: Ready[T], live_chunks: Collection[int]) -> float:
-    """Seconds that this step may take without making others late: its own lane is in it."""
-    others = [chunk for chunk in live_chunks if urgent.deadline == NEVER or chunk != urgent.chunk]
-    return PATIENCE * FRAME_SECONDS * min(others, default=math.inf)
-
-
-def _chunks(urgent: Ready[T], limit: float, cost: StepCost) -> int:
-    """A power of two of chunks, or as many as a step has at most, so that shapes are few."""
+def _chunks(urgent: Ready[T], lane: Sequence[Ready[T]], limit: float, cost: StepCost) -> int:
+    """The number of chunks that moves most audio in one step; a power of two or the most, so that shapes are few."""
     most = STEP_FRAMES // urgent.chunk
-    if urgent.flush:
-        return urgent.chunks
-    chunks = most if urgent.chunks >= most else 1 << (urgent.chunks.bit_length() - 1)
-    while chunks > 1 and cost.seconds(urgent.chunk * chunks) > limit:
-        chunks = 1 << ((chunks - 1).bit_length() - 1)
-    return chunks
+    choices = [most] if urgent.chunks >= most else []
+    choices += [1 << i for i in range(min(urgent.chunks, most).bit_length())]
+    short = [chunks for chunks in choices if chunks == 1 or cost.seconds(urgent.chunk * chunks) <= limit]
+    return max(
+        short, key=lambda chunks: (chunks * min(MOST_ROWS, 1 + sum(_fits(one, chunks) for one in lane)), -chunks)
+    )
 
 
 def _fits(one: Ready[T], chunks: int) -> bool:

@@ -1,0 +1,63 @@
+import pytest
+
+from nemotron_asr.engine.admission import WATCHED, Admission
+from nemotron_asr.engine.cost import Capacity, StepCost
+from nemotron_asr.errors import AtCapacity
+
+
+def machine() -> Capacity:
+    cost = StepCost()
+    for frames in (1, 8, 14, 112):
+        cost.add(frames, 0.012 + 0.002 * frames)
+    return Capacity(cost)
+
+
+def test_a_given_number_is_the_limit() -> None:
+    admission = Admission(Capacity(), max_streams=2)
+    admission.enter("a", 1)
+    admission.enter("b", 14)
+    with pytest.raises(AtCapacity, match="2 streams are open, and max_streams is 2"):
+        admission.enter("c", 1)
+    admission.leave("a")
+    assert admission.limit(1) == 1
+    admission.enter("c", 1)
+
+
+def test_the_measured_capacity_is_the_limit() -> None:
+    admission = Admission(machine())
+    most = admission.limit(1)
+    for i in range(most):
+        admission.enter(i, 1)
+    with pytest.raises(AtCapacity, match=f"sustains {most} streams at 80 ms, and they are open"):
+        admission.enter("one more", 1)
+    with pytest.raises(AtCapacity, match=rf"sustains 0 streams at 1120 ms beside {most} at other latencies"):
+        admission.enter("one more", 14)
+
+
+def test_changing_the_latency_is_admitted_or_refused() -> None:
+    admission = Admission(machine())
+    most = admission.limit(14)
+    for i in range(most):
+        admission.enter(i, 14)
+    with pytest.raises(AtCapacity, match="at 80 ms beside"):
+        admission.move(0, 1)
+    assert admission.lanes() == {14: most}
+    admission.move(0, 14)
+    for i in range(2, most):
+        admission.leave(i)
+    admission.move(0, 1)
+    assert admission.lanes() == {14: 1, 1: 1}
+    admission.move("a recording", 1)
+    assert admission.lanes().total() == 2
+
+
+def test_nobody_comes_in_while_chunks_are_late() -> None:
+    admission = Admission(machine())
+    for i in range(WATCHED):
+        admission.served(late=i % 100 == 0)
+    with pytest.raises(AtCapacity, match="late with them already"):
+        admission.enter("a", 14)
+    for _ in range(WATCHED):
+        admission.served(late=False)
+    admission.enter("a", 14)
+    assert (admission.chunks, admission.late) == (2 * WATCHED, WATCHED // 100)
