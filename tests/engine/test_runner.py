@@ -172,4 +172,4 @@ def keys(audio: Samples, position: int, *, flush: bool) -> tuple[torch.Tensor, b
     stream.feed(audio[position:])
     for _ in driver.drain():
         pass
-    return driver.pool._encoder.k, not stream._flushes
+    return driver.pool.encoder.k, not stream._flushes

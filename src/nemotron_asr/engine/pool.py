@@ -9,12 +9,16 @@ from nemotron_asr.model import EncoderState, NemotronASR
 
 
 class Pool:
-    """Rows of state; there are as many as were ever held at once. A row that is handed out is at time zero."""
+    """Rows of state; there are as many as were ever held at once. A row that is handed out is at time zero.
+
+    Attributes:
+        encoder, decoder: the states, axis 0 the rows.
+    """
 
     @torch.inference_mode()
     def __init__(self, model: NemotronASR, rows: int = 1) -> None:
-        self._encoder = model.encoder.initial_state(rows)
-        self._decoder = greedy.initial_state(model.transducer, rows)
+        self.encoder = model.encoder.initial_state(rows)
+        self.decoder = greedy.initial_state(model.transducer, rows)
         self._fresh = greedy.initial_state(model.transducer, 1)
         self._rows = rows
         self._free = list(reversed(range(rows)))
@@ -25,25 +29,16 @@ class Pool:
         if not self._free:
             self._grow()
         row = self._free.pop()
-        self._encoder.reset(torch.tensor([row]))
-        self._decoder.scatter(torch.tensor([row]), self._fresh)
+        self.encoder.reset(torch.tensor([row]))
+        self.decoder.scatter(torch.tensor([row]), self._fresh)
         return row
 
     def release(self, row: int) -> None:
         """Give a row back."""
         self._free.append(row)
 
-    def gather(self, rows: Tensor) -> tuple[EncoderState, DecoderState]:
-        """Copies of the states of some rows."""
-        return self._encoder.gather(rows), self._decoder.gather(rows)
-
-    def scatter(self, rows: Tensor, encoder: EncoderState, decoder: DecoderState, keep: Tensor) -> None:
-        """Write the states back, the encoder's only of the elements `keep`."""
-        self._encoder.scatter(rows[keep], encoder.gather(keep) if len(keep) < len(rows) else encoder)
-        self._decoder.scatter(rows, decoder)
-
     def _grow(self) -> None:
         """Twice as many rows."""
-        self._encoder, self._decoder = self._encoder.grown(), self._decoder.grown()
+        self.encoder, self.decoder = self.encoder.grown(), self.decoder.grown()
         self._free = list(reversed(range(self._rows, 2 * self._rows)))
         self._rows *= 2

@@ -70,27 +70,44 @@ class Runner:
         Returns:
             Per stream its tokens, `frame` counted from the start of the stream.
         """
-        rows = self._tensor([part.row for part in parts])
-        encoder_state, decoder_state = pool.gather(rows)
-        distances = self._kept_distances(encoder_state.k.shape[3], frames)
-        mel_end = self._tensor([mel_frames(part.end) for part in parts])
-        encoded, encoder_state = self.model.encoder(self._mel(parts), mel_end, encoder_state, chunk, distances)
-        fused = self.model.prompt(encoded, self._tensor([part.target.prompt for part in parts]))
-        first, valid = self._tensor([part.first for part in parts]), self._tensor([part.valid for part in parts])
-        said, decoder_state = greedy(self.model.transducer, fused, valid, decoder_state, first)
-        keep = self._tensor([i for i, part in enumerate(parts) if not part.flush])
-        pool.scatter(rows, encoder_state, decoder_state, keep)
-        return [
-            [Emission(e.token, part.t + e.frame, e.logprob) for e in emissions]
-            for part, emissions in zip(parts, said, strict=True)
-        ]
+        mel = self.hear(parts)
+        encoded = self.encode(pool, parts, mel, frames, chunk)
+        fused = self.fuse(parts, encoded)
+        return self.decode(pool, parts, fused)
 
-    def _mel(self, parts: Sequence[Part]) -> Tensor:
+    def hear(self, parts: Sequence[Part]) -> Tensor:
+        """Log-mel frames (B, 8 * frames, n_mels) of the parts' windows."""
         start = self._tensor([window_start(part.t) for part in parts])
         end = self._tensor([part.end for part in parts])
         windows = torch.from_numpy(np.stack([part.window for part in parts])).to(self.device)
         mel: Tensor = self.log_mel(windows, start, end)
         return mel.to(self.dtype)
+
+    def encode(self, pool: Pool, parts: Sequence[Part], mel: Tensor, frames: int, chunk: int) -> Tensor:
+        """Encoder frames (B, frames, d_model); the states of all but flushes move on."""
+        end = self._tensor([mel_frames(part.end) for part in parts])
+        rows = self._tensor([part.row for part in parts])
+        state = pool.encoder.gather(rows)
+        encoded, state = self.model.encoder(mel, end, state, chunk, self._kept_distances(state.k.shape[3], frames))
+        keep = self._tensor([i for i, part in enumerate(parts) if not part.flush])
+        pool.encoder.scatter(rows[keep], state.gather(keep) if len(keep) < len(rows) else state)
+        return encoded
+
+    def fuse(self, parts: Sequence[Part], encoded: Tensor) -> Tensor:
+        """Encoder frames with the language in them."""
+        fused: Tensor = self.model.prompt(encoded, self._tensor([part.target.prompt for part in parts]))
+        return fused
+
+    def decode(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[list[Emission]]:
+        """The tokens of every part; its predictor moves on."""
+        rows = self._tensor([part.row for part in parts])
+        first, valid = self._tensor([part.first for part in parts]), self._tensor([part.valid for part in parts])
+        said, state = greedy(self.model.transducer, fused, valid, pool.decoder.gather(rows), first)
+        pool.decoder.scatter(rows, state)
+        return [
+            [Emission(e.token, part.t + e.frame, e.logprob) for e in emissions]
+            for part, emissions in zip(parts, said, strict=True)
+        ]
 
     def _kept_distances(self, history: int, frames: int) -> list[Tensor]:
         if frames not in self._distances:
