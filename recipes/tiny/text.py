@@ -55,6 +55,21 @@ def clean(text: str) -> str:
     return re.sub(r"\s+([.,?!:;])", r"\1", " ".join(plain.split())).lstrip(".,!:; ")
 
 
+_DATE_FIELD = re.compile(r"'([^']+)'|d\.?|MMMM|y")
+_UNABBREVIATED = {"'\N{CYRILLIC SMALL LETTER GHE}'.": "года"}  # the year's, in Russian dates
+
+
+def fill_date(pattern: str, day: str, month: str, year: str) -> str:
+    """Fills a CLDR date pattern such as `d. MMMM y` or `d 'de' MMMM 'de' y` with words.
+
+    The stop after a day's digits makes an ordinal of them, which the word for it already is.
+    """
+    for short, whole in _UNABBREVIATED.items():
+        pattern = pattern.replace(short, whole)
+    words = {"d": day, "d.": day, "MMMM": month, "y": year}
+    return _DATE_FIELD.sub(lambda field: field[1] or words[field[0]], pattern)
+
+
 def is_native(text: str, locale: str) -> bool:
     """Tells whether cleaned `text` is written with the letters and punctuation of `locale` alone.
 
