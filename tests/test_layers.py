@@ -15,7 +15,7 @@ ROOMS = [
     {"decoding", "subtitles", "transcript", "checkpoint"},
     {"engine"},
     {"recognizer"},
-    {"cli", "demo", "server", "training", "evaluation", "__main__"},
+    {"cli", "demo", "benchmark", "server", "training", "evaluation", "__main__"},
 ]
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
 NO_TORCH = ROOMS[0] | {"audio", "tokenizer", "subtitles"}

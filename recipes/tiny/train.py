@@ -32,8 +32,8 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 
 AUGMENT = AugmentConfig(
-    speed=(0.87, 1.15), speed_probability=0.8, room_probability=0.2, noise_probability=0.4, noise_snr=(8.0, 30.0),
-    level=(-30.0, -20.0), frequency_width=24, time_masks=6,
+    speed=(0.92, 1.1), speed_probability=0.5, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),
+    level=(-30.0, -20.0), frequency_width=20, time_masks=5,
 )  # fmt: skip
 """Milder than for a large model: this one has to learn much in few steps."""
 

@@ -57,8 +57,8 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
         click.option(
             "--keep-language-tags", is_flag=True, help="Leave the model's tags, such as <de-DE>, in the text."
         ),
-        click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=_DEVICE),
-        click.option("--dtype", type=_DTYPE, default="auto", show_default=True, help=_DTYPE_HELP),
+        click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE),
+        click.option("--dtype", type=DTYPE, default="auto", show_default=True, help=_DTYPE_HELP),
         debug,
     ]
 
@@ -77,7 +77,7 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
 
 
 _LATENCY = click.Choice([str(latency) for latency in LATENCIES])
-_DTYPE = click.Choice(["auto", "float32", "bfloat16"])
+DTYPE = click.Choice(["auto", "float32", "bfloat16"])
 _MODEL = (
     "tiny (embedded), a Hugging Face name or its short form (nemotron-3.5, nemotron-en), a folder, or a .nemo file."
 )
@@ -86,5 +86,5 @@ _LATENCY_HELP = (
     "Milliseconds of audio that the model hears at a time: more gives better words. "
     "160 works, but the released model was not trained on it."
 )
-_DEVICE = "Where to compute; auto is the first GPU, if there is one."
+DEVICE = "Where to compute; auto is the first GPU, if there is one."
 _DTYPE_HELP = "Precision; auto is bfloat16 on a GPU, float32 elsewhere."

@@ -1,11 +1,9 @@
 """Rows of model state, one per stream."""
 
 import torch
-from torch import Tensor
 
 from nemotron_asr.decoding import greedy
-from nemotron_asr.decoding.greedy import DecoderState
-from nemotron_asr.model import EncoderState, NemotronASR
+from nemotron_asr.model import NemotronASR
 
 
 class Pool:

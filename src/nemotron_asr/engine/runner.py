@@ -88,6 +88,7 @@ class Runner:
         end = self._tensor([mel_frames(part.end) for part in parts])
         rows = self._tensor([part.row for part in parts])
         state = pool.encoder.gather(rows)
+        encoded: Tensor
         encoded, state = self.model.encoder(mel, end, state, chunk, self._kept_distances(state.k.shape[3], frames))
         keep = self._tensor([i for i, part in enumerate(parts) if not part.flush])
         pool.encoder.scatter(rows[keep], state.gather(keep) if len(keep) < len(rows) else state)

@@ -1,0 +1,89 @@
+"""A model of the released one's size with random weights, for speed does not depend on what they are.
+
+What does matter is how much the decoder has to say. The blank's bias is set so that about 0.3 tokens come out of a
+frame, which is what fluent speech has, and what the joint hears is scaled so that the audio decides when.
+"""
+
+import tokenizers
+import torch
+from tokenizers.models import Unigram
+from torch import Tensor
+
+from nemotron_asr.checkpoint import Checkpoint
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.decoding.greedy import greedy, initial_state
+from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target
+from nemotron_asr.features import LogMel, mel_frames, window_start
+from nemotron_asr.model import NemotronASR, Transducer
+from nemotron_asr.tokenizer import Tokenizer
+
+TOKENS_PER_FRAME = 0.3
+"""Three to four pieces a second."""
+
+SPREAD = 4.0
+"""Standard deviation of what the joint hears of the audio."""
+
+RELEASED = ModelConfig(max_symbols=2)
+"""The released model's size; two tokens a frame at most, for a random model does not know when to stop."""
+
+
+def random_checkpoint(speech: Samples, config: ModelConfig = RELEASED, seed: int = 0) -> Checkpoint:
+    """Random weights in float32, the same for the same seed.
+
+    Args:
+        speech: a few seconds at 16 kHz, by which the talkativeness is set.
+        config: the model's size.
+        seed: of the weights.
+    """
+    model = _random(config, seed)
+    with torch.inference_mode():
+        _attune(model, speech)
+    pieces = [("<unk>", 0.0), *((f"▁{i}", -1.0) for i in range(1, config.vocab_size))]
+    tokenizer = Tokenizer(tokenizers.Tokenizer(Unigram(pieces, unk_id=0)))
+    return Checkpoint(config, tokenizer, dict(model.state_dict()))
+
+
+def _random(config: ModelConfig, seed: int) -> NemotronASR:
+    generator = torch.Generator().manual_seed(seed)
+    model = NemotronASR(config).eval().requires_grad_(requires_grad=False)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.normal_(generator=generator).mul_(parameter[0].numel() ** -0.5)
+    model.transducer.embed.weight.mul_(config.d_pred**0.5)[config.blank] = 0
+    return model
+
+
+def _attune(model: NemotronASR, speech: Samples) -> None:
+    """Centre and scale what the joint hears, then choose the bias of blank."""
+    fused = _fused(model, speech)
+    enc = model.transducer.enc
+    spread, mean = torch.std_mean(model.transducer.project(fused)[0], dim=0)
+    enc.weight.mul_((SPREAD / spread)[:, None])
+    enc.bias.sub_(mean).mul_(SPREAD / spread)
+    _set_blank(model.transducer, fused)
+
+
+def _fused(model: NemotronASR, speech: Samples) -> Tensor:
+    """Encoder frames (1, T, d_model) of some speech, heard at once at the longest lookahead."""
+    prompt, chunk = model.config.default_prompt, 14
+    stream = Stream(0, Target(prompt, ""), chunk)
+    stream.feed(speech)
+    frames = stream.frames_within(len(speech)) // chunk * chunk
+    window, start = torch.from_numpy(stream.window(frames))[None], torch.tensor([window_start(0)])
+    mel = LogMel(model.config)(window, start, torch.tensor([UNKNOWN_END]))
+    state = model.encoder.initial_state(1)
+    encoded, _ = model.encoder(mel, torch.tensor([mel_frames(UNKNOWN_END)]), state, chunk)
+    fused: Tensor = model.prompt(encoded, torch.tensor([prompt]))
+    return fused
+
+
+def _set_blank(transducer: Transducer, frames: Tensor) -> None:
+    """Find the bias of blank that gives about `TOKENS_PER_FRAME`, by bisection."""
+    state, valid, blank = initial_state(transducer, 1), torch.tensor([frames.shape[1]]), transducer.config.blank
+    bias = transducer.head.bias.zero_()
+    best = transducer.joint(transducer.project(frames), state.out[:, None])[..., :blank].amax(-1)
+    low, high = float(best.min()), 2 * float(best.max())
+    for _ in range(10):
+        bias[blank] = middle = (low + high) / 2
+        (said,), _ = greedy(transducer, frames, valid, state)
+        low, high = (middle, high) if len(said) > TOKENS_PER_FRAME * frames.shape[1] else (low, middle)
