@@ -1,11 +1,15 @@
 """Two processes, one model: started as users start them, by torchrun."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.tokenizer import Tokenizer
@@ -26,18 +30,59 @@ report = f"{weight.grad.unique().tolist()} leads {replicas.leads} of {replicas.s
 Path(__file__).with_name(f"rank-{replicas.rank}").write_text(report)
 """
 
+TRAIN = """
+import json, os, signal, sys
+from pathlib import Path
 
-def test_gradients_are_the_mean_of_all_processes(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
+import torch
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.data import DataConfig, Source
+from nemotron_asr.training.trainer import Trainer, TrainingConfig
+
+manifest, output, dies_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+folder = manifest.parent
+
+class Mortal(Trainer):
+    def train_step(self, batch):
+        if self.step == dies_at and not self.replicas.leads:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().train_step(batch)
+
+data = DataConfig((Source(manifest),), folder / "cache", batch_seconds=8, bucket_seconds=(3.5, 5))
+training = TrainingConfig(
+    data, output, steps=12, warmup=5, save_every=5, validate_every=5, log_every=5, ctc_steps=3,
+    validation=(manifest,), validation_lookahead=3,
+)
+torch.manual_seed(0)
+model = NemotronASR(ModelConfig(**json.loads((folder / "model.json").read_text())))
+trainer = Mortal(training, model, Tokenizer.from_json((folder / "tokenizer.json").read_bytes()))
+began = trainer.step
+trainer.run()
+state = {"objective": trainer.objective.state_dict(), "average": trainer.average.state_dict(),
+         "moments": trainer.optimizer.state_dict()["state"], "began": began, "ended": trainer.step}
+torch.save(state, output / f"rank-{trainer.replicas.rank}.pt")
+"""
+
+
+def torchrun(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a script in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def test_gradients_are_the_mean_of_all_processes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = torchrun(script)
     assert done.returncode == 0, done.stderr
     reports = [(tmp_path / f"rank-{rank}").read_text() for rank in range(2)]
     assert reports == ["[1.5] leads True of 2", "[1.5] leads False of 2"]
@@ -54,3 +99,32 @@ def test_replicas_share_shapes_and_not_rows(
         assert ours.samples.shape == theirs.samples.shape
         assert ours.lookahead == theirs.lookahead
         assert not np.array_equal(ours.samples, theirs.samples)
+
+
+def flat(tree: Any, name: str = "") -> dict[str, Any]:
+    """A state as one row of values."""
+    if not isinstance(tree, dict):
+        return {name: tree}
+    return {path: value for key, inner in tree.items() for path, value in flat(inner, f"{name}/{key}").items()}
+
+
+def test_killed_and_resumed_replicas_are_bit_identical_to_those_never_stopped(
+    tmp_path: Path, manifest: Path, config: ModelConfig, tokenizer: Tokenizer
+) -> None:
+    """One process of two is killed; the other ends, and both begin again where the last checkpoint was written."""
+    (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "tokenizer.json").write_text(tokenizer.to_json())
+    (tmp_path / "model.json").write_text(json.dumps(asdict(config)))
+    straight, resumed, never = tmp_path / "straight", tmp_path / "resumed", -1
+    done = torchrun(tmp_path / "train.py", manifest, straight, never)
+    assert done.returncode == 0, done.stderr
+    assert torchrun(tmp_path / "train.py", manifest, resumed, 8).returncode != 0
+    assert not (resumed / "rank-0.pt").exists()
+    done = torchrun(tmp_path / "train.py", manifest, resumed, never)
+    assert done.returncode == 0, done.stderr
+    states = [flat(torch.load(run / f"rank-{rank}.pt")) for run in (straight, resumed) for rank in range(2)]
+    assert [state.pop("/began") for state in states] == [0, 0, 5, 5]
+    assert [state.pop("/ended") for state in states] == [12] * 4
+    for state in states[1:]:
+        assert state.keys() == states[0].keys()
+        assert [name for name in state if not torch.equal(state[name], states[0][name])] == []
