@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.cost import StepCost
-from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.scheduler import Ready, choose
 from nemotron_asr.engine.stream import Samples, Stream, Target
@@ -14,7 +13,7 @@ class Driver:
     """Streams on the rows of one pool."""
 
     def __init__(self, runner: Runner, rows: int = 1) -> None:
-        self.runner, self.pool, self.streams = runner, Pool(runner.model, rows), list[Stream]()
+        self.runner, self.pool, self.streams = runner, runner.pool(rows), list[Stream]()
 
     def open(self, prompt: int, chunk: int) -> Stream:
         stream = Stream(self.pool.acquire(), Target(prompt, "auto"), chunk)

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 import nemotron_asr
 from nemotron_asr.audio import AudioSource
-from nemotron_asr.checkpoint import load_checkpoint
+from nemotron_asr.checkpoint import load_checkpoint, save_checkpoint, to_float
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final, Partial
@@ -165,7 +166,7 @@ def test_an_ended_stream_takes_no_more(recognizer: Recognizer) -> None:
 def test_loading_names_what_is_wrong(random_model_folder: Path) -> None:
     with pytest.raises(OptionError, match="'tpu' is unknown; choose auto, cpu"):
         nemotron_asr.load(random_model_folder, device="tpu")
-    with pytest.raises(OptionError, match="'int4' is not offered; choose auto, float32, bfloat16"):
+    with pytest.raises(OptionError, match="'int4' is not offered; choose auto, float32, bfloat16, int8"):
         nemotron_asr.load(random_model_folder, dtype="int4")
     with pytest.raises(CheckpointError, match="no-such-model"):
         nemotron_asr.load("no-such-model")
@@ -176,6 +177,43 @@ def test_bfloat16_keeps_the_prompt_in_float32(random_model_folder: Path, samples
     assert half.runner.model.prompt.frame.weight.dtype == torch.float32
     assert half.runner.model.encoder.subsampling.out.weight.dtype == torch.bfloat16
     assert half.transcribe(samples[0].path).text
+
+
+def test_int8_says_nearly_the_same_and_depends_on_no_neighbour(
+    random_model_folder: Path, samples: list[Sample], tmp_path: Path
+) -> None:
+    """Quantised now or stored so before: the same words; beside others or alone: the same to the last bit."""
+    quantized = nemotron_asr.load(random_model_folder, dtype="int8")
+    save_checkpoint(load_checkpoint(random_model_folder), tmp_path / "int8", dtype=torch.int8)
+    stored = nemotron_asr.load(tmp_path / "int8", dtype="int8")
+    restored = nemotron_asr.load(tmp_path / "int8", dtype="float32")
+    exact = nemotron_asr.load(random_model_folder, dtype="float32")
+    matching, total = 0, 0
+    together = list(quantized.transcribe_many([sample.path for sample in samples]))
+    for sample, beside in zip(samples, together, strict=True):
+        alone = quantized.transcribe(sample.path)
+        assert isinstance(beside, Transcript)
+        assert [word.word for word in alone.words] == [word.word for word in beside.words]
+        assert stored.transcribe(sample.path).segments == alone.segments
+        for other in (alone, restored.transcribe(sample.path)):
+            matcher = SequenceMatcher(None, exact.transcribe(sample.path).text.split(), other.text.split())
+            matching += sum(block.size for block in matcher.get_matching_blocks())
+            total += len(other.text.split())
+    assert matching / total > 0.5
+
+
+def test_int8_weights_are_a_quarter(random_model_folder: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(random_model_folder)
+    save_checkpoint(checkpoint, tmp_path / "int8", dtype=torch.int8)
+    small = load_checkpoint(tmp_path / "int8").weights
+    name = "encoder.blocks.0.ff1.up"
+    assert small[f"{name}.weight"].dtype == torch.int8
+    error = to_float(small)[f"{name}.weight"] - checkpoint.weights[f"{name}.weight"]
+    assert error.abs().max() <= small[f"{name}.scale"].max() / 2 * 1.001
+    with pytest.raises(OptionError, match="int8 is for the layout 'native'"):
+        save_checkpoint(checkpoint, tmp_path / "theirs", "nemo", dtype=torch.int8)
+    save_checkpoint(load_checkpoint(tmp_path / "int8"), tmp_path / "float.nemo", "nemo")
+    assert load_checkpoint(tmp_path / "float.nemo").weights[f"{name}.weight"].dtype == torch.float32
 
 
 def test_weights_of_the_right_kind_stay_mapped(random_model_folder: Path) -> None:

@@ -13,9 +13,11 @@ import torch
 from numpy.typing import ArrayLike
 
 from nemotron_asr.audio import AudioSource, read_blocks
-from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton, to_float
+from nemotron_asr.checkpoint.int8 import MATRICES
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.engine import Engine, Session
+from nemotron_asr.engine.quantize import pack, quantize, take_quantized
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final
@@ -31,7 +33,10 @@ AHEAD = 4
 UNLIMITED = 1_000_000
 """Streams: whoever opens them one by one is not refused."""
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+
+LARGE = 512
+"""Width of an encoder from which on int8 is worth its while."""
 
 
 def load(model: str | PathLike[str] = "tiny", device: str = "auto", dtype: str = "auto") -> "Recognizer":
@@ -40,14 +45,16 @@ def load(model: str | PathLike[str] = "tiny", device: str = "auto", dtype: str =
     Args:
         model: "tiny" (embedded), a Hugging Face name or its short form, a folder, or a `.nemo` file.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        dtype: "auto", "float32" or "bfloat16"; "auto" is bfloat16 on a GPU, float32 elsewhere.
+        dtype: "auto", "float32", "bfloat16" or "int8"; "auto" is bfloat16 on a GPU and, on a CPU, int8 for a large
+            model and float32 for a small one.
 
     Raises:
         CheckpointError: the model is not there, or not one.
         OptionError: an unknown device or dtype.
     """
     where = choose_device(device)
-    return Recognizer(load_checkpoint(model), where, choose_dtype(dtype, where))
+    checkpoint = load_checkpoint(model)
+    return Recognizer(checkpoint, where, choose_dtype(dtype, where, checkpoint.config))
 
 
 def choose_device(name: str) -> torch.device:
@@ -64,22 +71,36 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str, device: torch.device, config: ModelConfig) -> torch.dtype:
     """The torch dtype of an option's value."""
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        on_cpu = torch.int8 if config.d_model >= LARGE else torch.float32
+        return {"cpu": on_cpu, "cuda": torch.bfloat16}.get(device.type, torch.float32)
     if name not in DTYPES:
         raise OptionError(f"dtype {name!r} is not offered; choose auto, {', '.join(DTYPES)}")
+    if name == "int8" and device.type != "cpu":
+        raise OptionError(f"dtype 'int8' is for the CPU, not for {device}; choose auto, float32 or bfloat16")
     return DTYPES[name]
 
 
 def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[NemotronASR, LogMel]:
     """The model and its front end with a checkpoint's weights, in evaluation mode; see `place_weights`."""
     model = skeleton(checkpoint.config)
-    place_weights(model, checkpoint.weights, device, dtype)
+    if dtype == torch.int8:
+        take_quantized(model, checkpoint.weights)
+        place_weights(model, checkpoint.weights, device, torch.float32, untouched=MATRICES)
+        quantize(model)
+    else:
+        place_weights(model, to_float(checkpoint.weights), device, dtype)
     log_mel = LogMel(checkpoint.config)
     log_mel.load_state_dict({**log_mel.state_dict(), **checkpoint.front_end})
     return model.eval().requires_grad_(requires_grad=False), log_mel.to(device)
+
+
+def make_runner(model: NemotronASR, log_mel: LogMel) -> Runner:
+    """What executes the steps of a model fastest here."""
+    pack(model)
+    return Runner(model, log_mel)
 
 
 class Recognizer:
@@ -88,7 +109,7 @@ class Recognizer:
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
         self.config: ModelConfig = checkpoint.config
         self.tokenizer: Tokenizer = checkpoint.tokenizer
-        self.runner = Runner(*build_model(checkpoint, device, dtype))
+        self.runner = make_runner(*build_model(checkpoint, device, dtype))
         self._engine: Engine | None = None
         self._lock = threading.Lock()
 

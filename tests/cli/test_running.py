@@ -45,7 +45,7 @@ def test_python_m_is_the_command(process: Run) -> None:
         (["--nonsense"], "--nonsense"),
         (["transcribe"], "AUDIO"),
         (["transcribe", "a.wav", "--latency", "100"], "'100' is not one of '80', '160', '320', '560', '1120'"),
-        (["transcribe", "a.wav", "--dtype", "int8"], "'int8' is not one of 'auto', 'float32', 'bfloat16'"),
+        (["transcribe", "a.wav", "--dtype", "int4"], "'int4' is not one of 'auto', 'float32', 'bfloat16', 'int8'"),
         (["transcribe", "a.wav", "--format", "docx"], "'docx' is not one of 'text', 'json', 'jsonl', 'srt', 'vtt'"),
         (["transcribe", "a.wav", "--model", "giant"], "no model 'giant'; choose tiny, nemotron-3.5, nemotron-en"),
         (["transcribe", "a.wav", "--model", "MODEL", "--language", "klingon"], "language 'klingon' is unknown"),

@@ -8,6 +8,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from nemotron_asr.checkpoint.int8 import MATRICES, scale_of
 from nemotron_asr.checkpoint.mapping import release
 from nemotron_asr.checkpoint.skeleton import skeleton
 from nemotron_asr.config import ModelConfig
@@ -125,6 +126,8 @@ def unpack(found: Mapping[str, Tensor], config: ModelConfig, source: Format) -> 
         CheckpointError: tensors are missing, unexpected, mis-shaped or not floating point; all are named.
     """
     wanted = slots(config, source)
+    if source == Format.NATIVE:
+        wanted |= _scales(found, wanted)
     _check(found, wanted)
     weights = {slot.ours: found[name] for name, slot in wanted.items()}
     if source == Format.NATIVE:
@@ -143,9 +146,11 @@ def pack(weights: Mapping[str, Tensor], config: ModelConfig, target: Format) -> 
     Raises:
         CheckpointError: they are not those of this configuration.
     """
-    _check(weights, slots(config, Format.NATIVE))
+    wanted = slots(config, Format.NATIVE)
     if target == Format.NATIVE:
+        _check(weights, wanted | _scales(weights, wanted))
         return dict(weights)
+    _check(weights, wanted)
     result = {}
     for name, tensor in weights.items():
         if name == _FRAME:
@@ -157,13 +162,26 @@ def pack(weights: Mapping[str, Tensor], config: ModelConfig, target: Format) -> 
     return result
 
 
+def _scales(found: Mapping[str, Tensor], wanted: Mapping[str, Slot]) -> dict[str, Slot]:
+    """The scales that matrices in int8 need; only our own format has such."""
+    return {
+        scale_of(name): Slot(scale_of(name), wanted[name].shape[:1])
+        for name, tensor in found.items()
+        if name in wanted and MATRICES.fullmatch(name) and tensor.dtype == torch.int8
+    }
+
+
 def _check(found: Mapping[str, Tensor], wanted: Mapping[str, Slot]) -> None:
     shapes = [
         f"{name} {list(found[name].shape)} instead of {list(slot.shape)}"
         for name, slot in wanted.items()
         if name in found and found[name].shape != slot.shape
     ]
-    types = [f"{name} {tensor.dtype}" for name, tensor in found.items() if name in wanted and not _is_plain(tensor)]
+    types = [
+        f"{name} {tensor.dtype}"
+        for name, tensor in found.items()
+        if name in wanted and not _is_plain(name, tensor, wanted)
+    ]
     complaints = [
         _complaint("missing", [name for name in wanted if name not in found]),
         _complaint("unexpected", [name for name in found if name not in wanted]),
@@ -174,8 +192,9 @@ def _check(found: Mapping[str, Tensor], wanted: Mapping[str, Slot]) -> None:
         raise CheckpointError(f"the tensors are not those of this configuration: {'; '.join(filter(None, complaints))}")
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.layout == torch.strided and tensor.dtype in _FLOATS
+def _is_plain(name: str, tensor: Tensor, wanted: Mapping[str, Slot]) -> bool:
+    quantized = tensor.dtype == torch.int8 and scale_of(name) in wanted
+    return tensor.layout == torch.strided and (tensor.dtype in _FLOATS or quantized)
 
 
 def _complaint(what: str, names: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """From weights at rest to weights in use."""
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -9,15 +10,23 @@ from nemotron_asr.checkpoint.mapping import release
 from nemotron_asr.model import NemotronASR
 
 
-def place_weights(model: NemotronASR, weights: Mapping[str, Tensor], device: torch.device, dtype: torch.dtype) -> None:
+def place_weights(
+    model: NemotronASR,
+    weights: Mapping[str, Tensor],
+    device: torch.device,
+    dtype: torch.dtype,
+    untouched: re.Pattern[str] | None = None,
+) -> None:
     """Give a skeleton its weights, each on its device and in its dtype.
 
     Weights that are so already are not copied: they stay memory-mapped. Others are converted one at a time, and what
     is memory-mapped of each is given back before the next: the file and the model are never both in memory.
-    The prompt stays in float32 at least, see `Prompt`.
+    The prompt stays in float32 at least, see `Prompt`. Weights whose names match `untouched` stay as they are stored.
     """
     model.load_state_dict(weights, assign=True)
     for name, parameter in model.named_parameters():
+        if untouched is not None and untouched.fullmatch(name):
+            continue
         stored = parameter.data
         wanted = torch.promote_types(dtype, torch.float32) if name.startswith("prompt.") else dtype
         parameter.data = stored.to(device, wanted)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
 from nemotron_asr.checkpoint.files import read_json
 from nemotron_asr.checkpoint.huggingface import FILES, read_huggingface, write_huggingface
+from nemotron_asr.checkpoint.int8 import to_float, to_int8
 from nemotron_asr.checkpoint.native import FORMAT, read_native, write_native
 from nemotron_asr.checkpoint.nemo import read_nemo, write_nemo
 from nemotron_asr.errors import CheckpointError, OptionError
@@ -91,7 +91,8 @@ def save_checkpoint(
         target: a folder, or the file for `nemo`.
         kind: "huggingface", "nemo" or "native".
         dtype: store the weights in this type, e.g. `torch.float16`; as they are unless given. The prompt keeps its
-            type: languages are told apart by small differences.
+            type: languages are told apart by small differences. `torch.int8` is for our own layout and quantises the
+            matrices; the others are written in float32 then.
 
     Raises:
         OptionError: the kind is unknown.
@@ -101,14 +102,19 @@ def save_checkpoint(
     writers = {"huggingface": write_huggingface, "nemo": write_nemo, "native": write_native}
     if kind not in writers:
         raise OptionError(f"layout {kind!r} is unknown; choose {', '.join(writers)}")
-    stored = replace(checkpoint, weights=_as_dtype(checkpoint.weights, dtype))
+    if dtype == torch.int8 and kind != "native":
+        raise OptionError(f"int8 is for the layout 'native', not for {kind!r}; choose float32, bfloat16 or float16")
+    stored = to_int8(checkpoint) if dtype == torch.int8 else _as_dtype(checkpoint, kind, dtype)
     try:
         writers[kind](stored, Path(target))
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written: {error.strerror or error}") from None
 
 
-def _as_dtype(weights: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
-    if dtype is None:
-        return weights
-    return {name: tensor if name.startswith("prompt.") else tensor.to(dtype) for name, tensor in weights.items()}
+def _as_dtype(checkpoint: Checkpoint, kind: str, dtype: torch.dtype | None) -> Checkpoint:
+    weights = checkpoint.weights
+    if dtype is not None or kind != "native":
+        weights = to_float(weights)
+    if dtype is not None:
+        weights = {name: tensor if name.startswith("prompt.") else tensor.to(dtype) for name, tensor in weights.items()}
+    return replace(checkpoint, weights=weights)

@@ -59,7 +59,11 @@ def bench(
     from nemotron_asr.recognizer import load
 
     with ExitStack() as stack:
-        where = random_model(Path(tempfile.gettempdir())) if model == RANDOM else model
+        where = (
+            random_model(Path(tempfile.gettempdir()), "float32" if dtype in {"float32", "bfloat16"} else "int8")
+            if model == RANDOM
+            else model
+        )
         recognizer = load(where, device, dtype)
         watched = stack.enter_context(profiled(recognizer.runner)) if profile else None
         print_table(("measure", "figure"), _alone(recognizer, [int(latency) for latency in latencies], minutes))
@@ -78,15 +82,17 @@ def bench(
             )
 
 
-def random_model(cache: Path) -> Path:
+def random_model(cache: Path, dtype: str) -> Path:
     """The folder of random weights of the released model's size, made when it is first needed."""
+    import torch
+
     from nemotron_asr.benchmark.random_model import random_checkpoint
     from nemotron_asr.checkpoint import save_checkpoint
 
-    folder = cache / "nemotron-asr-random"
+    folder = cache / f"nemotron-asr-random-{dtype}"
     if not folder.exists():
         note(f"writing random weights of the released model's size to {folder}")
-        save_checkpoint(random_checkpoint(_speech()), folder, "native")
+        save_checkpoint(random_checkpoint(_speech()), folder, "native", getattr(torch, dtype))
     return folder
 
 

@@ -24,14 +24,21 @@ def info(model: str) -> None:
 @click.argument("source")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--to", "layout", type=click.Choice(["huggingface", "nemo", "native"]), required=True, help="Layout.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16", "int8"]),
+    help="Precision of the weights; as they are if not given. int8 is for --to native: a quarter of the size.",
+)
 @debug
-def convert(source: str, target: Path, layout: str) -> None:
-    """Write the model SOURCE as TARGET: a folder, or a .nemo file for --to nemo. The weights keep their precision."""
+def convert(source: str, target: Path, layout: str, dtype: str | None) -> None:
+    """Write the model SOURCE as TARGET: a folder, or a .nemo file for --to nemo."""
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise click.UsageError(f"{target} exists already; give a new name")
+    import torch
+
     from nemotron_asr.checkpoint import load_checkpoint, save_checkpoint
 
-    save_checkpoint(load_checkpoint(source), target, layout)
+    save_checkpoint(load_checkpoint(source), target, layout, getattr(torch, dtype) if dtype else None)
     note(f"{source} written to {target}")
 
 

@@ -77,7 +77,7 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
 
 
 _LATENCY = click.Choice([str(latency) for latency in LATENCIES])
-DTYPE = click.Choice(["auto", "float32", "bfloat16"])
+DTYPE = click.Choice(["auto", "float32", "bfloat16", "int8"])
 _MODEL = (
     "tiny (embedded), a Hugging Face name or its short form (nemotron-3.5, nemotron-en), a folder, or a .nemo file."
 )
@@ -87,4 +87,4 @@ _LATENCY_HELP = (
     "160 works, but the released model was not trained on it."
 )
 DEVICE = "Where to compute; auto is the first GPU, if there is one."
-_DTYPE_HELP = "Precision; auto is bfloat16 on a GPU, float32 elsewhere."
+_DTYPE_HELP = "Precision; auto is bfloat16 on a GPU and, on a CPU, int8 for a large model."

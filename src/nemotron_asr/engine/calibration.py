@@ -5,7 +5,6 @@ import time
 import numpy as np
 
 from nemotron_asr.engine.cost import StepCost
-from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.stream import UNKNOWN_END, Target
 from nemotron_asr.features import window_samples
@@ -20,7 +19,7 @@ ROUNDS = 3
 def calibrate(runner: Runner, cost: StepCost) -> None:
     """Time some steps over noise, which keeps the decoder as busy as anything does."""
     rng = np.random.default_rng(0)
-    pool = Pool(runner.model, max(rows for rows, _ in SHAPES))
+    pool = runner.pool(max(rows for rows, _ in SHAPES))
     for rows, frames in SHAPES:
         noise = rng.normal(0, 0.1, (rows, 1 + window_samples(frames))).astype(np.float32)
         for turn in range(ROUNDS):

@@ -19,7 +19,6 @@ from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.live import Live
-from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.scheduler import Batch, Ready, choose
@@ -49,7 +48,7 @@ class Loop:
         self.runner, self.admission, self.cost = runner, admission, cost
         self.clock = time.monotonic
         self.steps = 0
-        self._pool = Pool(runner.model)
+        self._pool = runner.pool()
         self._inbox: SimpleQueue[Callable[[], Any]] = SimpleQueue()
         self._worker = Worker()
         self._lives: set[Live] = set()

@@ -3,23 +3,23 @@
 import torch
 
 from nemotron_asr.decoding import greedy
-from nemotron_asr.model import NemotronASR
+from nemotron_asr.model import EncoderState, Transducer
 
 
 class Pool:
     """Rows of state; there are as many as were ever held at once. A row that is handed out is at time zero.
 
     Attributes:
-        encoder, decoder: the states, axis 0 the rows.
+        encoder, decoder: the states, axis 0 the rows; the encoder's is laid out as its runner likes.
     """
 
     @torch.inference_mode()
-    def __init__(self, model: NemotronASR, rows: int = 1) -> None:
-        self.encoder = model.encoder.initial_state(rows)
-        self.decoder = greedy.initial_state(model.transducer, rows)
-        self._fresh = greedy.initial_state(model.transducer, 1)
-        self._rows = rows
-        self._free = list(reversed(range(rows)))
+    def __init__(self, encoder: EncoderState, transducer: Transducer) -> None:
+        self._rows = len(encoder.t)
+        self.encoder = encoder
+        self.decoder = greedy.initial_state(transducer, self._rows)
+        self._fresh = greedy.initial_state(transducer, 1)
+        self._free = list(reversed(range(self._rows)))
 
     @torch.inference_mode()
     def acquire(self) -> int:

@@ -11,7 +11,7 @@ from nemotron_asr.decoding.greedy import Emission, greedy
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.stream import Samples, Stream, Target, Work
 from nemotron_asr.features import LogMel, mel_frames, window_start
-from nemotron_asr.model import NemotronASR
+from nemotron_asr.model import EncoderState, NemotronASR
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,16 @@ class Runner:
         self.device = model.transducer.head.bias.device
         self.dtype = model.transducer.head.bias.dtype
         self._distances: dict[int, list[Tensor]] = {}
+
+    @torch.inference_mode()
+    def pool(self, rows: int = 1) -> Pool:
+        """Rows of state for this runner's steps."""
+        return Pool(self.initial_state(rows), self.model.transducer)
+
+    def initial_state(self, rows: int) -> EncoderState:
+        """The encoder's state of so many streams at time zero."""
+        state: EncoderState = self.model.encoder.initial_state(rows)
+        return state
 
     @torch.inference_mode()
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[list[Emission]]:

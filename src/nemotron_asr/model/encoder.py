@@ -95,6 +95,11 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
 
+    @property
+    def _like(self) -> Tensor:
+        """A weight on whose device and in whose dtype the frames are; linears may have been replaced by others."""
+        return cast("Tensor", self.subsampling.conv[0].weight)
+
     def initial_state(self, batch: int, history: int | None = None) -> EncoderState:
         """The state of `batch` streams at time zero.
 
@@ -103,7 +108,7 @@ class Encoder(nn.Module):
             history: frames of past that attention keeps; the model's left context unless given. 0 is exact, and
                 cheaper, for utterances that are fed whole.
         """
-        config, like = self.config, self.subsampling.out.weight
+        config, like = self.config, self._like
         history = config.left_context if history is None else history
 
         def zeros(*shape: int) -> Tensor:
@@ -122,7 +127,7 @@ class Encoder(nn.Module):
 
         They depend on the shape of a step alone, so a live loop computes them once.
         """
-        like = self.subsampling.out.weight
+        like = self._like
         sinusoids = distance_embeddings(history + frames - 1, 1 - frames, self.config.d_model).to(like)
         attentions = [block.attention for block in cast("Iterable[Block]", self.blocks)]
         return [attention.split(attention.position(sinusoids)) for attention in attentions]
