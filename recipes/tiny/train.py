@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument(
         "--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one"
     )
+    parser.add_argument("--history-dropout", type=float, default=0.3, help="tokens that the predictor does not see")
+    parser.add_argument("--ctc-weight", type=float, default=1.0, help="of the letters' loss beside the transducer's")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -106,7 +108,8 @@ def main() -> None:
         ctc_steps=options.ctc_steps,
         cooldown=min(options.cooldown, options.steps),
         device=options.device,
-        objective=ObjectiveConfig(bfloat16=options.bfloat16),
+        objective=ObjectiveConfig(bfloat16=options.bfloat16, history_dropout=options.history_dropout),
+        ctc_weight=options.ctc_weight,
         workers=options.workers,
         validate_every=options.validate_every,
     )

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from nemotron_asr.checkpoint.int8 import quantize_weight
-from nemotron_asr.engine.quantize import Int8Linear, pack, quantize
+from nemotron_asr.engine.quantize import Int8Linear, Int8LSTM, pack, quantize
 from tests.conftest import random_model, tiny_config
 
 
@@ -41,4 +41,16 @@ def test_the_matrices_of_a_model_are_replaced_and_no_others() -> None:
     quantize(model)
     left = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     assert left == {"prompt.frame", "prompt.out", "transducer.pred"}
-    assert sum(isinstance(module, Int8Linear) for module in model.modules()) == 2 * 11 + 3
+    assert sum(isinstance(module, Int8Linear) for module in model.modules()) == 2 * 11 + 3 + 2
+
+
+@pytest.mark.usefixtures("no_grad")
+def test_the_lstm_is_nearly_torchs() -> None:
+    torch.manual_seed(0)
+    lstm = nn.LSTM(64, 64, 2, batch_first=True)
+    ours, x, memory = Int8LSTM(lstm), torch.randn(3, 5, 64), (torch.randn(2, 3, 64), torch.randn(2, 3, 64))
+    expected, (h, c) = lstm(x, memory)
+    y, (our_h, our_c) = ours(x, memory)
+    for exact, found in [(expected, y), (h, our_h), (c, our_c)]:
+        assert (found - exact).norm() / exact.norm() < 0.02
+        assert found.shape == exact.shape

@@ -127,8 +127,8 @@ def _together(
     from nemotron_asr.engine import Engine
 
     for latency, counts in numbers.items():
-        for count in counts:
-            with Engine(recognizer, max_streams=max(1, count)) as engine:
+        for count in filter(None, counts):
+            with Engine(recognizer, max_streams=count) as engine:
                 service = serve(engine, _speech(), count, latency, seconds)
             yield (
                 f"{latency} ms", f"{count}", f"{service.late} of {service.chunks} ({service.late_share:.2%})",

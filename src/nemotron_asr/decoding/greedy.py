@@ -1,7 +1,8 @@
 """Batched greedy search.
 
 Every row walks its own frames: blank moves it to the next frame, a token to the next symbol (label-looping, Bataev et
-al. 2024), so that a frame without speech costs one joint and nothing waits for a neighbour.
+al. 2024), so that nothing waits for a neighbour. While a row says nothing its predictor does not move either: the joint
+is computed for a few frames at once, and all up to the first token are done.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from nemotron_asr.model import PredictorState, Transducer
+
+WINDOW = 4
+"""Frames whose joint is computed at once: fluent speech has a token in every third frame, silence has none."""
 
 
 @dataclass
@@ -75,25 +79,44 @@ def greedy(
     Returns:
         Per row the tokens in order, and the new state.
     """
-    enc, blank, limit = transducer.project(frames), transducer.config.blank, transducer.config.max_symbols
+    enc, limit = transducer.project(frames), transducer.config.max_symbols
     state = DecoderState(*(part.clone() for part in state.tensors()))
     said: list[list[Emission]] = [[] for _ in range(len(frames))]
     time, symbols = torch.zeros_like(valid) if first is None else first.clone(), torch.zeros_like(valid)
     rows = (time < valid).nonzero()[:, 0]
     while len(rows):
-        logits = transducer.joint(enc[rows, time[rows]], state.out[rows])
-        best, token = logits.max(-1)
-        emitting = token != blank
-        if emitting.any():
-            speakers, tokens = rows[emitting], token[emitting]
-            logprob = best[emitting].float() - logits[emitting].float().logsumexp(-1)
-            columns = (speakers, tokens, time[speakers], logprob)
-            for row, *emission in zip(*(column.tolist() for column in columns), strict=True):
+        silent, found, token, logprob = _next_token(transducer, enc, state.out, rows, time, valid)
+        time[rows] += silent
+        symbols[rows[silent > 0]] = 0
+        if len(found):
+            for row, *emission in zip(*(x.tolist() for x in (found, token, time[found], logprob)), strict=True):
                 said[row].append(Emission(*emission))
-            _say(transducer, state, speakers, tokens)
-            symbols[speakers] += 1
-        moving = rows[~emitting | (symbols[rows] >= limit)]
-        time[moving] += 1
-        symbols[moving] = 0
+            _say(transducer, state, found, token)
+            symbols[found] += 1
+            full = found[symbols[found] >= limit]
+            time[full] += 1
+            symbols[full] = 0
         rows = rows[time[rows] < valid[rows]]
     return said, state
+
+
+def _next_token(
+    transducer: Transducer, enc: Tensor, out: Tensor, rows: Tensor, time: Tensor, valid: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Look for the next token of `rows` within a window.
+
+    Returns:
+        How many silent frames come first in each row; the rows in which a token follows; the tokens; and their
+        log-probabilities.
+    """
+    window = min(WINDOW, int((valid - time)[rows].max()))
+    frame = time[rows, None] + torch.arange(window, device=rows.device)
+    exists = frame < valid[rows, None]
+    logits = transducer.joint(enc[rows[:, None], frame.clamp(max=enc.shape[1] - 1)], out[rows, None])
+    best, token = logits.max(-1)
+    speaking = (token != transducer.config.blank) & exists
+    silent = torch.where(speaking.any(1), speaking.int().argmax(1), exists.sum(1))
+    found = speaking.any(1).nonzero()[:, 0]
+    place = found, silent[found]
+    logprob = best[place].float() - logits[place].float().logsumexp(-1)
+    return silent, rows[found], token[place], logprob

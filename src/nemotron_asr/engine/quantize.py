@@ -59,6 +59,36 @@ class Int8Linear(nn.Module):
         return product
 
 
+class Int8LSTM(nn.Module):
+    """An LSTM of single steps whose gates are int8 products; the state stays in float32.
+
+    oneDNN's LSTM brings its weights into order anew at every call, which takes longer than the step.
+    """
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_gates(lstm, layer) for layer in range(lstm.num_layers))
+
+    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """(B, U, d) inputs after the memory (layers, B, d) of hidden and cell states; as `nn.LSTM`, batch first."""
+        outputs, (h, c) = [], (list(memory[0]), list(memory[1]))
+        for step in x.unbind(1):
+            below = step
+            for i, layer in enumerate(self.layers):
+                entry, forget, cell, exit_ = layer(torch.cat([below, h[i]], -1)).chunk(4, -1)
+                c[i] = forget.sigmoid() * c[i] + entry.sigmoid() * cell.tanh()
+                below = h[i] = exit_.sigmoid() * c[i].tanh()
+            outputs.append(below)
+        return torch.stack(outputs, 1), (torch.stack(h), torch.stack(c))
+
+
+def _gates(lstm: nn.LSTM, layer: int) -> Int8Linear:
+    """All gates of one layer as one linear over its input and its hidden state."""
+    of_input, of_hidden, bias, bias_hidden = (parameter.data.float() for parameter in lstm.all_weights[layer])
+    weight, scale = quantize_weight(torch.cat([of_input, of_hidden], 1))
+    return Int8Linear(weight, scale, bias + bias_hidden)
+
+
 def take_quantized(model: NemotronASR, weights: Mapping[str, Tensor]) -> None:
     """Prepare a skeleton for those weights that are stored in int8."""
     for name, tensor in weights.items():
@@ -70,7 +100,7 @@ def take_quantized(model: NemotronASR, weights: Mapping[str, Tensor]) -> None:
 
 
 def quantize(model: NemotronASR) -> None:
-    """Replace the float linears named by `MATRICES`, one at a time, by quantised ones."""
+    """Replace the float linears named by `MATRICES`, one at a time, and the predictor's LSTM by quantised ones."""
     for stem, linear in list(model.named_modules()):
         if isinstance(linear, nn.Linear) and MATRICES.fullmatch(f"{stem}.weight"):
             original = linear.weight.data
@@ -78,6 +108,8 @@ def quantize(model: NemotronASR) -> None:
             release(original)
             bias = None if linear.bias is None else linear.bias.data.float()
             model.set_submodule(stem, Int8Linear(weight, scale, bias))
+    if isinstance(model.transducer.lstm, nn.LSTM):
+        model.transducer.set_submodule("lstm", Int8LSTM(model.transducer.lstm))
 
 
 def pack(model: nn.Module) -> None:

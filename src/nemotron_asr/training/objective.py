@@ -26,6 +26,7 @@ class ObjectiveConfig:
 
     fastemit: float = 5e-3
     prune_below: float = 3.5  # CTC loss per token of a batch under which its transducer lattice is pruned; 0: never
+    history_dropout: float = 0.0  # share of tokens that the predictor does not see: it learns few texts by heart
     prune_margin: float = 4.0  # tokens around the alignment that CTC expects
     bfloat16: bool = False  # linear layers of the encoder and the joint in bfloat16
 
@@ -120,11 +121,18 @@ class Objective(nn.Module):
         labels = heard.masked_fill((first == 0)[:, None], 0.0)
         return likely_cells(labels, lengths, batch.token_lengths, self.options.prune_margin)
 
+    def _forget(self, history: Tensor) -> Tensor:
+        """In training, some of the tokens that were said, replaced by blank, whose embedding is zero."""
+        if not (self.training and self.options.history_dropout):
+            return history
+        forgotten = torch.rand(history.shape, device=history.device) < self.options.history_dropout
+        return history.masked_fill(forgotten, self.model.config.blank)
+
     def _arcs(self, frames: Tensor, cells: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The lattice's log-probabilities; the prompt and the predictor stay in float32, they are cheap."""
         transducer = self.model.transducer
         enc = transducer.project(self.model.prompt(frames, batch.prompts))
-        history = F.pad(batch.tokens, (1, 0), value=self.model.config.blank)
+        history = self._forget(F.pad(batch.tokens, (1, 0), value=self.model.config.blank))
         pred, _ = transducer.predict(history, transducer.initial_state(len(history)))
         dtype = torch.bfloat16 if self.options.bfloat16 else enc.dtype
         return joint_arcs(enc, pred, transducer.head, batch.tokens, cells, dtype)
