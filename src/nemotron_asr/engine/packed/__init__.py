@@ -1,0 +1,40 @@
+"""The fast path on CPUs with 8-bit dot products: all blocks of the encoder in one call of compiled code.
+
+layout.py       how weights, state and scratch memory lie
+weights.py      packs a quantised model
+intrinsics.py   tiles of matrix products in registers
+kernels.py      rows: norms, quantisation, products, feed-forward, convolution
+attention.py    heads
+step.py         a step, as one thread of a team runs it
+runner.py       PackedRunner: teams and shares of threads
+"""
+
+import importlib.util
+import os
+import platform
+
+from nemotron_asr.config import ModelConfig
+
+NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
+
+
+def supported(config: ModelConfig) -> bool:
+    """Whether this machine has the instructions, numba is installed, and the kernels take the model's sizes."""
+    return _sizes_fit(config) and _machine_fits()
+
+
+def _sizes_fit(config: ModelConfig) -> bool:
+    whole = config.d_model % 64 == 0 and config.d_ff % 64 == 0
+    head = config.d_model // config.n_heads
+    return whole and head in {64, 128} and 14 <= config.left_context <= 192
+
+
+def _machine_fits() -> bool:
+    if platform.machine() not in {"x86_64", "AMD64"} or not hasattr(os, "sched_yield"):
+        return False
+    if importlib.util.find_spec("numba") is None:
+        return False
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    return all(features.get(feature, False) for feature in NEEDED)

@@ -1,0 +1,315 @@
+"""The arithmetic of rows: norms, quantisation, products with packed weights, feed-forwards, convolutions.
+
+Rows are quantised to uint8 with zero point 128 and a scale of their own. They are multiplied in tiles of 14, 7, 4, 2 or
+1 rows; a tile's bytes lie as (k / 4, rows, 4), so that a product reads both its operands from front to back:
+
+    rows of a block    14          14         7      2     (37 rows)
+    a tile             k=0..3: row 0, row 1, ... row 13 | k=4..7: row 0, row 1, ... | ...
+
+The zero point is made good for by sums that start at -128 times the sum of a column's weights.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit, types
+
+from nemotron_asr.engine.packed.intrinsics import (
+    ADD,
+    GLU,
+    SILU,
+    STORE,
+    atomic_add,
+    atomic_load,
+    bits,
+    from_bits,
+    int8_tile,
+    quantise_16,
+    rint,
+)
+from nemotron_asr.engine.packed.layout import (
+    CONV_NORM,
+    DOWN_1,
+    DOWN_2,
+    EXPAND,
+    NORM_ATTENTION,
+    NORM_CONV,
+    NORM_FF1,
+    NORM_FF2,
+    NORM_OUT,
+    OUT,
+    QKV,
+    REDUCE,
+    UP_1,
+    UP_2,
+    Batch,
+    Bytes,
+    Floats,
+    State,
+    Thread,
+    Weights,
+)
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def jit(function: Kernel) -> Kernel:
+    """Compile a function; the result is kept on disk. It runs without the interpreter's lock."""
+    compiled = njit(nogil=True, fastmath=True, boundscheck=False, error_model="numpy", cache=True)(function)
+    return cast("Kernel", compiled)
+
+
+Real = Any
+"""A float32: numba keeps it apart from a float, mypy from both."""
+
+ONE: Real = np.float32(1)
+ZERO: Real = np.float32(0)
+EPSILON = np.float32(1e-5)
+TINY = np.float32(1e-20)
+"""No row's largest value is taken to be smaller, so that silence has a scale."""
+
+SPINS = 2000
+"""How often a thread looks before it lets others run; about 40 microseconds."""
+
+sched_yield = types.ExternalFunction("sched_yield", types.int32())
+
+
+@jit
+def share(n: int, part: int, parts: int) -> tuple[int, int]:
+    """The range of n things that is one part's."""
+    return n * part // parts, n * (part + 1) // parts
+
+
+@jit
+def barrier(thread: Thread) -> None:
+    """Wait for the whole team."""
+    if thread.threads == 1:
+        return
+    thread.awaited[0] += thread.threads
+    atomic_add(thread.arrivals.ctypes.data, 1)
+    spins = 0
+    while atomic_load(thread.arrivals.ctypes.data) < thread.awaited[0]:
+        spins += 1
+        if spins > SPINS:
+            sched_yield()
+
+
+@jit
+def sync(thread: Thread) -> None:
+    """Wait for those that compute other columns of the same rows."""
+    if thread.parts > 1:
+        barrier(thread)
+
+
+@jit
+def exp(x: Real) -> Real:
+    """e^x to 2e-7; 0 below e^-87."""
+    t = min(x, np.float32(88)) * np.float32(1.44269504)
+    n = rint(max(t, np.float32(-126)))
+    f = t - n
+    p = np.float32(1.3333558e-3)
+    p = p * f + np.float32(9.6181291e-3)
+    p = p * f + np.float32(5.5504109e-2)
+    p = p * f + np.float32(2.4022651e-1)
+    p = p * f + np.float32(6.9314718e-1)
+    p = p * f + ONE
+    value = p * from_bits(np.int32((np.int32(n) + 127) << 23))
+    return value if x > np.float32(-87) else ZERO
+
+
+@jit
+def bfloat16(x: Real) -> Any:
+    """Rounded to the nearest; the upper half of the bits."""
+    b = bits(x)
+    return np.uint16((b + np.uint32(0x7FFF) + ((b >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@jit
+def height(rows: int) -> int:
+    """The tallest tile within so many rows."""
+    if rows >= 14:
+        return 14
+    if rows >= 7:
+        return 7
+    if rows >= 4:
+        return 4
+    return min(rows, 2)
+
+
+@jit
+def tile_of(m: int, rows: int) -> tuple[int, int]:
+    """First row and height of the tile with row m, in a block of so many rows."""
+    start = min(m, rows - 1) // 14 * 14
+    tall = height(rows - start)
+    while start + tall <= m:
+        start += tall
+        tall = height(rows - start)
+    return start, tall
+
+
+@jit
+def quantise(y: Floats, top: Real, m: int, rows: int, out: Bytes, scales: Floats) -> None:
+    """Row m of a block of `rows`: y times 127 / top."""
+    start, tall = tile_of(m, rows)
+    n = len(y)
+    top = max(top, TINY)
+    scales[m] = top / np.float32(127)
+    target = out.ctypes.data + start * n + 4 * (m - start)
+    for j in range(0, n, 16):
+        quantise_16(y.ctypes.data + 4 * j, np.float32(127) / top, target + j * tall, 4 * tall)
+
+
+@jit
+def largest(y: Floats) -> Real:
+    """The largest |y|."""
+    top = ZERO
+    for j in range(len(y)):
+        top = max(top, abs(y[j]))
+    return top
+
+
+@jit
+def layer_norm(x: Floats, norm: Floats, y: Floats) -> None:
+    """One row."""
+    n = len(x)
+    mean = ZERO
+    for j in range(n):
+        mean += x[j]
+    mean /= np.float32(n)
+    square = ZERO
+    for j in range(n):
+        square += (x[j] - mean) * (x[j] - mean)
+    factor = ONE / np.sqrt(square / np.float32(n) + EPSILON)
+    for j in range(n):
+        y[j] = (x[j] - mean) * factor * norm[0, j] + norm[1, j]
+
+
+@jit
+def multiply(kind: int, matrix: int, layer: int, x: Bytes, out: Floats, weights: Weights, thread: Thread) -> None:
+    """A thread's part of the columns of x w, for all rows of a block; `kind` as in `int8_tile`."""
+    byte, tile, tiles, k = weights.places[matrix]
+    w = weights.matrices[layer].ctypes.data + byte
+    work, rows = thread.work, len(out)
+    width = 16 if kind == GLU else 32
+    first, last = share(tiles, thread.part, thread.parts)
+    for n in range(first, last):
+        columns = weights.columns[layer, tile + n].ctypes.data
+        m = 0
+        while m < rows:
+            tall = height(rows - m)
+            addresses = (
+                x.ctypes.data + m * k, w + n * k * 32, columns, work.scales[m:].ctypes.data,
+                out[m:].ctypes.data + 4 * width * n, work.top[thread.part, m:].ctypes.data,
+            )  # fmt: skip
+            int8_tile(kind, tall, addresses, k // 4, out.strides[0])
+            m += tall
+
+
+@jit
+def normalise(x: Floats, norm: Floats, thread: Thread) -> None:
+    """Norm and quantise the rows of a block."""
+    rows = len(x)
+    first, last = share(rows, thread.part, thread.parts)
+    for m in range(first, last):
+        layer_norm(x[m], norm, thread.y)
+        quantise(thread.y, largest(thread.y), m, rows, thread.work.x, thread.work.scales)
+
+
+@jit
+def quantise_hidden(rows: int, thread: Thread) -> None:
+    """Quantise what is inside a feed-forward; its largest values were found when it was made."""
+    work = thread.work
+    first, last = share(rows, thread.part, thread.parts)
+    for m in range(first, last):
+        top = ZERO
+        for p in range(thread.parts):
+            top = max(top, largest(work.top[p, m]))
+            work.top[p, m, :] = ZERO
+        quantise(work.h[m], top, m, rows, work.hq, work.scales)
+
+
+@jit
+def feed_forward(layer: int, second: bool, x: Floats, weights: Weights, thread: Thread) -> None:
+    """X += down(silu(up(norm(x)))) / 2, for a block of rows."""
+    h = thread.work.h[: len(x)]
+    normalise(x, weights.norms[layer, NORM_FF2 if second else NORM_FF1], thread)
+    sync(thread)
+    multiply(SILU, UP_2 if second else UP_1, layer, thread.work.x, h, weights, thread)
+    sync(thread)
+    quantise_hidden(len(x), thread)
+    sync(thread)
+    multiply(ADD, DOWN_2 if second else DOWN_1, layer, thread.work.hq, x, weights, thread)
+    sync(thread)
+
+
+@jit
+def before_attention(layer: int, x: Floats, qkv: Floats, weights: Weights, thread: Thread) -> None:
+    """The first half feed-forward, then queries, keys and values, for a block of rows."""
+    feed_forward(layer, False, x, weights, thread)
+    normalise(x, weights.norms[layer, NORM_ATTENTION], thread)
+    sync(thread)
+    multiply(STORE, QKV, layer, thread.work.x, qkv, weights, thread)
+
+
+@jit
+def after_attention(layer: int, x: Floats, attended: Floats, gated: Floats, weights: Weights, thread: Thread) -> None:
+    """X += out(attended), then the gated inputs of the convolution, for a block of rows."""
+    rows = len(x)
+    first, last = share(rows, thread.part, thread.parts)
+    for m in range(first, last):
+        quantise(attended[m], largest(attended[m]), m, rows, thread.work.x, thread.work.scales)
+    sync(thread)
+    multiply(ADD, OUT, layer, thread.work.x, x, weights, thread)
+    sync(thread)
+    normalise(x, weights.norms[layer, NORM_CONV], thread)
+    sync(thread)
+    multiply(GLU, EXPAND, layer, thread.work.x, gated, weights, thread)
+
+
+@jit
+def convolve(gated: Floats, past: Floats, t: int, i: int, taps: Floats, norm: Floats, y: Floats) -> None:
+    """Frame i of a stream: silu(norm(depthwise convolution)) of its inputs, those before frame 0 being in `past`."""
+    kernel = len(taps) - 1
+    y[:] = taps[kernel]
+    for tap in range(kernel):
+        f = i - kernel + 1 + tap
+        source = gated[f] if f >= 0 else past[(t + f) % (kernel - 1)]
+        for j in range(len(y)):
+            y[j] += source[j] * taps[tap, j]
+    layer_norm(y, norm, y)
+    for j in range(len(y)):
+        y[j] = y[j] / (ONE + exp(-y[j]))
+
+
+@jit
+def after_convolution(
+    layer: int, x: Floats, offset: int, gated: Floats, batch: Batch, state: State, weights: Weights, thread: Thread
+) -> None:
+    """X += reduce(convolution), the second half feed-forward and the last norm.
+
+    `x` is a block of the group's rows, those from `offset` on; `gated` and `batch` are the whole group's.
+    """
+    rows, frames, y, norms = len(x), batch.frames, thread.y, weights.norms[layer]
+    first, last = share(rows, thread.part, thread.parts)
+    for m in range(first, last):
+        stream, i = (offset + m) // frames, (offset + m) % frames
+        inputs = gated[stream * frames : (stream + 1) * frames]
+        past = state.conv[batch.rows[stream], layer]
+        convolve(inputs, past, batch.t[stream], i, weights.taps[layer], norms[CONV_NORM], y)
+        quantise(y, largest(y), m, rows, thread.work.x, thread.work.scales)
+    sync(thread)
+    multiply(ADD, REDUCE, layer, thread.work.x, x, weights, thread)
+    sync(thread)
+    feed_forward(layer, True, x, weights, thread)
+    for m in range(first, last):
+        layer_norm(x[m], norms[NORM_OUT], x[m])
+
+
+@jit
+def remember_inputs(layer: int, gated: Floats, batch: Batch, state: State, stream: int) -> None:
+    """Keep a stream's last inputs of the convolution."""
+    length, frames, t = state.conv.shape[2], batch.frames, batch.t[stream]
+    if batch.keep[stream]:
+        for i in range(max(0, frames - length), frames):
+            state.conv[batch.rows[stream], layer, (t + i) % length] = gated[stream * frames + i]

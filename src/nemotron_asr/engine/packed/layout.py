@@ -1,0 +1,101 @@
+"""How weights, state and scratch memory are laid out: named tuples of arrays, which numba can take."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Longs = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+Halves = NDArray[np.uint16]
+"""bfloat16, which NumPy does not know: the upper half of a float32."""
+
+TILE_COLUMNS = 32
+BLOCK = 56
+"""Rows that go through a feed-forward at once, so that what is inside it stays in a core's cache."""
+
+UP_1, DOWN_1, QKV, OUT, EXPAND, REDUCE, UP_2, DOWN_2 = range(8)
+"""The matrices of a block, in the order in which they are used."""
+
+NORM_FF1, NORM_ATTENTION, NORM_CONV, CONV_NORM, NORM_FF2, NORM_OUT = range(6)
+
+
+class Weights(NamedTuple):
+    """The weights of all blocks.
+
+    A matrix (columns, k) is cut into tiles of 32 columns; in a tile, the bytes lie as (k / 4, 32, 4), in the order in
+    which a product reads them. The columns of EXPAND are taken 16 values and 16 gates at a time.
+    """
+
+    matrices: NDArray[np.int8]  # (layers, bytes of all matrices)
+    places: Longs  # (matrices, 4): first byte, first tile, tiles, k
+    columns: Floats  # (layers, tiles, 3, 32): where int32 sums start (as bits), scales, biases
+    norms: Floats  # (layers, norms, 2, d_model): weight and bias
+    taps: Floats  # (layers, kernel + 1, d_model): the depthwise convolution, oldest tap first, and its bias
+    biases: Floats  # (layers, heads, 2, d_head): attention's content and position bias
+
+
+class State(NamedTuple):
+    """The streams' past, rings in which the frame of time t lies in slot t modulo their length."""
+
+    k: Halves  # (rows, layers, heads, d_head, slots): the first `left` slots of a line hold keys
+    v: Halves  # (rows, layers, heads, left, d_head)
+    conv: Floats  # (rows, layers, kernel - 1, d_model): inputs of the convolutions
+
+
+class Batch(NamedTuple):
+    """The streams of a step."""
+
+    rows: Longs  # (B,) where their state lives
+    t: Longs  # (B,) their clocks
+    end: Longs  # (B,) encoder frames that exist
+    keep: NDArray[np.bool_]  # (B,) whether their state moves on
+    frames: int  # of each stream
+    chunk: int
+
+
+class Work(NamedTuple):
+    """Memory of one block of rows; a team that shares columns shares it."""
+
+    x: Bytes  # (rows d_model,) quantised, see `kernels`
+    h: Floats  # (rows, d_ff) inside a feed-forward
+    hq: Bytes  # (rows d_ff,) the same, quantised
+    scales: Floats  # (rows,) of what is quantised
+    top: Floats  # (threads, rows, 16): the largest |h|, lane by lane
+
+
+class Group(NamedTuple):
+    """What the streams of a group exchange within a layer; shared by the team."""
+
+    qkv: Floats  # (rows, 3 d_model)
+    attended: Floats  # (rows, d_model)
+    gated: Floats  # (rows, d_model) inputs of the convolution
+
+
+class Context(NamedTuple):
+    """Keys and values of one head of one stream in the order of time, and small matrices; a thread's own."""
+
+    k: Halves  # (d_head, margin + ...), so that keys are columns
+    v: Halves  # (left + frames, d_head)
+    margin: int  # columns before the oldest key
+    left: int  # keys of the past
+    small: Floats  # (5, 14, PITCH / 4)
+
+
+class Thread(NamedTuple):
+    """One thread of a team that computes a step together, and what it works with.
+
+    A team shares either the rows of a step, when `parts` is 1 and each thread does all columns of its rows, or the
+    columns, when there are too few rows and thread `part` does its part of the columns of all of them.
+    """
+
+    part: int
+    parts: int
+    thread: int
+    threads: int
+    arrivals: Longs  # (1,) shared: how often a thread has come to a barrier
+    awaited: Longs  # (1,) own: how many arrivals open the next
+    work: Work
+    context: Context
+    y: Floats  # (d_model,) one row

@@ -1,0 +1,162 @@
+"""The runner of quantised models on CPUs."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from threading import local
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.engine.packed.intrinsics import PITCH
+from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
+from nemotron_asr.engine.packed.step import TALL, run_step
+from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
+from nemotron_asr.engine.pool import Pool
+from nemotron_asr.engine.runner import Part, Runner
+from nemotron_asr.features import LogMel, mel_frames
+from nemotron_asr.model import EncoderState, NemotronASR
+
+LINE = 32
+"""Keys are padded to so many bfloat16: whole cache lines."""
+
+ALONE = 4 * BLOCK
+"""Rows of a step (streams times frames) from which on every thread takes streams of its own, from samples to tokens."""
+
+
+class PackedRunner(Runner):
+    """Runs all blocks of the encoder in compiled code, with int8 products and the streams' state in place.
+
+    Args:
+        model: the linears of its encoder's blocks are `Int8Linear`; they are taken out of it.
+        log_mel: the front end.
+        threads: how many compute.
+    """
+
+    def __init__(self, model: NemotronASR, log_mel: LogMel, threads: int) -> None:
+        super().__init__(model, log_mel)
+        self.threads = threads
+        self._weights = pack_weights(model.encoder)
+        self._chunk_distances: dict[int, Halves] = {}
+        self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
+        self._own = local()
+
+    def initial_state(self, rows: int) -> EncoderState:
+        """State whose keys and values are rings in bfloat16, see `layout.State`."""
+        config, eager = self.model.config, self.model.encoder.initial_state(rows, history=0)
+        past, width = config.left_context, config.d_model // config.n_heads
+        cache = (rows, config.n_layers, config.n_heads)
+        k = torch.zeros(*cache, width, -(-past // LINE) * LINE, dtype=torch.bfloat16)
+        v = torch.zeros(*cache, past, width, dtype=torch.bfloat16)
+        conv = torch.zeros(rows, config.n_layers, config.conv_kernel - 1, config.d_model)
+        return EncoderState(eager.t, eager.subsampling, k, v, conv)
+
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[list[Emission]]:
+        """See `Runner.step`. The streams of a large step are shared out; a small one is computed by a team."""
+        with one_torch_thread():
+            if len(parts) < self.threads or len(parts) * frames < ALONE:
+                return super().step(pool, parts, frames, chunk)
+            shares = [parts[a:b] for a, b in pairwise(len(parts) * i // self.threads for i in range(self.threads + 1))]
+            others = [self._helpers.submit(self._step_alone, pool, share, frames, chunk) for share in shares[1:]]
+            said = self._step_alone(pool, shares[0], frames, chunk)
+            return [*said, *(emissions for other in others for emissions in other.result())]
+
+    def encode(self, pool: Pool, parts: Sequence[Part], mel: Tensor, frames: int, chunk: int) -> Tensor:
+        """See `Runner.encode`; the state is changed in place."""
+        rows = self._tensor([part.row for part in parts])
+        keep = torch.tensor([not part.flush for part in parts])
+        state, encoder = pool.encoder, self.model.encoder
+        t, end = state.t[rows], self._tensor([mel_frames(part.end) for part in parts])
+        x, subsampling, end = encoder.subsampling(mel, end, t, [past[rows] for past in state.subsampling])
+        x = cast("Tensor", x * encoder.scale).contiguous()
+        batch = Batch(rows.numpy(), t.numpy(), end.numpy(), keep.numpy(), frames, chunk)
+        self._run(x.flatten(0, 1).numpy(), batch, _arrays(state), alone=getattr(self._own, "alone", False))
+        kept = rows[keep]
+        state.t[kept] += frames
+        for past, new in zip(state.subsampling, subsampling, strict=True):
+            past[kept] = new[keep]
+        return x
+
+    def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[list[Emission]]:
+        """A step in this thread only."""
+        self._own.alone = True
+        try:
+            return super().step(pool, parts, frames, chunk)
+        finally:
+            self._own.alone = False
+
+    def _run(self, x: NDArray[np.float32], batch: Batch, state: State, *, alone: bool) -> None:
+        """All blocks over x (B frames, d_model), in place."""
+        threads = 1 if alone else self.threads
+        streams = max(1, BLOCK // batch.frames) if threads == 1 else len(batch.rows)
+        distances, config = self._distances_of(batch.chunk), self.model.config
+        group = new_group(min(len(x), streams * batch.frames), config.d_model)
+        parts = threads if len(x) <= BLOCK else 1
+        arrivals, shared = np.zeros(1, np.int64), new_work(min(len(x), BLOCK), config, parts)
+
+        def run(thread: int) -> None:
+            work = shared if thread == 0 or parts > 1 else new_work(BLOCK, config, 1)
+            me = Thread(
+                min(thread, parts - 1), parts, thread, threads, arrivals, np.zeros(1, np.int64), work,
+                new_context(state, batch.frames), np.zeros(config.d_model, np.float32),
+            )  # fmt: skip
+            run_step(x, streams, batch, group, state, self._weights, distances, me)
+
+        others = [self._helpers.submit(run, thread) for thread in range(1, threads)]
+        run(0)
+        for other in others:
+            other.result()
+
+    def _distances_of(self, chunk: int) -> Halves:
+        """Projected embeddings of a chunk's distances: (layers, heads, d_head, distances to a multiple of 16)."""
+        if chunk not in self._chunk_distances:
+            window = self.model.config.left_context // chunk * chunk
+            layers = torch.stack(self.model.encoder.distances(window, chunk)).mT
+            padded = torch.nn.functional.pad(layers, (0, -layers.shape[-1] % 16))
+            self._chunk_distances[chunk] = bfloat16_bits(padded)
+        return self._chunk_distances[chunk]
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """OpenMP's threads spin where they wait, and would take the cores from ours."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _arrays(state: EncoderState) -> State:
+    k, v = (part.view(torch.int16).numpy().view(np.uint16) for part in (state.k, state.v))
+    return State(k, v, state.conv.numpy())
+
+
+def new_group(rows: int, d_model: int) -> Group:
+    """Memory for what streams exchange within a layer."""
+    return Group(*(np.zeros((rows, n * d_model), np.float32) for n in (3, 1, 1)))
+
+
+def new_work(rows: int, config: ModelConfig, threads: int) -> Work:
+    """Memory for a block of rows."""
+    d, ff = config.d_model, config.d_ff
+    x, hq = np.zeros(rows * d, np.uint8), np.zeros(rows * ff, np.uint8)
+    h, scales, top = (np.zeros(shape, np.float32) for shape in ((rows, ff), (rows,), (threads, rows, 16)))
+    return Work(x, h, hq, scales, top)
+
+
+def new_context(state: State, frames: int) -> Context:
+    """Memory for the keys and values of a head."""
+    left, width, slots = *state.v.shape[3:], state.k.shape[4]
+    line = slots + left + slots + frames + 16
+    return Context(
+        np.zeros((width, line), np.uint16), np.zeros((left + frames, width), np.uint16), slots, left,
+        np.zeros((5, TALL, PITCH // 4), np.float32),
+    )  # fmt: skip

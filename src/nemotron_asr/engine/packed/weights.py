@@ -1,0 +1,126 @@
+"""Packing a quantised model's blocks into the kernels' layout."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nemotron_asr.checkpoint import release
+from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, EXPAND, TILE_COLUMNS, Halves, Weights
+from nemotron_asr.model.conformer import Block
+from nemotron_asr.model.encoder import Encoder
+
+ZERO_POINT = 128
+FEED_FORWARD = 0.5
+"""What a block adds of a feed-forward (macaron style)."""
+
+PAIRED = TILE_COLUMNS // 2
+
+
+class Quantised(Protocol):
+    """A linear with int8 weights (out, in), a float32 scale per output, and perhaps a bias."""
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
+
+def linears(block: Block) -> list[list[Quantised]]:
+    """The linears of a block in the order of `layout`; those that are one matrix there stand together."""
+    attention, conv = block.attention, block.conv
+    grouped = [
+        [block.ff1.up], [block.ff1.down], [attention.q, attention.k, attention.v], [attention.out],
+        [conv.expand], [conv.reduce], [block.ff2.up], [block.ff2.down],
+    ]  # fmt: skip
+    return cast("list[list[Quantised]]", grouped)
+
+
+def pack_weights(encoder: Encoder) -> Weights:
+    """Bring the blocks of an encoder into the kernels' layout, one at a time.
+
+    The blocks' large matrices are dropped as soon as they are packed; the encoder cannot run by itself any more.
+
+    Args:
+        encoder: its blocks' linears hold int8 weights.
+    """
+    blocks = [cast("Block", block) for block in encoder.blocks]
+    places = _places(linears(blocks[0]))
+    size = sum(int(tiles * k) for _, _, tiles, k in places) * TILE_COLUMNS
+    matrices = torch.empty(len(blocks), size, dtype=torch.int8)
+    columns = torch.zeros(len(blocks), int(places[:, 2].sum()), 3, TILE_COLUMNS)
+    for layer, block in enumerate(blocks):
+        for matrix, group in enumerate(linears(block)):
+            _pack_matrix(matrix, group, places[matrix], matrices[layer], columns[layer])
+    return Weights(
+        matrices.numpy(),
+        places,
+        columns.numpy(),
+        _stack(blocks, _norms),
+        _stack(blocks, _taps),
+        _stack(blocks, _biases),
+    )
+
+
+def bfloat16_bits(x: Tensor) -> Halves:
+    """The bits of a contiguous tensor, rounded to bfloat16."""
+    return cast("Halves", x.to(torch.bfloat16).contiguous().view(torch.int16).numpy().view(np.uint16))
+
+
+def _places(grouped: Sequence[Sequence[Quantised]]) -> NDArray[np.int64]:
+    places, byte, tile = [], 0, 0
+    for group in grouped:
+        outputs, k = sum(len(linear.weight) for linear in group), group[0].weight.shape[1]
+        places.append((byte, tile, outputs // TILE_COLUMNS, k))
+        byte, tile = byte + outputs * k, tile + outputs // TILE_COLUMNS
+    return np.array(places, np.int64)
+
+
+def _pack_matrix(
+    matrix: int, group: Sequence[Quantised], place: NDArray[np.int64], matrices: Tensor, columns: Tensor
+) -> None:
+    """Pack linears side by side, and drop theirs."""
+    byte, tile, tiles, k = map(int, place)
+    weight = torch.cat([linear.weight for linear in group]) if len(group) > 1 else group[0].weight
+    scale = torch.cat([linear.scale for linear in group])
+    bias = torch.cat([torch.zeros_like(x.scale) if x.bias is None else x.bias for x in group])
+    factor = FEED_FORWARD if matrix in {DOWN_1, DOWN_2} else 1.0
+    starts = -ZERO_POINT * weight.sum(1, dtype=torch.int32)
+    values = torch.stack([starts.view(torch.float32), scale * factor, bias * factor])
+    if matrix == EXPAND:
+        order = paired(len(weight))
+        weight, values = weight[order], values[:, order]
+    packed = matrices[byte : byte + weight.numel()].view(tiles, k // 4, TILE_COLUMNS, 4)
+    packed.copy_(weight.view(tiles, TILE_COLUMNS, k // 4, 4).transpose(1, 2))
+    columns[tile : tile + tiles] = values.view(3, tiles, TILE_COLUMNS).transpose(0, 1)
+    for linear in group:
+        original, linear.weight = linear.weight, linear.weight.new_empty(0)
+        release(original)
+
+
+def paired(outputs: int) -> Tensor:
+    """The order of a gated linear's outputs: 16 values, their 16 gates, the next 16 values, ..."""
+    return torch.arange(outputs).view(2, -1, PAIRED).transpose(0, 1).flatten()
+
+
+def _stack(blocks: Sequence[Block], what: Callable[[Block], Tensor]) -> NDArray[np.float32]:
+    return cast("NDArray[np.float32]", torch.stack([what(block) for block in blocks]).detach().float().numpy())
+
+
+def _norms(block: Block) -> Tensor:
+    norms: list[nn.LayerNorm] = [
+        block.norm_ff1, block.norm_attention, block.norm_conv, block.conv.norm, block.norm_ff2, block.norm_out
+    ]  # fmt: skip
+    return torch.stack([torch.stack([norm.weight, norm.bias]) for norm in norms])
+
+
+def _taps(block: Block) -> Tensor:
+    conv = block.conv.depthwise
+    bias = torch.zeros(len(conv.weight)) if conv.bias is None else conv.bias
+    return torch.cat([conv.weight[:, 0].T, bias[None]])
+
+
+def _biases(block: Block) -> Tensor:
+    return torch.stack([block.attention.content_bias, block.attention.position_bias], dim=1)
