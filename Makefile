@@ -22,7 +22,7 @@ check: $(VENV)/.dev  ## lint, format, types
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev  ## against transformers, same weights, one run
-	$(BIN)/python -m benchmarks.against_transformers
+	$(BIN)/nemotron-asr bench --against transformers
 
 format: $(VENV)/.dev  ## let ruff repair what it can
 	$(BIN)/ruff check --fix

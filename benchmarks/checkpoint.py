@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import Unigram
 
+from nemotron_asr.benchmark.pair import theirs_config
 from nemotron_asr.checkpoint.names import Format, slots
 from nemotron_asr.config import ModelConfig
-from tests.conformance.pairs import theirs_config
 
 DTYPES = {"float32": (torch.float32, "F32"), "bfloat16": (torch.bfloat16, "BF16")}
 

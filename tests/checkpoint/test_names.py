@@ -5,11 +5,11 @@ import torch
 from torch import Tensor
 from transformers import Nemotron3_5AsrForRNNT, NemotronAsrStreamingForRNNT
 
+from nemotron_asr.benchmark.pair import theirs_config
 from nemotron_asr.checkpoint import Checkpoint
 from nemotron_asr.checkpoint.names import Format, pack, slots, translate, unpack
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import CheckpointError
-from tests.conformance.pairs import theirs_config
 
 
 def shapes(config: ModelConfig, target: Format) -> dict[str, torch.Size]:

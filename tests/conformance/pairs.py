@@ -6,13 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
-    Nemotron3_5AsrConfig,
     Nemotron3_5AsrForRNNT,
-    NemotronAsrStreamingConfig,
-    NemotronAsrStreamingEncoderConfig,
     NemotronAsrStreamingForRNNT,
 )
 
+from nemotron_asr.benchmark.pair import theirs_config
 from nemotron_asr.checkpoint.names import Format, unpack
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.decoding.greedy import initial_state
@@ -66,39 +64,6 @@ class Pair:
             **prompted,
         )
         return [token for token in said.sequences[0].tolist() if token != self.ours.config.blank]
-
-
-def theirs_config(config: ModelConfig) -> Any:
-    """Our configuration in transformers' words."""
-    encoder = NemotronAsrStreamingEncoderConfig(
-        hidden_size=config.d_model,
-        num_hidden_layers=config.n_layers,
-        num_attention_heads=config.n_heads,
-        intermediate_size=config.d_ff,
-        subsampling_conv_channels=config.subsampling_channels,
-        num_mel_bins=config.n_mels,
-        conv_kernel_size=config.conv_kernel,
-        sliding_window=config.left_context + 1,
-        scale_input=config.xscaling,
-        attention_bias=config.use_bias,
-        convolution_bias=config.use_bias,
-    )
-    shared = {
-        "vocab_size": config.vocab_size + 1,
-        "blank_token_id": config.blank,
-        "decoder_hidden_size": config.d_pred,
-        "num_decoder_layers": config.pred_layers,
-        "max_symbols_per_step": config.max_symbols,
-        "encoder_config": encoder.to_dict(),
-    }
-    if not config.n_prompts:
-        return NemotronAsrStreamingConfig(**shared)
-    return Nemotron3_5AsrConfig(
-        **shared,
-        num_prompts=config.n_prompts,
-        default_prompt_id=config.default_prompt,
-        prompt_intermediate_size=config.d_prompt,
-    )
 
 
 def random_theirs(config: ModelConfig, seed: int = 0) -> Any:

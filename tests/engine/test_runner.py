@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nemotron_asr.benchmark.driver import Driver, tokens, whole
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Samples, Stream
 from nemotron_asr.features import LogMel
 from tests.conftest import Sample, random_model, tiny_config
-from tests.driver import Driver, tokens, whole
 
 CONFIG = tiny_config()
 CHUNKS = [1, 2, 4, 7, 14]

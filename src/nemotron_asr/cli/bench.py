@@ -1,20 +1,24 @@
 """`nemotron-asr bench`: how fast a model is on this machine."""
 
+import importlib.util
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nemotron_asr.cli.options import DEVICE, DTYPE
-from nemotron_asr.cli.running import debug, note
+from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.table import print_table
 from nemotron_asr.config import LATENCIES
+from nemotron_asr.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from nemotron_asr.audio import Samples
+    from nemotron_asr.benchmark.profile import Profile
     from nemotron_asr.recognizer import Recognizer
 
 RANDOM = "random"
@@ -39,47 +43,71 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 @click.option("--seconds", type=click.FloatRange(2), default=60.0, show_default=True, help="That live streams speak.")
 @click.option("--minutes", type=click.FloatRange(0), default=10.0, show_default=True, help="Of a recording; 0: none.")
 @click.option("--profile", is_flag=True, help="Show where the time of the steps goes.")
+@click.option("--against", type=click.Choice(["transformers"]), help="Compare with it on the same weights instead.")
+@click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="For --against: of 24.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
-def bench(
-    model: str,
-    latencies: tuple[str, ...],
-    streams: tuple[int, ...],
-    seconds: float,
-    minutes: float,
-    device: str,
-    dtype: str,
-    *,
-    profile: bool,
-) -> None:
+def bench(against: str | None, layers: int, **options: Any) -> int:
     """Measure one stream, many streams in real time, and a recording."""
-    from nemotron_asr.benchmark.profile import profiled
-    from nemotron_asr.engine import Engine
-    from nemotron_asr.recognizer import load
+    return _against(layers) if against else _measure(_Plan(**options))
 
-    with ExitStack() as stack:
-        where = (
-            random_model(Path(tempfile.gettempdir()), "float32" if dtype in {"float32", "bfloat16"} else "int8")
-            if model == RANDOM
-            else model
-        )
-        recognizer = load(where, device, dtype)
-        watched = stack.enter_context(profiled(recognizer.runner)) if profile else None
-        print_table(("measure", "figure"), _alone(recognizer, [int(latency) for latency in latencies], minutes))
-        with Engine(recognizer) as engine:
-            numbers = {int(latency): streams or (engine.statistics.capacity[int(latency)],) for latency in latencies}
-        rows = _together(recognizer, numbers, seconds)
-        print_table(("latency", "streams", "late", "last words", "cores busy", "sustained"), rows)
-        if watched:
-            shares = {**watched.stages, "glue": watched.elapsed * watched.glue}
-            print_table(
-                ("stage", "ms per chunk", "share"),
-                [
-                    (name, f"{1000 * value / watched.rows:.2f}", f"{value / watched.elapsed:.1%}")
-                    for name, value in shares.items()
-                ],
-            )
+
+@dataclass(frozen=True)
+class _Plan:
+    model: str
+    latencies: tuple[str, ...]
+    streams: tuple[int, ...]
+    seconds: float
+    minutes: float
+    profile: bool
+    device: str
+    dtype: str
+
+    def load(self) -> "Recognizer":
+        from nemotron_asr.recognizer import load
+
+        if self.model != RANDOM:
+            return load(self.model, self.device, self.dtype)
+        stored = "float32" if self.dtype in {"float32", "bfloat16"} else "int8"
+        return load(random_model(Path(tempfile.gettempdir()), stored), self.device, self.dtype)
+
+
+def _measure(plan: _Plan) -> int:
+    from nemotron_asr.benchmark.profile import profiled
+
+    recognizer, latencies = plan.load(), [int(latency) for latency in plan.latencies]
+    with profiled(recognizer.runner) if plan.profile else nullcontext() as profile:
+        print_table(("measure", "figure"), _alone(recognizer, latencies, plan.minutes))
+        headings = ("latency", "streams", "late", "last words", "cores busy", "sustained")
+        print_table(headings, _together(recognizer, _numbers(recognizer, latencies, plan.streams), plan.seconds))
+        if profile:
+            print_table(("stage", "ms per chunk", "share"), _shares(profile))
+    return DONE
+
+
+def _numbers(recognizer: "Recognizer", latencies: list[int], given: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """How many streams to try at each latency: those given, or as many as the engine would admit."""
+    from nemotron_asr.engine import Engine
+
+    if given:
+        return dict.fromkeys(latencies, given)
+    with Engine(recognizer) as engine:
+        capacity = engine.statistics.capacity
+    return {latency: (capacity[latency],) for latency in latencies}
+
+
+def _shares(profile: "Profile") -> Iterator[tuple[str, str, str]]:
+    for name, seconds in {**profile.stages, "glue": profile.elapsed * profile.glue}.items():
+        yield name, f"{1000 * seconds / profile.rows:.2f}", f"{seconds / profile.elapsed:.1%}"
+
+
+def _against(layers: int) -> int:
+    if importlib.util.find_spec("transformers") is None:
+        raise MissingExtraError("--against transformers needs it installed: pip install 'transformers>=5.23'")
+    from nemotron_asr.benchmark.against_transformers import run
+
+    return DONE if run(layers) else FAILED
 
 
 def random_model(cache: Path, dtype: str) -> Path:

@@ -16,11 +16,13 @@ class Driver:
         self.runner, self.pool, self.streams = runner, runner.pool(rows), list[Stream]()
 
     def open(self, prompt: int, chunk: int) -> Stream:
+        """A new stream."""
         stream = Stream(self.pool.acquire(), Target(prompt, "auto"), chunk)
         self.streams.append(stream)
         return stream
 
     def leave(self, stream: Stream) -> None:
+        """Forget a stream."""
         self.streams.remove(stream)
         self.pool.release(stream.row)
 

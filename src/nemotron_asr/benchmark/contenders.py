@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import NemotronAsrStreamingFeatureExtractor
 
-from benchmarks.pair import PROMPT, Pair
+from nemotron_asr.benchmark.driver import Driver
+from nemotron_asr.benchmark.pair import PROMPT, Pair
 from nemotron_asr.config import FRAME_SAMPLES, HOP, SAMPLE_RATE, SUBSAMPLING
 from nemotron_asr.features import N_FFT, WINDOW
-from tests.driver import Driver
 
 Samples = NDArray[np.float32]
 Tokens = list[int]

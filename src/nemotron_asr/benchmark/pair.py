@@ -7,16 +7,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import Nemotron3_5AsrForRNNT, NemotronAsrStreamingFeatureExtractor
+from transformers import (
+    Nemotron3_5AsrConfig,
+    Nemotron3_5AsrForRNNT,
+    NemotronAsrStreamingConfig,
+    NemotronAsrStreamingEncoderConfig,
+    NemotronAsrStreamingFeatureExtractor,
+)
 
-from nemotron_asr.checkpoint import skeleton
+from nemotron_asr.checkpoint import place_weights, skeleton
+from nemotron_asr.checkpoint.int8 import MATRICES
 from nemotron_asr.checkpoint.names import Format, unpack
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.decoding.greedy import greedy, initial_state
+from nemotron_asr.engine.quantize import quantize
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel
 from nemotron_asr.model import Transducer
-from tests.conformance.pairs import theirs_config
+from nemotron_asr.recognizer import make_runner
 
 PROMPT = 101
 """`auto`, for both."""
@@ -44,6 +52,14 @@ class Pair:
             parameter.data = parameter.data.bfloat16()
         return Pair(self.theirs, as_ours(self.theirs, self.ours.model.config))
 
+    def to_int8(self) -> "Pair":
+        """Ours quantised, theirs as it is."""
+        model = skeleton(self.ours.model.config)
+        weights = {name: tensor.data for name, tensor in self.ours.model.state_dict().items()}
+        place_weights(model, weights, torch.device("cpu"), torch.float32, untouched=MATRICES)
+        quantize(model)
+        return Pair(self.theirs, make_runner(model.requires_grad_(requires_grad=False), LogMel(model.config)))
+
     def attune(self, audio: NDArray[np.float32], lookahead: int) -> None:
         """Make the model talk: what the joint hears is centred and scaled, and the bias of blank chosen."""
         theirs, ours = self.theirs, self.ours.model
@@ -53,6 +69,39 @@ class Pair:
         heard = theirs.get_audio_features(heard, num_lookahead_tokens=lookahead, prompt_ids=prompt)
         _centre(theirs.encoder_projector, heard.pooler_output)
         _set_blank(ours.transducer, ours.prompt(heard.last_hidden_state, prompt))
+
+
+def theirs_config(config: ModelConfig) -> Any:
+    """Our configuration in transformers' words."""
+    encoder = NemotronAsrStreamingEncoderConfig(
+        hidden_size=config.d_model,
+        num_hidden_layers=config.n_layers,
+        num_attention_heads=config.n_heads,
+        intermediate_size=config.d_ff,
+        subsampling_conv_channels=config.subsampling_channels,
+        num_mel_bins=config.n_mels,
+        conv_kernel_size=config.conv_kernel,
+        sliding_window=config.left_context + 1,
+        scale_input=config.xscaling,
+        attention_bias=config.use_bias,
+        convolution_bias=config.use_bias,
+    )
+    shared = {
+        "vocab_size": config.vocab_size + 1,
+        "blank_token_id": config.blank,
+        "decoder_hidden_size": config.d_pred,
+        "num_decoder_layers": config.pred_layers,
+        "max_symbols_per_step": config.max_symbols,
+        "encoder_config": encoder.to_dict(),
+    }
+    if not config.n_prompts:
+        return NemotronAsrStreamingConfig(**shared)
+    return Nemotron3_5AsrConfig(
+        **shared,
+        num_prompts=config.n_prompts,
+        default_prompt_id=config.default_prompt,
+        prompt_intermediate_size=config.d_prompt,
+    )
 
 
 def make_pair(layers: int) -> Pair:
