@@ -17,7 +17,8 @@ from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, 
 from nemotron_asr.checkpoint.int8 import MATRICES
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.engine import Engine, Session
-from nemotron_asr.engine.quantize import pack, quantize, take_quantized
+from nemotron_asr.engine.packed import supported
+from nemotron_asr.engine.quantize import Int8Linear, pack, quantize, take_quantized
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final
@@ -99,8 +100,15 @@ def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 
 def make_runner(model: NemotronASR, log_mel: LogMel) -> Runner:
     """What executes the steps of a model fastest here."""
+    quantized = isinstance(model.transducer.head, Int8Linear)
+    if quantized and supported(model.config):
+        from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
+
+        runner: Runner = PackedRunner(model, log_mel, torch.get_num_threads())
+    else:
+        runner = Runner(model, log_mel)
     pack(model)
-    return Runner(model, log_mel)
+    return runner
 
 
 class Recognizer:

@@ -113,8 +113,8 @@ def quantize(model: NemotronASR) -> None:
 
 
 def pack(model: nn.Module) -> None:
-    """Pack all quantised linears of a module for oneDNN, where torch has it."""
+    """Pack the quantised linears of a module for oneDNN, where torch has it; not those whose weights were taken out."""
     if hasattr(torch.ops.onednn, "qlinear_pointwise") and torch.backends.mkldnn.is_available():
         for module in model.modules():
-            if isinstance(module, Int8Linear):
+            if isinstance(module, Int8Linear) and len(module.weight):
                 module.pack()
