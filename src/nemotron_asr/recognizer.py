@@ -20,6 +20,7 @@ from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.packed import supported
 from nemotron_asr.engine.quantize import Int8Linear, pack, quantize, take_quantized
 from nemotron_asr.engine.runner import Runner
+from nemotron_asr.engine.subsampling import FastSubsampling
 from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final
 from nemotron_asr.features import LogMel
@@ -101,6 +102,8 @@ def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 def make_runner(model: NemotronASR, log_mel: LogMel) -> Runner:
     """What executes the steps of a model fastest here."""
     quantized = isinstance(model.transducer.head, Int8Linear)
+    if quantized:
+        model.encoder.set_submodule("subsampling", FastSubsampling(model.encoder.subsampling, model.config.n_mels))
     if quantized and supported(model.config):
         from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
 

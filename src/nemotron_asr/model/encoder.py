@@ -98,7 +98,7 @@ class Encoder(nn.Module):
     @property
     def _like(self) -> Tensor:
         """A weight on whose device and in whose dtype the frames are; linears may have been replaced by others."""
-        return cast("Tensor", self.subsampling.conv[0].weight)
+        return cast("Block", self.blocks[0]).norm_out.weight
 
     def initial_state(self, batch: int, history: int | None = None) -> EncoderState:
         """The state of `batch` streams at time zero.
