@@ -23,6 +23,12 @@ TOKENS_PER_FRAME = 0.3
 SPREAD = 4.0
 """Standard deviation of what the joint hears of the audio."""
 
+LOCAL = 0.1
+"""How much of a random block's output comes from attention, which averages: or all frames would soon be alike."""
+
+QUIET = 0.1
+"""How much the predictor has to say in the joint."""
+
 RELEASED = ModelConfig(max_symbols=2)
 """The released model's size; two tokens a frame at most, for a random model does not know when to stop."""
 
@@ -49,13 +55,16 @@ def _random(config: ModelConfig, seed: int) -> NemotronASR:
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.normal_(generator=generator).mul_(parameter[0].numel() ** -0.5)
+    for block in model.encoder.blocks:
+        block.attention.out.weight.mul_(LOCAL)
     model.transducer.embed.weight.mul_(config.d_pred**0.5)[config.blank] = 0
+    model.transducer.pred.weight.mul_(QUIET)  # what was said must not decide what is said, or it never ends
     return model
 
 
 def _attune(model: NemotronASR, speech: Samples) -> None:
-    """Centre and scale what the joint hears, then choose the bias of blank."""
-    fused = _fused(model, speech)
+    """Centre and scale what the joint hears, at the shortest and at the longest latency, and choose blank's bias."""
+    fused = torch.cat([_fused(model, speech, chunk) for chunk in (1, 14)], dim=1)
     enc = model.transducer.enc
     spread, mean = torch.std_mean(model.transducer.project(fused)[0], dim=0)
     enc.weight.mul_((SPREAD / spread)[:, None])
@@ -63,9 +72,9 @@ def _attune(model: NemotronASR, speech: Samples) -> None:
     _set_blank(model.transducer, fused)
 
 
-def _fused(model: NemotronASR, speech: Samples) -> Tensor:
-    """Encoder frames (1, T, d_model) of some speech, heard at once at the longest lookahead."""
-    prompt, chunk = model.config.default_prompt, 14
+def _fused(model: NemotronASR, speech: Samples, chunk: int) -> Tensor:
+    """Encoder frames (1, T, d_model) of some speech, heard at once; without the first, which know no past."""
+    prompt = model.config.default_prompt
     stream = Stream(0, Target(prompt, ""), chunk)
     stream.feed(speech)
     frames = stream.frames_within(len(speech)) // chunk * chunk
@@ -73,7 +82,7 @@ def _fused(model: NemotronASR, speech: Samples) -> Tensor:
     mel = LogMel(model.config)(window, start, torch.tensor([UNKNOWN_END]))
     state = model.encoder.initial_state(1)
     encoded, _ = model.encoder(mel, torch.tensor([mel_frames(UNKNOWN_END)]), state, chunk)
-    fused: Tensor = model.prompt(encoded, torch.tensor([prompt]))
+    fused: Tensor = model.prompt(encoded[:, model.config.left_context :], torch.tensor([prompt]))
     return fused
 
 
