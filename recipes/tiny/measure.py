@@ -48,10 +48,11 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--latency", type=int, choices=LATENCIES, action="append")
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--examples", type=int, default=0, help="how many clips to print, reference and hypothesis")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recognizer, clips = load(options.model), read_manifest(options.manifest)
+    recognizer, clips = load(options.model, dtype=options.dtype), read_manifest(options.manifest)
     scores: dict[int, Score] = {}
     for latency in options.latency or [1120]:
         heard = list(hear(recognizer, clips, latency))
