@@ -55,8 +55,9 @@ def _random(config: ModelConfig, seed: int) -> NemotronASR:
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.normal_(generator=generator).mul_(parameter[0].numel() ** -0.5)
-    for block in model.encoder.blocks:
-        block.attention.out.weight.mul_(LOCAL)
+    for name, parameter in model.named_parameters():
+        if name.endswith("attention.out.weight"):
+            parameter.mul_(LOCAL)
     model.transducer.embed.weight.mul_(config.d_pred**0.5)[config.blank] = 0
     model.transducer.pred.weight.mul_(QUIET)  # what was said must not decide what is said, or it never ends
     return model
