@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from nemotron_asr.benchmark.driver import Driver, tokens, whole
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine import packed
@@ -23,7 +24,6 @@ from nemotron_asr.features import LogMel
 from nemotron_asr.model import NemotronASR, encoder_frames
 from nemotron_asr.model.conformer import Attention
 from tests.conftest import Sample, random_model, tiny_config
-from tests.driver import Driver, tokens, whole
 
 SIZES = {"d_model": 256, "n_heads": 2, "d_ff": 512, "n_layers": 3}
 CONFIG = tiny_config(**SIZES)

@@ -12,8 +12,8 @@ to two places: once for what follows the oldest frame in it, once for what prece
 
 import numpy as np
 
-from nemotron_asr.engine.packed.intrinsics import WIDE, copy_64, float_tile
-from nemotron_asr.engine.packed.kernels import ONE, ZERO, bfloat16, exp, jit
+from nemotron_asr.engine.packed.intrinsics import WIDE, call_float_tile, copy_64
+from nemotron_asr.engine.packed.kernels import ONE, ZERO, address, bfloat16, exp, jit
 from nemotron_asr.engine.packed.layout import Batch, Context, Floats, Group, Halves, State
 
 HIDDEN = np.float32(-1e30)
@@ -34,11 +34,11 @@ def recall(k: Halves, v: Halves, t: int, context: Context) -> None:
     slots, line = k.shape[1], context.k.shape[1]
     oldest = t % left
     for d in range(len(k)):
-        source, target = k.ctypes.data + 2 * slots * d, context.k.ctypes.data + 2 * (line * d + context.margin)
+        source, target = address(k) + 2 * slots * d, address(context.k) + 2 * (line * d + context.margin)
         copy(source, target - 2 * oldest, 2 * slots)
         copy(source, target + 2 * (left - oldest), 2 * slots)
-    copy(v.ctypes.data + 2 * width * oldest, context.v.ctypes.data, 2 * width * (left - oldest))
-    copy(v.ctypes.data, context.v.ctypes.data + 2 * width * (left - oldest), 2 * width * oldest)
+    copy(address(v) + 2 * width * oldest, address(context.v), 2 * width * (left - oldest))
+    copy(address(v), address(context.v) + 2 * width * (left - oldest), 2 * width * oldest)
 
 
 @jit
@@ -65,13 +65,13 @@ def remember(k: Halves, v: Halves, t: int, frames: int, context: Context) -> Non
 
 
 @jit
-def product(rows: int, a: int, m: int, stride: int, k: int, out: int, columns: int) -> None:
+def product(tile: int, rows: int, a: int, m: int, stride: int, k: int, out: int, columns: int) -> None:
     """Out (rows, columns) = a (rows, k) m (k, columns); addresses; `columns` a multiple of 16."""
     wide = WIDE_TALL if rows == 14 else WIDE_SHORT
     c = 0
     while c < columns:
         vectors = wide if columns - c >= 16 * wide else 1
-        float_tile(rows, vectors, (a, m + 2 * c, out + 4 * c), stride, k)
+        call_float_tile(tile, (rows, vectors, a, m + 2 * c, out + 4 * c, stride, k))
         c += 16 * vectors
 
 
@@ -137,17 +137,24 @@ def attend_chunk(
         for d in range(width):
             content[i, d] = (q[i, head * width + d] + biases[0, d]) * factor
             position[i, d] = (q[i, head * width + d] + biases[1, d]) * factor
-    k, line = context.k.ctypes.data + 2 * (context.margin + start), 2 * context.k.shape[1]
-    product(chunk, content.ctypes.data, k, line, width, scores.ctypes.data, up(keys))
+    k, line = address(context.k) + 2 * (context.margin + start), 2 * context.k.shape[1]
+    product(context.tile, chunk, address(content), k, line, width, address(scores), up(keys))
     line = 2 * distances.shape[1]
     product(
-        chunk, position.ctypes.data, distances.ctypes.data, line, width, by_distance.ctypes.data, up(keys + chunk - 1)
+        context.tile,
+        chunk,
+        address(position),
+        address(distances),
+        line,
+        width,
+        address(by_distance),
+        up(keys + chunk - 1),
     )
     first, last = exist[0] - start, min(exist[1] - start, keys)
     for i in range(chunk):
         weigh(scores[i, : up(keys)], by_distance[i, chunk - 1 - i :], first, last, past + i)
-    v = context.v.ctypes.data + 2 * width * start
-    product(chunk, scores.ctypes.data, v, 2 * width, keys, result.ctypes.data, width)
+    v = address(context.v) + 2 * width * start
+    product(context.tile, chunk, address(scores), v, 2 * width, keys, address(result), width)
     for i in range(chunk):
         out[i, head * width : (head + 1) * width] = result[i, :width]
 

@@ -63,10 +63,6 @@ def emitted(signature: Any) -> Callable[[Callable[..., Value | None]], Callable[
     return made
 
 
-def _pointers(b: Builder, addresses: Value) -> list[Value]:
-    return [b.inttoptr(address, POINTER) for address in cgutils.unpack_tuple(b, addresses)]
-
-
 def _at(b: Builder, pointer: Value, offset: Value | int) -> Value:
     """A pointer some bytes further."""
     return b.gep(pointer, [I64(offset) if isinstance(offset, int) else offset], source_etype=I8)
@@ -74,6 +70,11 @@ def _at(b: Builder, pointer: Value, offset: Value | int) -> Value:
 
 def _load(b: Builder, pointer: Value, offset: Value | int, kind: Any) -> Value:
     return b.load(_at(b, pointer, offset), typ=kind, align=1)
+
+
+def _numbers(b: Builder, address: Value, count: int) -> list[Value]:
+    """So many int64 at an address."""
+    return [_load(b, b.inttoptr(address, POINTER), 8 * i, I64) for i in range(count)]
 
 
 def _spread(b: Builder, scalar: Value, kind: Any) -> Value:
@@ -126,23 +127,23 @@ def _if_equal(b: Builder, x: Value, y: int) -> Any:
 
 
 Sums = list[list[Value]]
+Walk = tuple[Value, Value]
+"""Where a pointer starts and the bytes by which it advances."""
 
 
-def _accumulate(
-    b: Builder, count: Value, steps: Sequence[tuple[Value, Value]], start: Sums, body: Callable[..., Sums]
-) -> Sums:
-    """A loop over k: `body(pointers, sums)` gives the new sums; `steps` are pointers and the bytes they move by."""
+def _accumulate(b: Builder, count: Value, walks: Sequence[Walk], start: Sums, body: Callable[..., Sums]) -> Sums:
+    """A loop over k: `body(pointers, sums)` gives the new sums; one pointer for each walk."""
     entry, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("k.done")
     b.branch(loop)
     b.position_at_end(loop)
     k = b.phi(I64)
-    pointers = [b.phi(POINTER) for _ in steps]
+    pointers = [b.phi(POINTER) for _ in walks]
     sums = [[b.phi(x.type) for x in row] for row in start]
     new = body(pointers, sums)
     next_k = b.sub(k, I64(1))
     k.add_incoming(count, entry)
     k.add_incoming(next_k, loop)
-    for pointer, (first, stride) in zip(pointers, steps, strict=True):
+    for pointer, (first, stride) in zip(pointers, walks, strict=True):
         pointer.add_incoming(first, entry)
         pointer.add_incoming(_at(b, pointer, stride), loop)
     for phis, firsts, news in zip(sums, start, new, strict=True):
@@ -154,13 +155,24 @@ def _accumulate(
     return new
 
 
-def _int8_sums(b: Builder, x: Value, w: Value, k4: Value, offsets: Value, rows: int) -> Sums:
-    """(rows, 32) sums over k of unsigned x times signed w, both columns' starting values `offsets`."""
+def _prefetch(b: Builder, address: Value) -> None:
+    """Have a cache line brought to the second-level cache, to be read."""
+    _call(b, "llvm.prefetch", ir.VoidType(), (address, I32(0), I32(2), I32(1)), (POINTER,))
+
+
+def _int8_sums(b: Builder, walks: Sequence[Walk], k4: Value, offsets: Value, rows: int) -> Sums:
+    """(rows, 32) sums over k of unsigned x times signed w, both columns' starting values `offsets`.
+
+    The walks are over x, w and what is wanted next; they advance at every fourth k.
+    """
     unroll = 2 if rows > 4 else 4
+    pace = walks[2][1]
 
     def body(pointers: Sequence[Value], sums: Sums) -> Sums:
-        xp, wp = pointers
+        xp, wp, ahead = pointers
         for u in range(unroll):
+            for half in range(2):
+                _prefetch(b, _at(b, ahead, b.add(b.mul(pace, I64(u)), I64(64 * half))))
             weights = [_load(b, wp, 128 * u + 64 * c, INTS) for c in range(2)]
             new = []
             for r in range(rows):
@@ -172,8 +184,8 @@ def _int8_sums(b: Builder, x: Value, w: Value, k4: Value, offsets: Value, rows: 
         return sums
 
     start = [[_load(b, offsets, 64 * c, INTS) for c in range(2)] for _ in range(rows)]
-    steps = [(x, I64(4 * rows * unroll)), (w, I64(128 * unroll))]
-    return _accumulate(b, b.sdiv(k4, I64(unroll)), steps, start, body)
+    strides = [(first, b.mul(stride, I64(unroll))) for first, stride in walks]
+    return _accumulate(b, b.sdiv(k4, I64(unroll)), strides, start, body)
 
 
 Finish = Callable[[int, list[Value]], None]
@@ -215,25 +227,15 @@ def _finishes(b: Builder, out: Value, stride: Value, top: Value) -> dict[int, Fi
     return {STORE: store, ADD: add, SILU: silu, GLU: glu}
 
 
-@emitted(types.void(LONG, LONG, types.UniTuple(types.intp, 6), LONG, LONG))
-def int8_tile(b: Builder, kind: Value, height: Value, addresses: Value, k4: Value, stride: Value) -> None:
-    """One tile of x w, some of `ROWS` times 32 columns, finished while it is in registers.
-
-    Args:
-        kind: STORE: out = value. ADD: out += value. SILU: out = silu(value), and top = max(top, |out|) lane by lane.
-            GLU: out = value of the first 16 columns times the sigmoid of the last 16.
-        height: rows of the tile.
-        addresses: of x (k4, rows, 4) uint8, see `kernels`; w (k4, 32, 4) int8; columns (3, 32): int32 where sums
-            start, float32 scales, float32 biases; scales (rows,) float32; out (rows, 32) float32, or 16 columns for
-            GLU; top (rows, 16) float32.
-        k4: quarter of the length of the sums, a multiple of 4.
-        stride: bytes from row to row of out.
-    """
-    x, w, columns, scales, out, top = _pointers(b, addresses)
-
+@emitted(types.void(types.intp))
+def emit_int8_tile(b: Builder, arguments: Value) -> None:
+    """One tile of x w, finished while it is in registers; the arguments are those of `tiles.int8_tile`."""
+    kind, height, *addresses, k4, stride, pace = _numbers(b, arguments, 12)
+    x, w, columns, scales, out, top, ahead = (b.inttoptr(address, POINTER) for address in addresses)
     for rows in ROWS:
         with _if_equal(b, height, rows):
-            sums = _int8_sums(b, x, w, k4, columns, rows)
+            walks = [(x, I64(4 * rows)), (w, I64(128)), (ahead, pace)]
+            sums = _int8_sums(b, walks, k4, columns, rows)
             for number, finish in _finishes(b, out, stride, top).items():
                 with _if_equal(b, kind, number):
                     _finish(b, sums, columns, scales, finish)
@@ -254,14 +256,11 @@ def _float_sums(b: Builder, a: Value, m: Value, stride: Value, k: Value, rows: i
     return _accumulate(b, k, [(a, I64(4)), (m, stride)], start, body)
 
 
-@emitted(types.void(LONG, LONG, types.UniTuple(types.intp, 3), LONG, LONG))
-def float_tile(b: Builder, height: Value, width: Value, addresses: Value, stride: Value, k: Value) -> None:
-    """One tile of a m: out (rows, 16 vectors) float32 = a (rows, k) float32 times m (k, 16 vectors) bfloat16.
-
-    `addresses` are those of a, m and out; `height` is one of `ROWS`, `width` is `WIDE[height]` or 1 vector. Rows of a
-    and out are `PITCH` bytes apart, those of m `stride` bytes.
-    """
-    a, m, out = _pointers(b, addresses)
+@emitted(types.void(types.intp))
+def emit_float_tile(b: Builder, arguments: Value) -> None:
+    """One tile of a m; the arguments are those of `tiles.float_tile`."""
+    height, width, *addresses, stride, k = _numbers(b, arguments, 7)
+    a, m, out = (b.inttoptr(address, POINTER) for address in addresses)
     for rows, wide in WIDE.items():
         for vectors in (wide, 1):
             with _if_equal(b, height, rows), _if_equal(b, width, vectors):
@@ -286,6 +285,21 @@ def quantise_16(b: Builder, y: Value, factor: Value, out: Value, stride: Value) 
 def copy_64(b: Builder, source: Value, target: Value) -> None:
     """Copy 64 bytes."""
     b.store(_load(b, b.inttoptr(source, POINTER), 0, INTS), b.inttoptr(target, POINTER), align=1)
+
+
+def _caller(count: int) -> Callable[..., Any]:
+    def call(b: Builder, address: Value, arguments: Value) -> None:
+        memory = cgutils.alloca_once(b, ir.ArrayType(I64, count))
+        for i, argument in enumerate(cgutils.unpack_tuple(b, arguments)):
+            b.store(argument, b.gep(memory, [I32(0), I32(i)]))
+        kind = ir.FunctionType(ir.VoidType(), [I64])
+        b.call(b.inttoptr(address, kind.as_pointer()), [b.ptrtoint(memory, I64)])
+
+    return emitted(types.void(types.intp, types.UniTuple(LONG, count)))(call)
+
+
+call_int8_tile, call_float_tile = _caller(12), _caller(7)
+"""Call a function by its address, with the address of the numbers in a tuple."""
 
 
 @emitted(types.uint32(types.float32))
@@ -314,6 +328,5 @@ def atomic_add(b: Builder, address: Value, value: Value) -> Value:
 
 @emitted(types.int64(types.intp))
 def atomic_load(b: Builder, address: Value) -> Value:
-    """Read an int64 that threads share, after a short pause of the core."""
-    _call(b, "llvm.x86.sse2.pause", ir.VoidType(), ())
+    """Read an int64 that threads share."""
     return b.load_atomic(b.inttoptr(address, POINTER), "acquire", 8, typ=I64)

@@ -16,15 +16,12 @@ import numpy as np
 from numba import njit, types
 
 from nemotron_asr.engine.packed.intrinsics import (
-    ADD,
     GLU,
-    SILU,
-    STORE,
     atomic_add,
     atomic_load,
     bits,
+    call_int8_tile,
     from_bits,
-    int8_tile,
     quantise_16,
     rint,
 )
@@ -46,6 +43,7 @@ from nemotron_asr.engine.packed.layout import (
     Batch,
     Bytes,
     Floats,
+    Longs,
     State,
     Thread,
     Weights,
@@ -69,10 +67,18 @@ EPSILON = np.float32(1e-5)
 TINY = np.float32(1e-20)
 """No row's largest value is taken to be smaller, so that silence has a scale."""
 
-SPINS = 2000
-"""How often a thread looks before it lets others run; about 40 microseconds."""
+SPINS = 50_000
+"""How often a thread looks before it lets others run: about 50 microseconds. The processor's `pause` is not used, for a
+virtual machine that pauses a lot is taken from its core."""
 
 sched_yield = types.ExternalFunction("sched_yield", types.int32())
+
+
+@jit
+def address(array: Any) -> Any:
+    """Where an array begins: signed, for numba makes floats of sums of signed and unsigned numbers."""
+    begin: Any = np.int64(array.ctypes.data)
+    return begin
 
 
 @jit
@@ -87,9 +93,9 @@ def barrier(thread: Thread) -> None:
     if thread.threads == 1:
         return
     thread.awaited[0] += thread.threads
-    atomic_add(thread.arrivals.ctypes.data, 1)
+    atomic_add(address(thread.arrivals), 1)
     spins = 0
-    while atomic_load(thread.arrivals.ctypes.data) < thread.awaited[0]:
+    while atomic_load(address(thread.arrivals)) < thread.awaited[0]:
         spins += 1
         if spins > SPINS:
             sched_yield()
@@ -155,9 +161,9 @@ def quantise(y: Floats, top: Real, m: int, rows: int, out: Bytes, scales: Floats
     n = len(y)
     top = max(top, TINY)
     scales[m] = top / np.float32(127)
-    target = out.ctypes.data + start * n + 4 * (m - start)
+    target = address(out) + start * n + 4 * (m - start)
     for j in range(0, n, 16):
-        quantise_16(y.ctypes.data + 4 * j, np.float32(127) / top, target + j * tall, 4 * tall)
+        quantise_16(address(y) + 4 * j, np.float32(127) / top, target + j * tall, 4 * tall)
 
 
 @jit
@@ -186,23 +192,27 @@ def layer_norm(x: Floats, norm: Floats, y: Floats) -> None:
 
 
 @jit
-def multiply(kind: int, matrix: int, layer: int, x: Bytes, out: Floats, weights: Weights, thread: Thread) -> None:
-    """A thread's part of the columns of x w, for all rows of a block; `kind` as in `int8_tile`."""
-    byte, tile, tiles, k = weights.places[matrix]
-    w = weights.matrices[layer].ctypes.data + byte
+def multiply(place: Longs, layer: int, x: Bytes, out: Floats, weights: Weights, thread: Thread) -> None:
+    """A thread's part of the columns of x w, for all rows of a block; `place` is in `Weights.places`."""
+    byte, tile, tiles, k, kind = place
+    w = address(weights.matrices[layer]) + byte
     work, rows = thread.work, len(out)
     width = 16 if kind == GLU else 32
     first, last = share(tiles, thread.part, thread.parts)
+    pace = 128 // ((rows + 13) // 14)
     for n in range(first, last):
-        columns = weights.columns[layer, tile + n].ctypes.data
+        columns = address(weights.columns[layer, tile + n])
+        ahead = w + (n + 1) * k * 32
         m = 0
         while m < rows:
             tall = height(rows - m)
-            addresses = (
-                x.ctypes.data + m * k, w + n * k * 32, columns, work.scales[m:].ctypes.data,
-                out[m:].ctypes.data + 4 * width * n, work.top[thread.part, m:].ctypes.data,
+            arguments = (
+                kind, tall, address(x) + m * k, w + n * k * 32, columns, address(work.scales[m:]),
+                address(out[m:]) + 4 * width * n, address(work.top[thread.part, m:]), ahead, k // 4,
+                out.strides[0], pace,
             )  # fmt: skip
-            int8_tile(kind, tall, addresses, k // 4, out.strides[0])
+            call_int8_tile(work.tile, arguments)
+            ahead += k // 4 * pace
             m += tall
 
 
@@ -230,26 +240,27 @@ def quantise_hidden(rows: int, thread: Thread) -> None:
 
 
 @jit
-def feed_forward(layer: int, second: bool, x: Floats, weights: Weights, thread: Thread) -> None:
-    """X += down(silu(up(norm(x)))) / 2, for a block of rows."""
+def feed_forward(layer: int, norm: Floats, up: Longs, down: Longs, x: Floats, weights: Weights, thread: Thread) -> None:
+    """Add down(silu(up(norm(x)))) / 2 to a block of rows; `up` and `down` are in `Weights.places`."""
     h = thread.work.h[: len(x)]
-    normalise(x, weights.norms[layer, NORM_FF2 if second else NORM_FF1], thread)
+    normalise(x, norm, thread)
     sync(thread)
-    multiply(SILU, UP_2 if second else UP_1, layer, thread.work.x, h, weights, thread)
+    multiply(up, layer, thread.work.x, h, weights, thread)
     sync(thread)
     quantise_hidden(len(x), thread)
     sync(thread)
-    multiply(ADD, DOWN_2 if second else DOWN_1, layer, thread.work.hq, x, weights, thread)
+    multiply(down, layer, thread.work.hq, x, weights, thread)
     sync(thread)
 
 
 @jit
 def before_attention(layer: int, x: Floats, qkv: Floats, weights: Weights, thread: Thread) -> None:
     """The first half feed-forward, then queries, keys and values, for a block of rows."""
-    feed_forward(layer, False, x, weights, thread)
-    normalise(x, weights.norms[layer, NORM_ATTENTION], thread)
+    norms = weights.norms[layer]
+    feed_forward(layer, norms[NORM_FF1], weights.places[UP_1], weights.places[DOWN_1], x, weights, thread)
+    normalise(x, norms[NORM_ATTENTION], thread)
     sync(thread)
-    multiply(STORE, QKV, layer, thread.work.x, qkv, weights, thread)
+    multiply(weights.places[QKV], layer, thread.work.x, qkv, weights, thread)
 
 
 @jit
@@ -260,11 +271,11 @@ def after_attention(layer: int, x: Floats, attended: Floats, gated: Floats, weig
     for m in range(first, last):
         quantise(attended[m], largest(attended[m]), m, rows, thread.work.x, thread.work.scales)
     sync(thread)
-    multiply(ADD, OUT, layer, thread.work.x, x, weights, thread)
+    multiply(weights.places[OUT], layer, thread.work.x, x, weights, thread)
     sync(thread)
     normalise(x, weights.norms[layer, NORM_CONV], thread)
     sync(thread)
-    multiply(GLU, EXPAND, layer, thread.work.x, gated, weights, thread)
+    multiply(weights.places[EXPAND], layer, thread.work.x, gated, weights, thread)
 
 
 @jit
@@ -299,9 +310,9 @@ def after_convolution(
         convolve(inputs, past, batch.t[stream], i, weights.taps[layer], norms[CONV_NORM], y)
         quantise(y, largest(y), m, rows, thread.work.x, thread.work.scales)
     sync(thread)
-    multiply(ADD, REDUCE, layer, thread.work.x, x, weights, thread)
+    multiply(weights.places[REDUCE], layer, thread.work.x, x, weights, thread)
     sync(thread)
-    feed_forward(layer, True, x, weights, thread)
+    feed_forward(layer, norms[NORM_FF2], weights.places[UP_2], weights.places[DOWN_2], x, weights, thread)
     for m in range(first, last):
         layer_norm(x[m], norms[NORM_OUT], x[m])
 

@@ -29,7 +29,7 @@ class Weights(NamedTuple):
     """
 
     matrices: NDArray[np.int8]  # (layers, bytes of all matrices)
-    places: Longs  # (matrices, 4): first byte, first tile, tiles, k
+    places: Longs  # (matrices, 5): first byte, first tile, tiles, k, what becomes of the product
     columns: Floats  # (layers, tiles, 3, 32): where int32 sums start (as bits), scales, biases
     norms: Floats  # (layers, norms, 2, d_model): weight and bias
     taps: Floats  # (layers, kernel + 1, d_model): the depthwise convolution, oldest tap first, and its bias
@@ -63,6 +63,7 @@ class Work(NamedTuple):
     hq: Bytes  # (rows d_ff,) the same, quantised
     scales: Floats  # (rows,) of what is quantised
     top: Floats  # (threads, rows, 16): the largest |h|, lane by lane
+    tile: int  # the address of `tiles.int8_tile`
 
 
 class Group(NamedTuple):
@@ -81,6 +82,7 @@ class Context(NamedTuple):
     margin: int  # columns before the oldest key
     left: int  # keys of the past
     small: Floats  # (5, 14, PITCH / 4)
+    tile: int  # the address of `tiles.float_tile`
 
 
 class Thread(NamedTuple):
@@ -94,8 +96,8 @@ class Thread(NamedTuple):
     parts: int
     thread: int
     threads: int
-    arrivals: Longs  # (1,) shared: how often a thread has come to a barrier
-    awaited: Longs  # (1,) own: how many arrivals open the next
+    arrivals: Longs  # [0], shared: how often a thread has come to a barrier
+    awaited: Longs  # [0], own: how many arrivals open the next
     work: Work
     context: Context
     y: Floats  # (d_model,) one row

@@ -17,11 +17,15 @@ from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
 from nemotron_asr.engine.packed.step import TALL, run_step
+from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import EncoderState, NemotronASR
+
+ASIDE = 16
+"""Numbers in an array of which one is used: it shares no cache line with what another thread writes."""
 
 LINE = 32
 """Keys are padded to so many bfloat16: whole cache lines."""
@@ -98,12 +102,12 @@ class PackedRunner(Runner):
         distances, config = self._distances_of(batch.chunk), self.model.config
         group = new_group(min(len(x), streams * batch.frames), config.d_model)
         parts = threads if len(x) <= BLOCK else 1
-        arrivals, shared = np.zeros(1, np.int64), new_work(min(len(x), BLOCK), config, parts)
+        arrivals, shared = np.zeros(ASIDE, np.int64), new_work(min(len(x), BLOCK), config, parts)
 
         def run(thread: int) -> None:
             work = shared if thread == 0 or parts > 1 else new_work(BLOCK, config, 1)
             me = Thread(
-                min(thread, parts - 1), parts, thread, threads, arrivals, np.zeros(1, np.int64), work,
+                min(thread, parts - 1), parts, thread, threads, arrivals, np.zeros(ASIDE, np.int64), work,
                 new_context(state, batch.frames), np.zeros(config.d_model, np.float32),
             )  # fmt: skip
             run_step(x, streams, batch, group, state, self._weights, distances, me)
@@ -149,7 +153,7 @@ def new_work(rows: int, config: ModelConfig, threads: int) -> Work:
     d, ff = config.d_model, config.d_ff
     x, hq = np.zeros(rows * d, np.uint8), np.zeros(rows * ff, np.uint8)
     h, scales, top = (np.zeros(shape, np.float32) for shape in ((rows, ff), (rows,), (threads, rows, 16)))
-    return Work(x, h, hq, scales, top)
+    return Work(x, h, hq, scales, top, INT8_TILE)
 
 
 def new_context(state: State, frames: int) -> Context:
@@ -158,5 +162,5 @@ def new_context(state: State, frames: int) -> Context:
     line = slots + left + slots + frames + 16
     return Context(
         np.zeros((width, line), np.uint16), np.zeros((left + frames, width), np.uint16), slots, left,
-        np.zeros((5, TALL, PITCH // 4), np.float32),
+        np.zeros((5, TALL, PITCH // 4), np.float32), FLOAT_TILE,
     )  # fmt: skip

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release
+from nemotron_asr.engine.packed.intrinsics import ADD, GLU, SILU, STORE
 from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, EXPAND, TILE_COLUMNS, Halves, Weights
 from nemotron_asr.model.conformer import Block
 from nemotron_asr.model.encoder import Encoder
 
 ZERO_POINT = 128
+KINDS = (SILU, ADD, STORE, ADD, GLU, ADD, SILU, ADD)
+"""What becomes of the products with the matrices of a block."""
+
 FEED_FORWARD = 0.5
 """What a block adds of a feed-forward (macaron style)."""
 
@@ -48,7 +52,7 @@ def pack_weights(encoder: Encoder) -> Weights:
     """
     blocks = [cast("Block", block) for block in encoder.blocks]
     places = _places(linears(blocks[0]))
-    size = sum(int(tiles * k) for _, _, tiles, k in places) * TILE_COLUMNS
+    size = sum(int(tiles * k) for _, _, tiles, k, _ in places) * TILE_COLUMNS
     matrices = torch.empty(len(blocks), size, dtype=torch.int8)
     columns = torch.zeros(len(blocks), int(places[:, 2].sum()), 3, TILE_COLUMNS)
     for layer, block in enumerate(blocks):
@@ -71,9 +75,9 @@ def bfloat16_bits(x: Tensor) -> Halves:
 
 def _places(grouped: Sequence[Sequence[Quantised]]) -> NDArray[np.int64]:
     places, byte, tile = [], 0, 0
-    for group in grouped:
+    for group, kind in zip(grouped, KINDS, strict=True):
         outputs, k = sum(len(linear.weight) for linear in group), group[0].weight.shape[1]
-        places.append((byte, tile, outputs // TILE_COLUMNS, k))
+        places.append((byte, tile, outputs // TILE_COLUMNS, k, kind))
         byte, tile = byte + outputs * k, tile + outputs // TILE_COLUMNS
     return np.array(places, np.int64)
 
@@ -82,7 +86,7 @@ def _pack_matrix(
     matrix: int, group: Sequence[Quantised], place: NDArray[np.int64], matrices: Tensor, columns: Tensor
 ) -> None:
     """Pack linears side by side, and drop theirs."""
-    byte, tile, tiles, k = map(int, place)
+    byte, tile, tiles, k, _ = map(int, place)
     weight = torch.cat([linear.weight for linear in group]) if len(group) > 1 else group[0].weight
     scale = torch.cat([linear.scale for linear in group])
     bias = torch.cat([torch.zeros_like(x.scale) if x.bias is None else x.bias for x in group])

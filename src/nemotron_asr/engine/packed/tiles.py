@@ -1,0 +1,52 @@
+"""The tiles of matrix products, compiled once and called by address.
+
+numba optimises what a function calls once more for each of its callers, and theirs; the unrolled tiles are most of the
+code, and would be most of the time that compiling takes.
+"""
+
+from collections.abc import Callable
+
+from numba import cfunc, types
+
+from nemotron_asr.engine.packed.intrinsics import emit_float_tile, emit_int8_tile
+
+
+def int8_tile(arguments: int) -> None:
+    """One tile of x w, `height` rows times 32 columns.
+
+    Args:
+        arguments: address of twelve int64, themselves addresses and numbers:
+            kind: STORE: out = value. ADD: out += value. SILU: out = silu(value), and top = max(top, |out|) lane by
+                lane. GLU: out = value of the first 16 columns times the sigmoid of the last 16.
+            height: one of `intrinsics.ROWS`.
+            x: (k4, height, 4) uint8, see `kernels`.
+            w: (k4, 32, 4) int8.
+            columns: (3, 32): int32 where sums start, float32 scales, float32 biases.
+            scales: (height,) float32, of x.
+            out: (height, 32) float32, or 16 columns for GLU.
+            top: (height, 16) float32.
+            ahead: what is to be brought into the cache meanwhile.
+            k4: a quarter of the length of the sums, a multiple of 4.
+            stride: bytes from row to row of out.
+            pace: bytes brought into the cache at every fourth k.
+    """
+    emit_int8_tile(arguments)
+
+
+def float_tile(arguments: int) -> None:
+    """One tile of a m: out (height, 16 width) float32 = a (height, k) float32 times m (k, 16 width) bfloat16.
+
+    Args:
+        arguments: address of seven int64: height, one of `intrinsics.ROWS`; width, `intrinsics.WIDE[height]` or 1; the
+            addresses of a, m and out; the bytes between rows of m, those of a and out being `intrinsics.PITCH`; and k.
+    """
+    emit_float_tile(arguments)
+
+
+def _address(tile: Callable[[int], None]) -> int:
+    address: int = cfunc(types.void(types.intp), cache=True)(tile).address
+    return address
+
+
+INT8_TILE = _address(int8_tile)
+FLOAT_TILE = _address(float_tile)
