@@ -48,14 +48,24 @@ class Part:
 
 
 class Runner:
-    """Runs the model eagerly. Holds no state of streams: several pools and threads may share one."""
+    """Runs the model eagerly. Holds no state of streams: several pools and threads may share one.
+
+    Attributes:
+        threads: that a step is computed by.
+    """
 
     def __init__(self, model: NemotronASR, log_mel: LogMel) -> None:
         self.model = model.eval()
         self.log_mel = log_mel
         self.device = model.transducer.head.bias.device
         self.dtype = model.transducer.head.bias.dtype
+        self.threads = torch.get_num_threads()
         self._distances: dict[int, list[Tensor]] = {}
+
+    def use_threads(self, threads: int) -> None:
+        """Compute by so many threads from now on: torch's, and so those of the whole process."""
+        self.threads = threads
+        torch.set_num_threads(threads)
 
     @torch.inference_mode()
     def pool(self, rows: int = 1) -> Pool:

@@ -51,6 +51,10 @@ class PackedRunner(Runner):
         self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
         self._own = local()
 
+    def use_threads(self, threads: int) -> None:
+        """See `Runner.use_threads`; these are the runner's own."""
+        self.threads = threads
+
     def initial_state(self, rows: int) -> EncoderState:
         """State whose keys and values are rings in bfloat16, see `layout.State`."""
         config, eager = self.model.config, self.model.encoder.initial_state(rows, history=0)

@@ -1,0 +1,27 @@
+import time
+from typing import Any
+
+import pytest
+
+from nemotron_asr.engine.calibration import calibrate
+from nemotron_asr.engine.cost import StepCost
+from nemotron_asr.recognizer import Recognizer
+
+
+@pytest.mark.parametrize(("slowness", "chosen"), [({1: 0.002, 4: 0.020}, 1), ({1: 0.020, 4: 0.002}, 4)])
+def test_the_faster_number_of_threads_is_taken(
+    recognizer: Recognizer, slowness: dict[int, float], chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, cost = recognizer.runner, StepCost()
+
+    def step(_: Any, parts: list[Any], frames: int, __: int) -> list[list[Any]]:
+        time.sleep(slowness[runner.threads] + 0.0001 * len(parts) * frames)
+        return [[] for _ in parts]
+
+    monkeypatch.setattr(runner, "step", step)
+    monkeypatch.setattr(runner, "threads", 4)
+    monkeypatch.setattr(runner, "use_threads", lambda threads: setattr(runner, "threads", threads))
+    calibrate(runner, cost)
+    assert runner.threads == chosen
+    assert cost.seconds(1) == pytest.approx(0.002, abs=0.002)
+    assert cost.seconds(112) > cost.seconds(14) > cost.seconds(1)
