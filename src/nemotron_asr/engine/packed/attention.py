@@ -33,10 +33,12 @@ def recall(k: Halves, v: Halves, t: int, context: Context) -> None:
     left, width = context.left, len(k)
     slots, line = k.shape[1], context.k.shape[1]
     oldest = t % left
-    for d in range(len(k)):
+    behind = oldest // 32 * 64  # whole cache lines that hold nothing older than what is to be copied
+    before = (oldest + 31) // 32 * 64
+    for d in range(width):
         source, target = address(k) + 2 * slots * d, address(context.k) + 2 * (line * d + context.margin)
-        copy(source, target - 2 * oldest, 2 * slots)
-        copy(source, target + 2 * (left - oldest), 2 * slots)
+        copy(source + behind, target - 2 * oldest + behind, 2 * slots - behind)
+        copy(source, target + 2 * (left - oldest), before)
     copy(address(v) + 2 * width * oldest, address(context.v), 2 * width * (left - oldest))
     copy(address(v), address(context.v) + 2 * width * (left - oldest), 2 * width * oldest)
 
@@ -56,10 +58,10 @@ def append(qkv: Floats, head: int, context: Context) -> None:
 @jit
 def remember(k: Halves, v: Halves, t: int, frames: int, context: Context) -> None:
     """Keep the last keys and values in the ring."""
-    left, width = v.shape
+    left = context.left
     for i in range(max(0, frames - left), frames):
         slot = (t + i) % left
-        for d in range(width):
+        for d in range(len(k)):
             k[d, slot] = context.k[d, context.margin + left + i]
         v[slot] = context.v[left + i]
 

@@ -31,11 +31,12 @@ INTS, FLOATS = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
 BYTES, HALVES = ir.VectorType(I8, 4 * LANES), ir.VectorType(I16, LANES)
 POINTER = ir.PointerType()
 
-ROWS = (14, 7, 4, 2, 1)
-"""Heights of tiles. Every count of rows is a sum of them, and every chunk is one of them."""
+ROWS = (14, 12, 10, 8, 7, 6, 4, 2, 1)
+"""Heights of tiles of int8 products."""
 
 WIDE = {14: 2, 7: 4, 4: 4, 2: 4, 1: 4}
-"""Vectors of 16 columns in a wide tile of float32 products, by its rows; a narrow one has a single vector."""
+"""Vectors of 16 columns in a wide tile of float32 products, by its rows, which are those of a chunk; a narrow one has a
+single vector."""
 
 PITCH = 17 * 64
 """Bytes between the rows of small matrices, 272 floats: an odd number of cache lines spreads columns over the cache."""

@@ -1,9 +1,9 @@
 """The arithmetic of rows: norms, quantisation, products with packed weights, feed-forwards, convolutions.
 
-Rows are quantised to uint8 with zero point 128 and a scale of their own. They are multiplied in tiles of 14, 7, 4, 2 or
-1 rows; a tile's bytes lie as (k / 4, rows, 4), so that a product reads both its operands from front to back:
+Rows are quantised to uint8 with zero point 128 and a scale of their own. They are multiplied in tiles of 14 rows
+and what is left; a tile's bytes lie as (k / 4, rows, 4), so that a product reads both its operands from front to back:
 
-    rows of a block    14          14         7      2     (37 rows)
+    rows of a block    14          14          8       1     (37 rows)
     a tile             k=0..3: row 0, row 1, ... row 13 | k=4..7: row 0, row 1, ... | ...
 
 The zero point is made good for by sums that start at -128 times the sum of a column's weights.
@@ -133,25 +133,16 @@ def bfloat16(x: Real) -> Any:
 
 @jit
 def height(rows: int) -> int:
-    """The tallest tile within so many rows."""
-    if rows >= 14:
-        return 14
-    if rows >= 7:
-        return 7
-    if rows >= 4:
-        return 4
-    return min(rows, 2)
+    """The tallest tile within so many rows, one of `ROWS`."""
+    return rows if rows < 2 or rows == 7 else min(14, rows // 2 * 2)
 
 
 @jit
 def tile_of(m: int, rows: int) -> tuple[int, int]:
     """First row and height of the tile with row m, in a block of so many rows."""
-    start = min(m, rows - 1) // 14 * 14
+    start = m // 14 * 14
     tall = height(rows - start)
-    while start + tall <= m:
-        start += tall
-        tall = height(rows - start)
-    return start, tall
+    return (start, tall) if m < start + tall else (start + tall, 1)
 
 
 @jit

@@ -37,8 +37,8 @@ def float_tile(arguments: int) -> None:
     """One tile of a m: out (height, 16 width) float32 = a (height, k) float32 times m (k, 16 width) bfloat16.
 
     Args:
-        arguments: address of seven int64: height, one of `intrinsics.ROWS`; width, `intrinsics.WIDE[height]` or 1; the
-            addresses of a, m and out; the bytes between rows of m, those of a and out being `intrinsics.PITCH`; and k.
+        arguments: address of seven int64: height, a key of `intrinsics.WIDE`; width, its value or 1; the addresses
+            of a, m and out; the bytes between rows of m, those of a and out being `intrinsics.PITCH`; and k.
     """
     emit_float_tile(arguments)
 
