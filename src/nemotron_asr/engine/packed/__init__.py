@@ -2,7 +2,8 @@
 
 layout.py       how weights, state and scratch memory lie
 weights.py      packs a quantised model
-intrinsics.py   tiles of matrix products in registers
+compiling.py    where compiled code is kept
+intrinsics.py   tiles of matrix products in registers; tiles.py: compiled
 kernels.py      rows: norms, quantisation, products, feed-forward, convolution
 attention.py    heads
 step.py         a step, as one thread of a team runs it

@@ -12,8 +12,9 @@ to two places: once for what follows the oldest frame in it, once for what prece
 
 import numpy as np
 
+from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.intrinsics import WIDE, call_float_tile, copy_64
-from nemotron_asr.engine.packed.kernels import ONE, ZERO, address, bfloat16, exp, jit
+from nemotron_asr.engine.packed.kernels import ONE, ZERO, address, bfloat16, exp
 from nemotron_asr.engine.packed.layout import Batch, Context, Floats, Group, Halves, State
 
 HIDDEN = np.float32(-1e30)

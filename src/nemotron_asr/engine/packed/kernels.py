@@ -9,12 +9,12 @@ and what is left; a tile's bytes lie as (k / 4, rows, 4), so that a product read
 The zero point is made good for by sums that start at -128 times the sum of a column's weights.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.intrinsics import (
     GLU,
     atomic_add,
@@ -48,15 +48,6 @@ from nemotron_asr.engine.packed.layout import (
     Thread,
     Weights,
 )
-
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-
-
-def jit(function: Kernel) -> Kernel:
-    """Compile a function; the result is kept on disk. It runs without the interpreter's lock."""
-    compiled = njit(nogil=True, fastmath=True, boundscheck=False, error_model="numpy", cache=True)(function)
-    return cast("Kernel", compiled)
-
 
 Real = Any
 """A float32: numba keeps it apart from a float, mypy from both."""

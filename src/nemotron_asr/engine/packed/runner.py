@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from threading import local
+from threading import Lock, local
 from typing import cast
 
 import numpy as np
@@ -30,7 +30,7 @@ ASIDE = 16
 LINE = 32
 """Keys are padded to so many bfloat16: whole cache lines."""
 
-ALONE = 4 * BLOCK
+ALONE = 2 * BLOCK
 """Rows of a step (streams times frames) from which on every thread takes streams of its own, from samples to tokens."""
 
 
@@ -50,6 +50,7 @@ class PackedRunner(Runner):
         self._chunk_distances: dict[int, Halves] = {}
         self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
         self._own = local()
+        self._team = Lock()  # of several teams at once, each might wait for helpers that wait for others
 
     def use_threads(self, threads: int) -> None:
         """See `Runner.use_threads`; these are the runner's own."""
@@ -116,10 +117,11 @@ class PackedRunner(Runner):
             )  # fmt: skip
             run_step(x, streams, batch, group, state, self._weights, distances, me)
 
-        others = [self._helpers.submit(run, thread) for thread in range(1, threads)]
-        run(0)
-        for other in others:
-            other.result()
+        with nullcontext() if alone else self._team:
+            others = [self._helpers.submit(run, thread) for thread in range(1, threads)]
+            run(0)
+            for other in others:
+                other.result()
 
     def _distances_of(self, chunk: int) -> Halves:
         """Projected embeddings of a chunk's distances: (layers, heads, d_head, distances to a multiple of 16)."""

@@ -1,12 +1,12 @@
 """One step of all blocks, as one of a team of threads runs it."""
 
 from nemotron_asr.engine.packed.attention import attend
+from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.kernels import (
     after_attention,
     after_convolution,
     barrier,
     before_attention,
-    jit,
     remember_inputs,
     share,
 )

@@ -4,10 +4,7 @@ numba optimises what a function calls once more for each of its callers, and the
 code, and would be most of the time that compiling takes.
 """
 
-from collections.abc import Callable
-
-from numba import cfunc, types
-
+from nemotron_asr.engine.packed.compiling import address_of
 from nemotron_asr.engine.packed.intrinsics import emit_float_tile, emit_int8_tile
 
 
@@ -43,10 +40,4 @@ def float_tile(arguments: int) -> None:
     emit_float_tile(arguments)
 
 
-def _address(tile: Callable[[int], None]) -> int:
-    address: int = cfunc(types.void(types.intp), cache=True)(tile).address
-    return address
-
-
-INT8_TILE = _address(int8_tile)
-FLOAT_TILE = _address(float_tile)
+INT8_TILE, FLOAT_TILE = address_of(int8_tile), address_of(float_tile)

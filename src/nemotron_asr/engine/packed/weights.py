@@ -1,5 +1,6 @@
 """Packing a quantised model's blocks into the kernels' layout."""
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
@@ -58,6 +59,7 @@ def pack_weights(encoder: Encoder) -> Weights:
     for layer, block in enumerate(blocks):
         for matrix, group in enumerate(linears(block)):
             _pack_matrix(matrix, group, places[matrix], matrices[layer], columns[layer])
+        _trim()
     return Weights(
         matrices.numpy(),
         places,
@@ -102,6 +104,13 @@ def _pack_matrix(
     for linear in group:
         original, linear.weight = linear.weight, linear.weight.new_empty(0)
         release(original)
+
+
+def _trim() -> None:
+    """Have the C library give freed memory back, where it can: what the originals lay in is in pieces."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def paired(outputs: int) -> Tensor:
