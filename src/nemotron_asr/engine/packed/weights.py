@@ -22,6 +22,7 @@ KINDS = (SILU, ADD, STORE, ADD, GLU, ADD, SILU, ADD)
 FEED_FORWARD = 0.5
 """What a block adds of a feed-forward (macaron style)."""
 
+CACHE_LINE = 64
 PAIRED = TILE_COLUMNS // 2
 
 
@@ -54,7 +55,7 @@ def pack_weights(encoder: Encoder) -> Weights:
     blocks = [cast("Block", block) for block in encoder.blocks]
     places = _places(linears(blocks[0]))
     size = sum(int(tiles * k) for _, _, tiles, k, _ in places) * TILE_COLUMNS
-    matrices = torch.empty(len(blocks), size, dtype=torch.int8)
+    matrices = torch.from_numpy(_aligned(len(blocks) * size).reshape(len(blocks), size))
     columns = torch.zeros(len(blocks), int(places[:, 2].sum()), 3, TILE_COLUMNS)
     for layer, block in enumerate(blocks):
         for matrix, group in enumerate(linears(block)):
@@ -104,6 +105,13 @@ def _pack_matrix(
     for linear in group:
         original, linear.weight = linear.weight, linear.weight.new_empty(0)
         release(original)
+
+
+def _aligned(size: int) -> NDArray[np.int8]:
+    """Memory that begins with a cache line; NumPy asks the system for large pages."""
+    memory = np.empty(size + CACHE_LINE, np.int8)
+    first = -memory.ctypes.data % CACHE_LINE
+    return memory[first : first + size]
 
 
 def _trim() -> None:
