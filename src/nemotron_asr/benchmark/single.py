@@ -11,8 +11,8 @@ from nemotron_asr.engine.stream import Samples
 from nemotron_asr.events import Final
 from nemotron_asr.recognizer import Recognizer
 
-WARM_UP = 3
-"""Chunks that are not counted."""
+WARM_UP = 5.0
+"""Seconds of audio that are not counted: until the past is full, a random model talks more."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def one_stream(recognizer: Recognizer, speech: Samples, latency_ms: int, seconds
     """
     chunk = FRAME_SAMPLES * chunk_frames(latency_ms)
     chunks = max(4, int(seconds * SAMPLE_RATE / chunk))
-    audio = np.resize(speech, chunk * (WARM_UP + chunks))
+    warm_up = -(-int(WARM_UP * SAMPLE_RATE) // chunk)
+    audio = np.resize(speech, chunk * (warm_up + chunks))
     times, words = [], 0
     with recognizer.stream(latency_ms=latency_ms) as stream:
         for start in range(0, len(audio), chunk):
@@ -48,7 +49,7 @@ def one_stream(recognizer: Recognizer, speech: Samples, latency_ms: int, seconds
             events = stream.feed(audio[start : start + chunk])
             times.append((time.perf_counter() - began) * SAMPLE_RATE / chunk)
             words += sum(len(event.segment.words) for event in events if isinstance(event, Final))
-    counted = times[WARM_UP:]
+    counted = times[warm_up:]
     return Chunks(min(counted), statistics.median(counted), words * SAMPLE_RATE / len(audio))
 
 
