@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import nemotron_asr
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.cost import StepCost
@@ -272,6 +274,19 @@ def test_a_dropped_session_gives_its_place_back(recognizer: Recognizer, samples:
             session = None
             gc.collect()
             open_again(engine).abort()
+
+
+def test_a_session_keeps_its_engine_and_a_stream_its_recognizer(
+    random_model_folder: Path, recognizer: Recognizer, samples: list[Sample]
+) -> None:
+    session = Engine(recognizer, max_streams=1).open(latency_ms=1120)
+    stream = nemotron_asr.load(random_model_folder).stream(latency_ms=1120)
+    gc.collect()
+    session.feed(samples[0].audio)
+    session.close()
+    expected = said(recognizer.transcribe((samples[0].audio, 16000)).segments)
+    assert said(finals(session)) == expected
+    assert said(finals([*stream.feed(samples[0].audio), *stream.finish()])) == expected
 
 
 def open_again(engine: Engine) -> Session:

@@ -62,7 +62,7 @@ class Engine:
         max_streams: how many live streams may be open; by default as many as the machine sustains, which is measured
             now and watched from then on.
 
-    Use it as a context manager, or close it; one that is dropped ends its streams.
+    Use it as a context manager, or close it; one that is dropped, and all its sessions too, ends its threads.
     """
 
     def __init__(self, asr: SpeechModel, max_streams: int | None = None) -> None:
@@ -111,7 +111,7 @@ class Engine:
         pause = _pause_frames(endpointing_ms)
         builder = TranscriptBuilder(self._tokenizer, target.language, keep_language_tags, pause)
         live = Live(Stream(-1, target, chunk), builder, recording)
-        session = Session(self._loop, live, self._target, sample_rate)
+        session = Session(self, self._loop, live, self._target, sample_rate)
         if not recording:
             self._admission.enter(live, chunk)
         self._loop.tell(self._loop.open, live)

@@ -31,7 +31,10 @@ class Session:
     stream; leaving it with an exception, or dropping the session, drops the stream and what it had still to say.
     """
 
-    def __init__(self, loop: Loop, live: Live, target: Callable[[str], Target], sample_rate: int) -> None:
+    def __init__(
+        self, engine: object, loop: Loop, live: Live, target: Callable[[str], Target], sample_rate: int
+    ) -> None:
+        self._engine = engine  # lives as long as any of its sessions
         self._loop, self._live, self._target = loop, live, target
         self._resampler = Resampler(sample_rate)
         self._lock = Lock()
