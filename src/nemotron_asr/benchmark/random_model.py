@@ -29,8 +29,8 @@ LOCAL = 0.1
 QUIET = 0.1
 """How much the predictor has to say in the joint."""
 
-RELEASED = ModelConfig(max_symbols=2)
-"""The released model's size; two tokens a frame at most, for a random model does not know when to stop."""
+RELEASED = ModelConfig(max_symbols=1)
+"""The released model's size; one token a frame at most, for a random model does not know when to stop."""
 
 
 def random_checkpoint(speech: Samples, config: ModelConfig = RELEASED, seed: int = 0) -> Checkpoint:
@@ -74,7 +74,7 @@ def _attune(model: NemotronASR, speech: Samples) -> None:
 
 
 def _fused(model: NemotronASR, speech: Samples, chunk: int) -> Tensor:
-    """Encoder frames (1, T, d_model) of some speech, heard at once; without the first, which know no past."""
+    """Encoder frames (1, T, d_model) of some speech, heard at once."""
     prompt = model.config.default_prompt
     stream = Stream(0, Target(prompt, ""), chunk)
     stream.feed(speech)
@@ -83,7 +83,7 @@ def _fused(model: NemotronASR, speech: Samples, chunk: int) -> Tensor:
     mel = LogMel(model.config)(window, start, torch.tensor([UNKNOWN_END]))
     state = model.encoder.initial_state(1)
     encoded, _ = model.encoder(mel, torch.tensor([mel_frames(UNKNOWN_END)]), state, chunk)
-    fused: Tensor = model.prompt(encoded[:, model.config.left_context :], torch.tensor([prompt]))
+    fused: Tensor = model.prompt(encoded, torch.tensor([prompt]))
     return fused
 
 

@@ -11,8 +11,8 @@ from nemotron_asr.engine.stream import Samples
 from nemotron_asr.events import Final
 from nemotron_asr.recognizer import Recognizer
 
-WARM_UP = 5.0
-"""Seconds of audio that are not counted: until the past is full, a random model talks more."""
+WARM_UP = 0.5
+"""Seconds of audio that are not counted."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Chunks:
 
     Attributes:
         best, median: seconds per second of audio.
-        words_per_second: how much the model said.
+        words_per_frame: how much the model said; a word of the random model is a token.
     """
 
     best: float
     median: float
-    words_per_second: float
+    words_per_frame: float
 
 
 def one_stream(recognizer: Recognizer, speech: Samples, latency_ms: int, seconds: float) -> Chunks:
@@ -50,13 +50,13 @@ def one_stream(recognizer: Recognizer, speech: Samples, latency_ms: int, seconds
             times.append((time.perf_counter() - began) * SAMPLE_RATE / chunk)
             words += sum(len(event.segment.words) for event in events if isinstance(event, Final))
     counted = times[warm_up:]
-    return Chunks(min(counted), statistics.median(counted), words * SAMPLE_RATE / len(audio))
+    return Chunks(min(counted), statistics.median(counted), words * FRAME_SAMPLES / len(audio))
 
 
-def recording(recognizer: Recognizer, speech: Samples, minutes: float) -> float:
-    """Seconds of audio per second of compute of one long recording."""
+def recording(recognizer: Recognizer, speech: Samples, minutes: float) -> tuple[float, float]:
+    """Seconds of audio per second of compute of one long recording, and words per frame."""
     audio = np.resize(speech, int(minutes * 60 * SAMPLE_RATE))
     recognizer.transcribe((audio[: 20 * SAMPLE_RATE], SAMPLE_RATE))
     began = time.perf_counter()
-    recognizer.transcribe((audio, SAMPLE_RATE))
-    return minutes * 60 / (time.perf_counter() - began)
+    transcript = recognizer.transcribe((audio, SAMPLE_RATE))
+    return minutes * 60 / (time.perf_counter() - began), len(transcript.words) * FRAME_SAMPLES / len(audio)

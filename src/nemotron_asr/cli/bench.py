@@ -79,7 +79,7 @@ def _measure(plan: _Plan) -> int:
     recognizer, latencies = plan.load(), [int(latency) for latency in plan.latencies]
     with profiled(recognizer.runner) if plan.profile else nullcontext() as profile:
         print_table(("measure", "figure"), _alone(recognizer, latencies, plan.minutes))
-        headings = ("latency", "streams", "late", "last words", "cores busy", "sustained")
+        headings = ("latency", "streams", "late", "last words", "cores busy", "words a frame", "sustained")
         print_table(headings, _together(recognizer, _numbers(recognizer, latencies, plan.streams), plan.seconds))
         if profile:
             print_table(("stage", "ms per chunk", "share"), _shares(profile))
@@ -142,10 +142,12 @@ def _alone(recognizer: "Recognizer", latencies: list[int], minutes: float) -> It
     for latency in latencies:
         chunks = one_stream(recognizer, _speech(), latency, seconds=max(10, latency / 50))
         best, median = f"{chunks.best:.3f}", f"{chunks.median:.3f}"
-        yield f"one stream, {latency} ms: compute per second of audio", f"{median} (best {best})"
+        figure = f"{median} (best {best}), {chunks.words_per_frame:.2f} words a frame"
+        yield f"one stream, {latency} ms: compute per second of audio", figure
     if minutes:
-        speed = recording(recognizer, _speech(), minutes)
-        yield f"a recording of {minutes:g} minutes: audio per second of compute", f"{speed:.1f}"
+        speed, words = recording(recognizer, _speech(), minutes)
+        figure = f"{speed:.1f}, {words:.2f} words a frame"
+        yield f"a recording of {minutes:g} minutes: audio per second of compute", figure
 
 
 def _together(
@@ -158,7 +160,8 @@ def _together(
         for count in filter(None, counts):
             with Engine(recognizer, max_streams=count) as engine:
                 service = serve(engine, _speech(), count, latency, seconds)
+            words = service.words / max(1, service.chunks * latency / 80)
             yield (
                 f"{latency} ms", f"{count}", f"{service.late} of {service.chunks} ({service.late_share:.2%})",
-                f"{service.delay:.2f} s", f"{service.busy:.2f}", "yes" if service.sustained else "no",
+                f"{service.delay:.2f} s", f"{service.busy:.2f}", f"{words:.2f}", "yes" if service.sustained else "no",
             )  # fmt: skip
