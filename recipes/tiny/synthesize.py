@@ -44,7 +44,11 @@ VOICES = {
 }
 """espeak-ng's voice of each locale."""
 
-COUNTS = {locale: 2500 if locale in {"de-DE", "en-US", "nl-NL", "it-IT", "ru-RU"} else 1200 for locale in VOICES}
+COUNTS = {
+    **dict.fromkeys(VOICES, 1200),
+    **dict.fromkeys(("it-IT", "ru-RU"), 2500),
+    **dict.fromkeys(("de-DE", "en-US", "nl-NL"), 7500),
+}
 """Sentences to speak: most in the locales that also have human recordings."""
 
 VARIANTS = (
@@ -171,7 +175,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
     parser.add_argument("--output", type=Path, required=True, help="folder for the audio and the manifests")
     parser.add_argument("--locales", nargs="+", choices=VOICES, default=[x for x in VOICES if x != "ja-JP"])
-    parser.add_argument("--count", type=int, help="sentences per locale (default: 2500 or 1200, see COUNTS)")
+    parser.add_argument("--count", type=int, help="sentences per locale (default: see COUNTS)")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     for locale in options.locales:
