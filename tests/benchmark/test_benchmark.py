@@ -54,7 +54,7 @@ def test_stages_make_up_a_step(recognizer: Recognizer, samples: list[Sample]) ->
     step = recognizer.runner.step
     with profiled(recognizer.runner) as profile:
         chunks = one_stream(recognizer, samples[0].audio, 560, seconds=3)
-    assert profile.steps >= 7
+    assert profile.steps >= 5
     assert all(seconds > 0 for seconds in profile.stages.values())
     assert sum(profile.stages.values()) <= profile.elapsed
     assert 0 <= profile.glue < 0.9
