@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron_asr.engine.cost import StepCost
-from nemotron_asr.engine.scheduler import NEVER, Batch, Ready, choose
+from nemotron_asr.engine.scheduler import MARGIN, NEVER, Batch, Ready, choose, spare_time
 
 
 def costing(fixed: float, per_frame: float) -> StepCost:
@@ -97,6 +97,15 @@ def test_every_batch_is_possible(streams: list[tuple[int, int, float]], live: li
         assert ready[i].chunks * batch.chunk >= batch.frames
     assert batch.frames % batch.chunk == 0
     assert batch.frames <= 112
+
+
+def test_a_step_waits_for_others_as_long_as_it_is_in_time() -> None:
+    cost = costing(0.010, 0.001)
+    assert spare_time(due=1.08, rows=4, expected=4, frames=1, cost=cost, now=1.0) == 0
+    spare = spare_time(due=1.08, rows=1, expected=4, frames=1, cost=cost, now=1.0)
+    assert spare == pytest.approx(0.08 - MARGIN * 0.014)
+    assert spare_time(due=1.08, rows=1, expected=4, frames=1, cost=cost, now=1.0 + spare) == pytest.approx(0)
+    assert spare_time(due=1.08, rows=1, expected=100, frames=1, cost=cost, now=1.0) == 0
 
 
 @dataclass

@@ -73,6 +73,11 @@ class Live:
         came = self._arrivals[0][1] if self._arrivals else 0.0
         return max(came, (self._began or 0.0) + needed / SAMPLE_RATE) + patience
 
+    def speaking(self, now: float) -> bool:
+        """Whether audio came within the last two chunks."""
+        last = self._arrivals[-1][1] if self._arrivals else -math.inf
+        return not self.recording and now - last < 2 * self.stream.chunk * FRAME_SECONDS
+
     def begin(self, work: Work, frames: int) -> Part:
         """What it brings into a step; its clock moves on."""
         part = Part.of(self.stream, work, frames)

@@ -7,21 +7,23 @@ the words of the step before.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
+from nemotron_asr.config import FRAME_SECONDS
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Part, Runner
-from nemotron_asr.engine.scheduler import Batch, Ready, choose
+from nemotron_asr.engine.scheduler import Batch, Ready, choose, spare_time
 from nemotron_asr.engine.stream import Samples, Target, Work
 from nemotron_asr.engine.worker import Worker
 from nemotron_asr.errors import EngineClosedError, StreamFailedError
@@ -29,6 +31,10 @@ from nemotron_asr.events import Segment
 
 BACKLOG = 30.0
 """Seconds of audio that may wait for the engine before a producer is slowed down."""
+
+
+LONGEST_WAIT = 0.04
+"""Seconds for which the first stream of a step waits for others at most."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class Loop:
         self._active: dict[Live, None] = {}  # those that may have something to do, in the order in which they came
         self._idle: list[Live] = []  # those that just ran out of it
         self._step: _Step | None = None
+        self._put_off: float | None = None  # seconds after which a step starts that waits for more streams
         self._closing: Promise[None] | None = None
         self._thread = threading.Thread(target=self._run, name="nemotron-asr engine", daemon=True)
         self._thread.start()
@@ -140,7 +147,8 @@ class Loop:
 
     def _run(self) -> None:
         while not (self._closing and not self._lives and self._step is None):
-            self._inbox.get()()
+            with suppress(Empty):
+                self._inbox.get(timeout=self._put_off)()
             while not self._inbox.empty():
                 self._inbox.get()()
             self._go_on()
@@ -158,7 +166,9 @@ class Loop:
             for live, work in works.items()
         ]
         batch = choose(ready, self.admission.lanes(), self.cost)
-        if batch is not None:
+        self._put_off = self._spare_time(batch, works) if batch else None
+        if batch is not None and not self._put_off:
+            self._put_off = None
             dues = [live.due(works[live]) for live in batch.streams]
             parts = [live.begin(works[live], batch.frames) for live in batch.streams]
             self._step = step = _Step(batch, parts, dues, self.clock())
@@ -166,6 +176,17 @@ class Loop:
             self._worker.start(compute, lambda said, error: self.tell(self._finished, step, said, error))
             for live in batch.streams:
                 self._let_on(live)
+
+    def _spare_time(self, batch: Batch[Live], works: Mapping[Live, Work]) -> float:
+        """Seconds that a step can wait for more streams of its lane; none for recordings and flushes."""
+        now, urgent = self.clock(), batch.streams[0]
+        if urgent.recording or works[urgent].flush or urgent.stream.closed or urgent.settling:
+            return 0.0
+        expected = sum(live.stream.chunk == batch.chunk and live.speaking(now) for live in self._lives)
+        due = urgent.due(works[urgent])
+        since_ready = now - (due - batch.chunk * FRAME_SECONDS)
+        spare = spare_time(due, len(batch.streams), expected, batch.frames, self.cost, now)
+        return max(0.0, min(LONGEST_WAIT - since_ready, spare))
 
     def _next_work(self, live: Live) -> Work | None:
         """What an active stream can do; one that can do nothing more is not active."""

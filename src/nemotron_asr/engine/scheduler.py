@@ -19,6 +19,9 @@ T = TypeVar("T")
 NEVER = math.inf
 """The deadline of a recording."""
 
+MARGIN = 1.4
+"""How much longer than expected a step may take that was put off."""
+
 MOST_ROWS = 64
 """Streams in one step at most: more makes nothing faster."""
 
@@ -74,6 +77,25 @@ def choose(ready: Sequence[Ready[T]], live_chunks: Collection[int], cost: StepCo
     rows = max(1, min(MOST_ROWS, cost.rows_within(limit, frames)))
     joining = [urgent, *(one for one in lane if _fits(one, chunks))][:rows]
     return Batch(urgent.chunk, frames, tuple(one.stream for one in joining))
+
+
+def spare_time(due: float, rows: int, expected: int, frames: int, cost: StepCost, now: float) -> float:
+    """Seconds by which a step of live streams may be put off so that more of its lane can join.
+
+    A step reads all weights, however few streams it serves. It starts at once when everybody is there, and otherwise
+    early enough to be in time with all of them, with a margin for what else the machine does.
+
+    Args:
+        due: the earliest deadline.
+        rows: streams that are ready.
+        expected: streams of this lane that are speaking.
+        frames: of each.
+        cost: what a step takes.
+        now: on the clock of the deadline.
+    """
+    if rows >= expected:
+        return 0.0
+    return max(0.0, due - now - MARGIN * cost.seconds(frames * expected))
 
 
 def _urgency(one: Ready[T]) -> tuple[float, int]:
