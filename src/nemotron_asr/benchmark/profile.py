@@ -1,5 +1,6 @@
 """Where the time of a step goes."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,16 @@ STAGES = {"hear": "mel", "encode": "encoder", "fuse": "prompt", "decode": "decod
 
 @dataclass
 class Profile:
-    """Seconds per stage of all steps, and what they were for."""
+    """Seconds per stage of all steps, and what they were for.
+
+    Of a step that is shared out among threads, the share of the one that began it counts.
+    """
 
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES.values(), 0.0))
     steps: int = 0
     rows: int = 0
     elapsed: float = 0.0
+    thread: int = 0  # that began the last step
 
     @property
     def glue(self) -> float:
@@ -36,7 +41,7 @@ def profiled(runner: Runner) -> Iterator[Profile]:
     step = runner.step
 
     def counted(pool: Any, parts: Sequence[Any], *shape: int) -> Any:
-        began = time.perf_counter()
+        began, profile.thread = time.perf_counter(), threading.get_ident()
         try:
             return step(pool, parts, *shape)
         finally:
@@ -57,6 +62,7 @@ def _timed(method: Callable[..., Any], profile: Profile, stage: str) -> Callable
         try:
             return method(*arguments)
         finally:
-            profile.stages[stage] += time.perf_counter() - began
+            if threading.get_ident() == profile.thread:
+                profile.stages[stage] += time.perf_counter() - began
 
     return timed

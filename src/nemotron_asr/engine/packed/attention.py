@@ -109,6 +109,17 @@ def up(n: int) -> int:
 
 
 @jit
+def bias_queries(q: Floats, first: int, biases: Floats, content: Floats, position: Floats) -> None:
+    """The queries of a head, whose columns begin at `first`, as content and as position ask: biased and scaled."""
+    width = biases.shape[1]
+    factor = ONE / np.sqrt(np.float32(width))
+    for i in range(len(q)):
+        for d in range(width):
+            content[i, d] = (q[i, first + d] + biases[0, d]) * factor
+            position[i, d] = (q[i, first + d] + biases[1, d]) * factor
+
+
+@jit
 def attend_chunk(
     q: Floats,
     out: Floats,
@@ -135,24 +146,12 @@ def attend_chunk(
     past = context.left // chunk * chunk
     keys = past + chunk
     content, position, scores, by_distance, result = small[0], small[1], small[2], small[3], small[4]
-    factor = ONE / np.sqrt(np.float32(width))
-    for i in range(chunk):
-        for d in range(width):
-            content[i, d] = (q[i, head * width + d] + biases[0, d]) * factor
-            position[i, d] = (q[i, head * width + d] + biases[1, d]) * factor
+    bias_queries(q, head * width, biases, content, position)
     k, line = address(context.k) + 2 * (context.margin + start), 2 * context.k.shape[1]
     product(context.tile, chunk, address(content), k, line, width, address(scores), up(keys))
     line = 2 * distances.shape[1]
-    product(
-        context.tile,
-        chunk,
-        address(position),
-        address(distances),
-        line,
-        width,
-        address(by_distance),
-        up(keys + chunk - 1),
-    )
+    to, columns = address(by_distance), up(keys + chunk - 1)
+    product(context.tile, chunk, address(position), address(distances), line, width, to, columns)
     first, last = exist[0] - start, min(exist[1] - start, keys)
     for i in range(chunk):
         weigh(scores[i, : up(keys)], by_distance[i, chunk - 1 - i :], first, last, past + i)
