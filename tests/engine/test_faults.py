@@ -13,6 +13,7 @@ import pytest
 from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine import events as events_module
 from nemotron_asr.engine import session as session_module
+from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part
 from nemotron_asr.errors import AudioError, EngineClosedError, StreamClosedError, StreamFailedError
 from nemotron_asr.events import Event, Final
@@ -187,6 +188,41 @@ def test_aborts_during_steps(engine: Engine, samples: list[Sample]) -> None:
         else:
             session.close()
     assert says(engine, samples[0])
+
+
+def test_the_pool_does_not_change_under_a_running_step(
+    recognizer: Recognizer, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams that come while a step runs get their rows, for which the pool may grow, after it."""
+    gate, running, step, acquire = threading.Event(), threading.Event(), recognizer.runner.step, Pool.acquire
+    under_a_step: list[bool] = []
+
+    def gated(*arguments: Any) -> Any:
+        running.set()
+        gate.wait(10)
+        said = step(*arguments)
+        running.clear()
+        return said
+
+    def observed(pool: Pool) -> int:
+        under_a_step.append(running.is_set())
+        return acquire(pool)
+
+    monkeypatch.setattr(recognizer.runner, "step", gated)
+    monkeypatch.setattr(Pool, "acquire", observed)
+    with Engine(recognizer, max_streams=8) as engine:
+        sessions = [engine.open(latency_ms=1120) for _ in range(5)]
+        sessions[0].feed(samples[0].audio)
+        assert running.wait(10)
+        for session in sessions[1:]:
+            session.feed(samples[0].audio)
+        sessions.append(engine.open(latency_ms=1120))
+        gate.set()
+        for session in sessions:
+            session.close()
+        said = [text(session) for session in sessions]
+    assert said[1:5] == said[:1] * 4
+    assert under_a_step == [False] * 5
 
 
 @pytest.mark.usefixtures("bystander")

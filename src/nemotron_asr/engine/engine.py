@@ -17,7 +17,7 @@ from nemotron_asr.engine.loop import Loop
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.session import Session
-from nemotron_asr.engine.stream import Stream, Target
+from nemotron_asr.engine.stream import NO_ROW, Stream, Target
 from nemotron_asr.errors import EngineClosedError, OptionError
 from nemotron_asr.languages import AUTO, canonical, prompt_row
 from nemotron_asr.tokenizer import Tokenizer
@@ -110,7 +110,7 @@ class Engine:
         target, chunk = self._target(language), chunk_frames(latency_ms)
         pause = _pause_frames(endpointing_ms)
         builder = TranscriptBuilder(self._tokenizer, target.language, keep_language_tags, pause)
-        live = Live(Stream(-1, target, chunk), builder, recording)
+        live = Live(Stream(NO_ROW, target, chunk), builder, recording)
         session = Session(self, self._loop, live, self._target, sample_rate)
         if not recording:
             self._admission.enter(live, chunk)

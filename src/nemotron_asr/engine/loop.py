@@ -24,7 +24,7 @@ from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.scheduler import Batch, Ready, choose, spare_time
-from nemotron_asr.engine.stream import Samples, Target, Work
+from nemotron_asr.engine.stream import NO_ROW, Samples, Target, Work
 from nemotron_asr.engine.worker import Worker
 from nemotron_asr.errors import EngineClosedError, StreamFailedError
 from nemotron_asr.events import Segment
@@ -79,12 +79,11 @@ class Loop:
     # What sessions ask for: calls come in the order in which they were told.
 
     def open(self, live: Live) -> None:
-        """Give a stream its row."""
+        """A stream has come."""
         if self._closing:
             self.admission.leave(live)
             live.fail(EngineClosedError("the engine is closed"))
             return
-        live.stream.row = self._pool.acquire()
         self._lives.add(live)
 
     def feed(self, live: Live, samples: Samples) -> None:
@@ -170,12 +169,23 @@ class Loop:
         if batch is not None and not self._put_off:
             self._put_off = None
             dues = [live.due(works[live]) for live in batch.streams]
+            self._give_rows(batch.streams)
             parts = [live.begin(works[live], batch.frames) for live in batch.streams]
             self._step = step = _Step(batch, parts, dues, self.clock())
             compute = partial(self.runner.step, self._pool, parts, batch.frames, batch.chunk)
             self._worker.start(compute, lambda said, error: self.tell(self._finished, step, said, error))
             for live in batch.streams:
                 self._let_on(live)
+
+    def _give_rows(self, lives: Sequence[Live]) -> None:
+        """Streams get their rows at their first step: the pool may grow, which no step must meet on its way."""
+        for live in lives:
+            if live.stream.row == NO_ROW:
+                live.stream.row = self._pool.acquire()
+
+    def _take_row(self, live: Live) -> None:
+        if live.stream.row != NO_ROW:
+            self._pool.release(live.stream.row)
 
     def _spare_time(self, batch: Batch[Live], works: Mapping[Live, Work]) -> float:
         """Seconds that a step can wait for more streams of its lane; none for recordings and flushes."""
@@ -208,7 +218,7 @@ class Loop:
         for live in lives:
             live.computing = False
             if live not in self._lives:
-                self._pool.release(live.stream.row)
+                self._take_row(live)
         if said is None:
             for live in lives:
                 self.fail(live, StreamFailedError(f"a step of the engine failed: {error!r}"))
@@ -251,4 +261,4 @@ class Loop:
         self._active.pop(live, None)
         self.admission.leave(live)
         if not live.computing:
-            self._pool.release(live.stream.row)
+            self._take_row(live)

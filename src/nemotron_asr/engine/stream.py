@@ -21,6 +21,9 @@ Samples = NDArray[np.float32]
 UNKNOWN_END = 2**40
 """The length of an utterance that still goes on, in samples or frames: two years."""
 
+NO_ROW = -1
+"""The row of a stream that has not been in a step yet."""
+
 STEP_FRAMES = 112
 """Encoder frames in one step at most: 9 s, a multiple of every chunk size; more makes nothing faster."""
 
@@ -63,7 +66,7 @@ class Stream:
     """Audio in, windows of samples out.
 
     Attributes:
-        row: where its state lives in the pool.
+        row: where its state lives in the pool, from its first step on.
         target: the language.
         chunk: lookahead + 1, in encoder frames.
         t: the next encoder frame.
