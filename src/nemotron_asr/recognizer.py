@@ -4,10 +4,10 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import torch
 from numpy.typing import ArrayLike
@@ -15,17 +15,18 @@ from numpy.typing import ArrayLike
 from nemotron_asr.audio import AudioSource, read_blocks
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton, to_float
 from nemotron_asr.checkpoint.int8 import MATRICES
-from nemotron_asr.config import SAMPLE_RATE, ModelConfig, chunk_frames
+from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.packed import supported
 from nemotron_asr.engine.quantize import Int8Linear, pack, quantize, take_quantized
 from nemotron_asr.engine.runner import Runner
+from nemotron_asr.engine.settings import RECORDING_MS, Settings, check_options
 from nemotron_asr.engine.subsampling import FastSubsampling
 from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final
 from nemotron_asr.features import LogMel
-from nemotron_asr.languages import AUTO, canonical, prompt_row
 from nemotron_asr.model import NemotronASR
+from nemotron_asr.options import Options
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import Transcript, collect
 
@@ -135,26 +136,20 @@ class Recognizer:
     def transcribe(
         self,
         source: AudioSource,
-        *,
-        language: str = AUTO,
-        latency_ms: int = 1120,
-        keep_language_tags: bool = False,
+        **options: Unpack[Options],
     ) -> Transcript:
         """Transcribe one recording.
 
         Args:
             source: a path, bytes, a file object, or (array, sample rate).
-            language: a locale or alias, or "auto" to have the model find out.
-            latency_ms: 80, 160, 320, 560 or 1120; more lookahead gives better words.
-            keep_language_tags: leave the model's language tags in the text.
+            options: see `Options`.
 
         Raises:
             AudioError: the source is not usable audio.
-            LanguageError: the language is unknown.
-            OptionError: the latency is not offered.
+            LanguageError: a language is unknown.
+            OptionError: an option is not offered.
         """
-        reading = _Reading(self.engine, source, self._checked(language, latency_ms, keep_language_tags))
-        result = reading.run()
+        result = _Reading(self.engine, source, self._checked(options)).run()
         if isinstance(result, NemotronError):
             raise result
         return result
@@ -163,10 +158,8 @@ class Recognizer:
         self,
         sources: Iterable[AudioSource],
         *,
-        language: str = AUTO,
-        latency_ms: int = 1120,
-        keep_language_tags: bool = False,
         batch: int = 8,
+        **options: Unpack[Options],
     ) -> Iterator[Transcript | NemotronError]:
         """Transcribe recordings together, yield in order; one that fails yields its error and the rest go on.
 
@@ -175,72 +168,42 @@ class Recognizer:
         Args:
             batch: how many recordings step together.
         """
-        finished = self.transcribe_as_finished(
-            sources, language=language, latency_ms=latency_ms, keep_language_tags=keep_language_tags, batch=batch
-        )
-        return _in_order(finished)
+        return _in_order(self.transcribe_as_finished(sources, batch=batch, **options))
 
     def transcribe_as_finished(
         self,
         sources: Iterable[AudioSource],
         *,
-        language: str = AUTO,
-        latency_ms: int = 1120,
-        keep_language_tags: bool = False,
         batch: int = 8,
+        **options: Unpack[Options],
     ) -> Iterator[tuple[int, Transcript | NemotronError]]:
         """Like `transcribe_many`, but every result comes as soon as it is there, with the number of its source."""
         if batch < 1:
             raise OptionError(f"batch {batch} is too small; it must be at least 1")
-        return _as_finished(self.engine, sources, self._checked(language, latency_ms, keep_language_tags), batch)
+        return _as_finished(self.engine, sources, self._checked(options), batch)
 
-    def stream(
-        self,
-        *,
-        language: str = AUTO,
-        latency_ms: int = 320,
-        sample_rate: int = SAMPLE_RATE,
-        keep_language_tags: bool = False,
-    ) -> "LiveTranscription":
+    def stream(self, *, sample_rate: int = SAMPLE_RATE, **options: Unpack[Options]) -> "LiveTranscription":
         """Open a live stream, to be used as a context manager.
 
         Args:
-            language: a locale or alias, or "auto".
-            latency_ms: 80, 160, 320, 560 or 1120.
             sample_rate: of the samples that will be fed, in Hz.
-            keep_language_tags: leave the model's language tags in the text.
+            options: see `Options`.
         """
-        options = self._checked(language, latency_ms, keep_language_tags)
-        return LiveTranscription(
-            self.engine.open(
-                language=options.language, latency_ms=latency_ms, sample_rate=sample_rate,
-                keep_language_tags=keep_language_tags,
-            )
-        )  # fmt: skip
+        return LiveTranscription(self.engine.open(sample_rate=sample_rate, **options))
 
-    def _checked(self, language: str, latency_ms: int, keep_language_tags: bool) -> "_Options":
-        """Options that hold for all recordings of one call, or an error before the first one is opened."""
-        prompt_row(language, self.config)
-        chunk_frames(latency_ms)
-        return _Options(canonical(language, self.config.prompts), latency_ms, keep_language_tags)
-
-
-@dataclass(frozen=True)
-class _Options:
-    language: str
-    latency_ms: int
-    keep_language_tags: bool
+    def _checked(self, options: Options) -> Settings:
+        """Settings for all recordings of one call, or an error before the first one is opened."""
+        wanted: Options = {"latency_ms": RECORDING_MS}
+        wanted.update(options)
+        return check_options(self, **wanted)
 
 
 class _Reading:
     """A recording that is read, fed and collected by one thread."""
 
-    def __init__(self, engine: Engine, source: AudioSource, options: _Options) -> None:
-        self._source, self._options = source, options
-        self._session = engine.open(
-            language=options.language, latency_ms=options.latency_ms, keep_language_tags=options.keep_language_tags,
-            recording=True,
-        )  # fmt: skip
+    def __init__(self, engine: Engine, source: AudioSource, settings: Settings) -> None:
+        self._source, self._language = source, settings.target.language
+        self._session = engine.listen(settings, recording=True)
 
     def run(self) -> Transcript | NemotronError:
         """The transcript, or why there is none."""
@@ -253,7 +216,7 @@ class _Reading:
             finals += _finals(session)
         except NemotronError as error:
             return error
-        transcript = collect(finals, session.duration, session.detected, self._options.language)
+        transcript = collect(finals, session.duration, session.detected, self._language)
         return replace(transcript, file=fspath(self._source) if isinstance(self._source, (str, PathLike)) else None)
 
     def cancel(self) -> None:
@@ -266,7 +229,7 @@ def _finals(events: Iterable[Event]) -> list[Final]:
 
 
 def _as_finished(
-    engine: Engine, sources: Iterable[AudioSource], options: _Options, at_once: int
+    engine: Engine, sources: Iterable[AudioSource], settings: Settings, at_once: int
 ) -> Iterator[tuple[int, Transcript | NemotronError]]:
     """Keep so many recordings running; none is begun far ahead of one that still runs."""
     waiting, running = enumerate(sources), dict[Future[Transcript | NemotronError], tuple[int, _Reading]]()
@@ -276,7 +239,7 @@ def _as_finished(
             while running or upcoming:
                 oldest = min((number for number, _ in running.values()), default=upcoming[0] if upcoming else 0)
                 while upcoming and len(running) < at_once and upcoming[0] < oldest + AHEAD * at_once:
-                    reading = _Reading(engine, upcoming[1], options)
+                    reading = _Reading(engine, upcoming[1], settings)
                     running[readers.submit(reading.run)] = upcoming[0], reading
                     upcoming = next(waiting, None)
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -82,6 +82,7 @@ class TranscriptBuilder:
         language: the locale that was asked for, or "auto" to take it from the model's tags.
         keep_language_tags: leave the tags in the text, as the model wrote them.
         pause_frames: blank frames after a token that end a segment; none: no pause does.
+        longest_frames: frames after which a segment is cut.
         detected: the last language that the model named.
     """
 
@@ -89,6 +90,7 @@ class TranscriptBuilder:
     language: str = AUTO
     keep_language_tags: bool = False
     pause_frames: int | None = PAUSE_FRAMES
+    longest_frames: int = LONGEST_SEGMENT
     detected: str | None = None
     _tokens: list[Emission] = field(default_factory=list)
     _tag: str = ""
@@ -137,7 +139,7 @@ class TranscriptBuilder:
     def _cut_before(self, emission: Emission) -> bool:
         if self._paused(emission.frame - 1):
             return True
-        too_long = emission.frame - self._tokens[0].frame >= LONGEST_SEGMENT
+        too_long = emission.frame - self._tokens[0].frame >= self.longest_frames
         return too_long and self.tokenizer.piece(emission.token).startswith(SPACE)
 
     def _open(self) -> Iterator[Event]:

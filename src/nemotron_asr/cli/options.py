@@ -10,6 +10,7 @@ import click
 from nemotron_asr.cli.running import debug
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.languages import AUTO
+from nemotron_asr.options import Options
 
 if TYPE_CHECKING:
     from nemotron_asr.recognizer import Recognizer
@@ -24,24 +25,13 @@ class Listening:
     model: str
     device: str
     dtype: str
-    language: str
-    latency_ms: int
-    keep_language_tags: bool
+    options: Options
 
     def load(self) -> "Recognizer":
         """Load the model: this is where torch is imported."""
         from nemotron_asr.recognizer import load
 
         return load(self.model, self.device, self.dtype)
-
-    @property
-    def manner(self) -> dict[str, Any]:
-        """What the recognizer's methods take by name."""
-        return {
-            "language": self.language,
-            "latency_ms": self.latency_ms,
-            "keep_language_tags": self.keep_language_tags,
-        }
 
 
 def listening_options(latency_ms: int) -> Callable[[Function], Function]:
@@ -53,6 +43,7 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
     options = [
         click.option("--model", default="tiny", metavar="MODEL", show_default=True, help=_MODEL),
         click.option("--language", default=AUTO, metavar="auto|LOCALE", show_default=True, help=_LANGUAGE),
+        click.option("--languages", metavar="LOCALE,...", help="With auto: find no other languages than these."),
         click.option("--latency", type=_LATENCY, default=str(latency_ms), show_default=True, help=_LATENCY_HELP),
         click.option(
             "--keep-language-tags", is_flag=True, help="Leave the model's tags, such as <de-DE>, in the text."
@@ -64,9 +55,14 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
 
     def decorate(command: Function) -> Function:
         @wraps(command)
-        def listen(model: str, device: str, dtype: str, language: str, latency: str, **others: Any) -> Any:
-            tags = others.pop("keep_language_tags")
-            return command(listening=Listening(model, device, dtype, language, int(latency), tags), **others)
+        def listen(model: str, device: str, dtype: str, **others: Any) -> Any:
+            wanted: Options = {
+                "language": others.pop("language"),
+                "languages": _listed(others.pop("languages")),
+                "latency_ms": int(others.pop("latency")),
+                "keep_language_tags": others.pop("keep_language_tags"),
+            }
+            return command(listening=Listening(model, device, dtype, wanted), **others)
 
         decorated: Function = listen
         for option in reversed(options):
@@ -74,6 +70,10 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
         return decorated
 
     return decorate
+
+
+def _listed(names: str | None) -> list[str]:
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 _LATENCY = click.Choice([str(latency) for latency in LATENCIES])

@@ -26,9 +26,9 @@ def stream(audio: str | None, microphone: bool, form: str, listening: Listening)
         raise click.UsageError("give one of AUDIO, - and --microphone")
     from nemotron_asr.cli.live import UntilInterrupted
 
-    packets = _packets(audio, listening.latency_ms / 1000)
+    packets = _packets(audio, listening.options["latency_ms"] / 1000)
     source = UntilInterrupted(packets.samples)
-    with listening.load().stream(**listening.manner, sample_rate=packets.rate) as live, captions(form) as show:
+    with listening.load().stream(**listening.options, sample_rate=packets.rate) as live, captions(form) as show:
         for samples in source:
             for event in live.feed(samples):
                 show(event)

@@ -50,9 +50,9 @@ def _transcribe(recordings: Sequence[Input], results: Results, listening: Listen
     with Meter(recordings) as meter, closing(results):
         recognizer = listening.load()
         heard = (
-            enumerate(recognizer.transcribe_many(meter.sources(), **listening.manner))
+            enumerate(recognizer.transcribe_many(meter.sources(), **listening.options))
             if results.ordered
-            else recognizer.transcribe_as_finished(meter.sources(), **listening.manner)
+            else recognizer.transcribe_as_finished(meter.sources(), **listening.options)
         )
         for number, result in heard:
             recording = recordings[number]

@@ -6,33 +6,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self, Unpack
 
-from nemotron_asr.config import FRAME_SECONDS, LATENCIES, SAMPLE_RATE, ModelConfig, chunk_frames
+from nemotron_asr.config import LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.calibration import calibrate
 from nemotron_asr.engine.cost import Capacity, StepCost
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import Loop
 from nemotron_asr.engine.promise import Promise
-from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.session import Session
-from nemotron_asr.engine.stream import NO_ROW, Stream, Target
+from nemotron_asr.engine.settings import Settings, SpeechModel, check_options, choose_target
+from nemotron_asr.engine.stream import NO_ROW, Stream
 from nemotron_asr.errors import EngineClosedError, OptionError
-from nemotron_asr.languages import AUTO, canonical, prompt_row
-from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.transcript import TranscriptBuilder
-
-ENDPOINTING = 800
-"""Milliseconds of silence after which a segment ends, unless asked otherwise."""
-
-
-class SpeechModel(Protocol):
-    """What an engine needs of a loaded model; a `Recognizer` is one."""
-
-    config: ModelConfig
-    tokenizer: Tokenizer
-    runner: Runner
+from nemotron_asr.options import Options
 
 
 @dataclass(frozen=True)
@@ -68,8 +55,7 @@ class Engine:
     def __init__(self, asr: SpeechModel, max_streams: int | None = None) -> None:
         if max_streams is not None and max_streams < 1:
             raise OptionError(f"max_streams {max_streams} is too small; it must be at least 1")
-        self._tokenizer = asr.tokenizer
-        self._target = partial(_target, asr.config)
+        self._model = asr
         cost = StepCost()
         self._admission = Admission(Capacity(cost), max_streams)
         self._loop = Loop(asr.runner, self._admission, cost)
@@ -81,39 +67,35 @@ class Engine:
     def open(
         self,
         *,
-        language: str = AUTO,
-        latency_ms: int = 320,
         sample_rate: int = SAMPLE_RATE,
-        endpointing_ms: int | None = ENDPOINTING,
-        keep_language_tags: bool = False,
         recording: bool = False,
+        **options: Unpack[Options],
     ) -> Session:
         """Open a stream, from a thread or a coroutine.
 
         Args:
-            language: a locale or alias, or "auto" to have the model find out.
-            latency_ms: 80, 160, 320, 560 or 1120; more lookahead gives better words.
             sample_rate: of the samples that will be fed, in Hz.
-            endpointing_ms: silence after speech that ends a segment; None: only `finalize` and the longest segment do.
-            keep_language_tags: leave the model's language tags in the text.
             recording: it is not live: it has no deadline, goes when live streams need not, and is not counted.
+            options: see `Options`.
 
         Raises:
             AtCapacity: the machine does not sustain one more live stream at this latency.
             EngineClosedError: the engine was closed.
-            LanguageError: the language is unknown.
-            OptionError: the latency or the endpointing is not offered.
+            LanguageError: a language is unknown.
+            OptionError: an option is not offered.
             AudioError: the sample rate is absurd.
         """
+        settings = check_options(self._model, **options)
+        return self.listen(settings, sample_rate=sample_rate, recording=recording)
+
+    def listen(self, settings: Settings, *, sample_rate: int = SAMPLE_RATE, recording: bool = False) -> Session:
+        """Open a stream whose options were checked before; otherwise like `open`."""
         if self._closed is not None:
             raise EngineClosedError("the engine is closed")
-        target, chunk = self._target(language), chunk_frames(latency_ms)
-        pause = _pause_frames(endpointing_ms)
-        builder = TranscriptBuilder(self._tokenizer, target.language, keep_language_tags, pause)
-        live = Live(Stream(NO_ROW, target, chunk), builder, recording)
-        session = Session(self, self._loop, live, self._target, sample_rate)
+        live = Live(Stream(NO_ROW, settings.target, settings.chunk), settings.builder(self._model.tokenizer), recording)
+        session = Session(self, self._loop, live, partial(choose_target, self._model), sample_rate)
         if not recording:
-            self._admission.enter(live, chunk)
+            self._admission.enter(live, settings.chunk)
         self._loop.tell(self._loop.open, live)
         return session
 
@@ -154,19 +136,6 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close(drain=kind is None)
-
-
-def _target(config: ModelConfig, language: str) -> Target:
-    return Target(prompt_row(language, config), canonical(language, config.prompts))
-
-
-def _pause_frames(milliseconds: int | None) -> int | None:
-    if milliseconds is None:
-        return None
-    frame = round(1000 * FRAME_SECONDS)
-    if milliseconds < frame:
-        raise OptionError(f"endpointing {milliseconds} ms is too short; it must be at least {frame} ms")
-    return round(milliseconds / frame)
 
 
 def _drop(loop: Loop) -> None:

@@ -1,10 +1,10 @@
 """One live stream as its user sees it: audio in, events out, from a thread or from coroutines."""
 
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from numpy.typing import ArrayLike
 
@@ -16,12 +16,20 @@ from nemotron_asr.engine.promise import Promise, in_event_loop
 from nemotron_asr.engine.stream import Target
 from nemotron_asr.errors import AudioError, StreamClosedError, StreamFailedError
 from nemotron_asr.events import Event, Segment
+from nemotron_asr.languages import AUTO
 
 MOST_BACKLOG = 600.0
 """Seconds of audio beyond which a coroutine that does not await `feed` is refused."""
 
 _DROPPED = StreamClosedError("this stream was dropped")
 _KEPT: Promise[None] = Promise.kept(None)
+
+
+class ChooseTarget(Protocol):
+    """What makes a target of languages."""
+
+    def __call__(self, language: str, languages: Sequence[str]) -> Target:
+        """See `settings.choose_target`."""
 
 
 class Session:
@@ -31,9 +39,7 @@ class Session:
     stream; leaving it with an exception, or dropping the session, drops the stream and what it had still to say.
     """
 
-    def __init__(
-        self, engine: object, loop: Loop, live: Live, target: Callable[[str], Target], sample_rate: int
-    ) -> None:
+    def __init__(self, engine: object, loop: Loop, live: Live, target: "ChooseTarget", sample_rate: int) -> None:
         self._engine = engine  # lives as long as any of its sessions
         self._loop, self._live, self._target = loop, live, target
         self._resampler = Resampler(sample_rate)
@@ -99,13 +105,17 @@ class Session:
             self._loop.tell(self._loop.flush, self._live, promise)
             return promise
 
-    def set_language(self, language: str) -> None:
-        """Listen for another language ("auto": any) from the next chunk on.
+    def set_language(self, language: str = AUTO, languages: Sequence[str] = ()) -> None:
+        """Listen for another language from the next chunk on.
+
+        Args:
+            language: a locale or alias, or "auto".
+            languages: with "auto", the only ones that it may find.
 
         Raises:
-            LanguageError: the language is unknown.
+            LanguageError: a language is unknown.
         """
-        target = self._target(language)
+        target = self._target(language, languages)
         with self._lock:
             self._check_open()
             self._loop.tell(self._loop.change, self._live, target, None)

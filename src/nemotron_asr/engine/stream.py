@@ -30,10 +30,17 @@ STEP_FRAMES = 112
 
 @dataclass(frozen=True)
 class Target:
-    """The language that is listened for: its prompt row, and its name or "auto"."""
+    """The language that is listened for.
+
+    Attributes:
+        prompt: its prompt row.
+        language: its name, or "auto".
+        tags: the only language tags that may be emitted; all of them if it is None.
+    """
 
     prompt: int
     language: str
+    tags: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)

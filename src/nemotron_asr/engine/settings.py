@@ -1,0 +1,101 @@
+"""Options -> settings: what a user asks for, checked against the model before a stream is opened."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nemotron_asr.config import FRAME_SECONDS, ModelConfig, chunk_frames
+from nemotron_asr.engine.runner import Runner
+from nemotron_asr.engine.stream import Target
+from nemotron_asr.errors import LanguageError, OptionError
+from nemotron_asr.languages import AUTO, canonical, prompt_row
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.transcript import TranscriptBuilder
+
+FRAME_MS = round(1000 * FRAME_SECONDS)
+
+LIVE_MS, RECORDING_MS = 320, 1120
+"""The latency of live streams and of recordings, unless asked otherwise."""
+
+
+class SpeechModel(Protocol):
+    """What an engine needs of a loaded model; a `Recognizer` is one."""
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    runner: Runner
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one stream is heard; the meaning of each is in `Options`."""
+
+    target: Target
+    chunk: int  # lookahead + 1, in encoder frames
+    pause_frames: int | None
+    longest_frames: int
+    keep_language_tags: bool
+
+    def builder(self, tokenizer: Tokenizer) -> TranscriptBuilder:
+        """What makes events of the stream's tokens."""
+        return TranscriptBuilder(
+            tokenizer,
+            self.target.language,
+            self.keep_language_tags,
+            self.pause_frames,
+            longest_frames=self.longest_frames,
+        )
+
+
+def check_options(
+    model: SpeechModel,
+    *,
+    language: str = AUTO,
+    languages: Sequence[str] = (),
+    latency_ms: int = LIVE_MS,
+    endpointing_ms: int | None = 800,
+    longest_segment_ms: int = 30_000,
+    keep_language_tags: bool = False,
+) -> Settings:
+    """The settings of one stream; see `Options`.
+
+    Raises:
+        LanguageError: a language is unknown, or the model cannot tell languages apart.
+        OptionError: the latency or one of the times is not offered.
+    """
+    pause = None if endpointing_ms is None else _frames("endpointing", endpointing_ms)
+    return Settings(
+        choose_target(model, language, languages),
+        chunk_frames(latency_ms),
+        pause,
+        _frames("the longest segment", longest_segment_ms),
+        keep_language_tags,
+    )
+
+
+def choose_target(model: SpeechModel, language: str, languages: Sequence[str] = ()) -> Target:
+    """The language, or those to choose from.
+
+    Raises:
+        LanguageError: one is unknown, or the model has no tag for any of them.
+        OptionError: a language is given beside several to choose from.
+    """
+    config = model.config
+    allowed = {canonical(each, config.prompts) for each in languages} - {AUTO}
+    if len(allowed) == 1 and language == AUTO:
+        language = allowed.pop()
+    target = Target(prompt_row(language, config), canonical(language, config.prompts))
+    if not allowed:
+        return target
+    if target.language != AUTO:
+        raise OptionError(f"language {language!r} leaves nothing to choose from {', '.join(languages)}; give one")
+    tags = {locale: token for token, locale in model.tokenizer.language_tags.items()}
+    if missing := sorted(allowed - tags.keys()):
+        raise LanguageError(f"the model never names {', '.join(missing)}; it can name {', '.join(sorted(tags))}")
+    return Target(target.prompt, AUTO, frozenset(tags[locale] for locale in allowed))
+
+
+def _frames(what: str, milliseconds: int) -> int:
+    if milliseconds < FRAME_MS:
+        raise OptionError(f"{what} {milliseconds} ms is too short; it must be at least {FRAME_MS} ms")
+    return round(milliseconds / FRAME_MS)

@@ -1,0 +1,26 @@
+"""How a stream or a recording is to be heard, as its user says it."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of `transcribe`, `transcribe_many`, `stream` and `Engine.open`; all of them have defaults.
+
+    Attributes:
+        language: a locale or alias, or "auto" (the default) to have the model find out.
+        languages: with "auto", the only ones that it may find; one alone is the same as giving it as `language`.
+        latency_ms: 80, 160, 320, 560 or 1120: how much audio is heard at a time. More gives better words. The default
+            is 1120 for recordings, 320 for live streams.
+        endpointing_ms: silence after speech that ends a segment, 800 by default; None: only `finalize` and the longest
+            segment do.
+        longest_segment_ms: speech after which a segment is cut, 30,000 by default.
+        keep_language_tags: leave the model's language tags in the text; they are taken out by default.
+    """
+
+    language: str
+    languages: Sequence[str]
+    latency_ms: int
+    endpointing_ms: int | None
+    longest_segment_ms: int
+    keep_language_tags: bool
