@@ -68,14 +68,35 @@ def read_manifest(path: Path) -> list[Clip]:
     Raises:
         ManifestError: the file cannot be read, or a line is not such an object; the message names file, line and field.
     """
+    clips: list[Clip] = []
+    for entry in read_lines(path):
+        if isinstance(entry, ManifestError):
+            raise entry
+        clips.append(entry)
+    return clips
+
+
+def read_lines(path: Path) -> list[Clip | ManifestError]:
+    """Like `read_manifest`, for those who can do without some lines: what is wrong with one stands in its place.
+
+    Raises:
+        ManifestError: the file cannot be read, or has no lines.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"cannot read manifest {path}: {error}") from error
-    clips = [_clip(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
-    if not clips:
+    entries = [_clip_or_error(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    if not entries:
         raise ManifestError(f"manifest {path} lists no clip")
-    return clips
+    return entries
+
+
+def _clip_or_error(line: str, manifest: Path, number: int) -> Clip | ManifestError:
+    try:
+        return _clip(line, manifest, number)
+    except ManifestError as error:
+        return error
 
 
 def _clip(line: str, manifest: Path, number: int) -> Clip:
