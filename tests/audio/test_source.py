@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron_asr.audio import AudioSource, Samples, load, probe_duration, read_blocks
+from nemotron_asr.audio import AudioSource, Samples, load, probe_duration, read_blocks, read_channels
 from nemotron_asr.errors import AudioError, OptionError
 from tests.audio.media import SPEECH, correlation, encode, noise, tone
 
@@ -31,6 +31,8 @@ FORMATS = {
     "AC-3": (48000, "ac3", "ac3"),
     "AIFF": (22050, "aiff", "pcm_s16be"),
 }
+
+LAYOUTS = [(1, "mono"), (2, "stereo")]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,29 @@ def test_blocks_of_a_file_joined_are_the_file() -> None:
 def test_blocks_are_never_shorter_than_a_sample() -> None:
     with pytest.raises(OptionError, match="block_seconds 0 is less than one sample"):
         next(read_blocks((noise(10), 16000), block_seconds=0))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seconds=st.floats(1e-3, 5), rate=st.sampled_from([8000, 16000, 44100]), channels=st.integers(1, 5))
+def test_channels_side_by_side_are_those_heard_alone(seconds: float, rate: int, channels: int) -> None:
+    source = (noise(rate, channels).reshape(rate, channels), rate)
+    blocks = list(read_channels(source, block_seconds=seconds))
+    assert {block.shape for block in blocks[:-1]} <= {(channels, int(seconds * 16000))}
+    expected = [load(source, channel=channel) for channel in range(channels)]
+    np.testing.assert_array_equal(np.concatenate(blocks, axis=1), expected)
+
+
+def test_channels_of_a_file_are_decoded_together() -> None:
+    content = encode(noise(96000, 2), 48000, "flac", "flac", "stereo")
+    expected = [load(content, channel=0), load(content, channel=1)]
+    np.testing.assert_array_equal(np.concatenate(list(read_channels(content)), axis=1), expected)
+
+
+def test_channels_may_not_come_and_go() -> None:
+    parts = [encode(noise(48000, channels), 48000, "mp3", "libmp3lame", layout) for channels, layout in LAYOUTS]
+    assert len(load(b"".join(parts))) == pytest.approx(32000, abs=2000)
+    with pytest.raises(AudioError, match="the number of channels changes from 1 to 2; mix them"):
+        list(read_channels(b"".join(parts)))
 
 
 def test_long_files_take_constant_memory(tmp_path: Path) -> None:

@@ -11,6 +11,15 @@ resampler serves files and live streams, so that both hear the same samples.
 
 from nemotron_asr.audio.resampler import Resampler
 from nemotron_asr.audio.samples import Samples, as_float32
-from nemotron_asr.audio.source import AudioSource, load, probe_duration, read_blocks
+from nemotron_asr.audio.source import AudioSource, load, probe_duration, read_blocks, read_channels
 
-__all__ = ["AudioSource", "Resampler", "Samples", "as_float32", "load", "probe_duration", "read_blocks"]
+__all__ = [
+    "AudioSource",
+    "Resampler",
+    "Samples",
+    "as_float32",
+    "load",
+    "probe_duration",
+    "read_blocks",
+    "read_channels",
+]

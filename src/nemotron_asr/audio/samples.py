@@ -74,12 +74,17 @@ def to_mono(planes: NDArray[Any], channel: int | None = None, *, first: int = 0)
         if not 0 <= channel < len(planes):
             raise OptionError(f"channel {channel} is not there; the channels are 0 to {len(planes) - 1}")
         planes = planes[channel : channel + 1]
-    scaled = _scaled(planes, first)
+    scaled = to_channels(planes, first)
     mono: Samples = scaled[0] if len(scaled) == 1 else scaled.mean(axis=0)
     return mono
 
 
-def _scaled(planes: NDArray[Any], first: int) -> Samples:
+def to_channels(planes: NDArray[Any], first: int = 0) -> Samples:
+    """Hear all channels; arguments as for `to_mono`, the result has the shape (channels, samples).
+
+    Raises:
+        AudioError: unusable samples.
+    """
     kind = planes.dtype.name
     if kind not in FULL_SCALE:
         raise AudioError(f"samples of type {kind} are not accepted; choose {', '.join(FULL_SCALE)}")

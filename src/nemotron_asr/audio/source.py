@@ -1,9 +1,8 @@
 """Anything that holds a recording -> mono float32 at 16 kHz: whole, or block by block."""
 
 import itertools
-import operator
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -13,12 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from nemotron_asr.audio.container import FileSource, audio_stream, decode, open_container
 from nemotron_asr.audio.resampler import Resampler, checked_rate
-from nemotron_asr.audio.samples import Samples, parts, to_mono, to_planes
+from nemotron_asr.audio.samples import Samples, parts, to_channels, to_mono, to_planes
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import AudioError, OptionError
 
 AudioSource: TypeAlias = FileSource | tuple[ArrayLike, int]
 """A path, the bytes of a file, a binary file object (read from its start), or (samples, sample rate)."""
+
+_Hear: TypeAlias = Callable[[NDArray[Any], int], Samples]
+"""Planes of samples and the place of their first -> what is heard of them, shape (channels, samples)."""
 
 
 def load(source: AudioSource, *, channel: int | None = None) -> Samples:
@@ -55,12 +57,34 @@ def read_blocks(source: AudioSource, *, block_seconds: float = 10.0, channel: in
         AudioError: nothing could be decoded, or the samples are not usable; the message names the source.
         OptionError: the source has no such channel, or a block is shorter than a sample.
     """
-    size = int(block_seconds * SAMPLE_RATE)
+
+    def hear(planes: NDArray[Any], first: int) -> Samples:
+        return to_mono(planes, channel, first=first)[None]
+
+    for block in _blocks(source, block_seconds, hear):
+        yield block[0]
+
+
+def read_channels(source: AudioSource, *, block_seconds: float = 10.0) -> Iterator[Samples]:
+    """Decode a source once, block by block like `read_blocks`, all channels side by side.
+
+    Yields:
+        Samples at 16 kHz, shape (channels, samples), never empty, with the same channels in every block.
+
+    Raises:
+        AudioError: as `read_blocks`; or the number of channels changes on the way.
+        OptionError: a block is shorter than a sample.
+    """
+    return _blocks(source, block_seconds, to_channels)
+
+
+def _blocks(source: AudioSource, seconds: float, hear: _Hear) -> Iterator[Samples]:
+    size = int(seconds * SAMPLE_RATE)
     if size < 1:
-        raise OptionError(f"block_seconds {block_seconds!r} is less than one sample at {SAMPLE_RATE} Hz")
+        raise OptionError(f"block_seconds {seconds!r} is less than one sample at {SAMPLE_RATE} Hz")
     with _naming(source):
         empty = True
-        for block in _regroup(_resample(_pieces(source, channel)), size):
+        for block in _regroup(_resample(_pieces(source, hear)), size):
             empty = False
             yield block
         if empty:
@@ -102,11 +126,11 @@ def _name(source: AudioSource) -> str:
     return name if isinstance(name, str) else "array" if isinstance(source, tuple) else type(source).__name__
 
 
-def _pieces(source: AudioSource, channel: int | None) -> Iterator[tuple[Samples, int]]:
-    """Yield (mono samples, rate)."""
+def _pieces(source: AudioSource, hear: _Hear) -> Iterator[tuple[Samples, int]]:
+    """Yield (samples, rate)."""
     first = 0
     for planes, rate in _split(*source) if isinstance(source, tuple) else decode(source):
-        yield to_mono(planes, channel, first=first), rate
+        yield hear(planes, first), rate
         first += planes.shape[1]
 
 
@@ -115,25 +139,33 @@ def _split(samples: ArrayLike, rate: int) -> Iterator[tuple[NDArray[Any], int]]:
 
 
 def _resample(pieces: Iterable[tuple[Samples, int]]) -> Iterator[Samples]:
-    """Bring pieces of (mono samples, rate) to 16 kHz; the rate may change from one to the next."""
-    for rate, run in itertools.groupby(pieces, key=operator.itemgetter(1)):
-        resampler = Resampler(rate)
-        for second in _regroup((samples for samples, _ in run), resampler.rate):  # few calls, not one per codec frame
-            yield resampler.feed(second)
-        yield resampler.finish()
+    """Bring pieces of (samples, rate) to 16 kHz; the rate may change from one to the next, the channels may not."""
+    before: int | None = None
+    for (rate, channels), run in itertools.groupby(pieces, key=_kind):
+        if before not in {None, channels}:
+            raise AudioError(f"the number of channels changes from {before} to {channels}; mix them")
+        before, resamplers = channels, [Resampler(rate) for _ in range(channels)]
+        for second in _regroup((samples for samples, _ in run), resamplers[0].rate):  # few calls, not one per frame
+            yield np.stack([resampler.feed(row) for resampler, row in zip(resamplers, second, strict=True)])
+        yield np.stack([resampler.finish() for resampler in resamplers])
+
+
+def _kind(piece: tuple[Samples, int]) -> tuple[int, int]:
+    samples, rate = piece
+    return rate, len(samples)
 
 
 def _regroup(pieces: Iterable[Samples], size: int) -> Iterator[Samples]:
-    """Cut a sequence of arrays into arrays of `size`; the last may be shorter, none is empty."""
+    """Cut a sequence of arrays along the samples into arrays of `size`; the last may be shorter, none is empty."""
     held: list[Samples] = []
     count = 0
     for piece in pieces:
         held.append(piece)
-        count += len(piece)
+        count += piece.shape[1]
         if count >= size:
-            joined = np.concatenate(held)
+            joined = np.concatenate(held, axis=1)
             whole = count - count % size
-            yield from (joined[start : start + size] for start in range(0, whole, size))
-            held, count = [joined[whole:]], count - whole
+            yield from (joined[:, start : start + size] for start in range(0, whole, size))
+            held, count = [joined[:, whole:]], count - whole
     if count:
-        yield np.concatenate(held)
+        yield np.concatenate(held, axis=1)
