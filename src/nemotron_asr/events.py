@@ -25,11 +25,14 @@ class Segment:
     confidence: float  # geometric mean of the tokens' probabilities
     words: tuple[Word, ...]
     spaced: bool = True  # a space separates it from the segment before
+    speaker: str | None = None  # e.g. "channel 0" where channels are heard one by one
 
     def to_dict(self) -> dict[str, Any]:
-        """The segment as in `--format json`."""
+        """The segment as in `--format json`; without a speaker if there is none."""
         content = asdict(self)
         del content["spaced"]
+        if self.speaker is None:
+            del content["speaker"]
         return {**content, "words": [asdict(word) for word in self.words]}
 
 
