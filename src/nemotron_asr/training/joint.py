@@ -14,17 +14,15 @@ from torch import Tensor, nn
 
 from nemotron_asr.training.loss import IMPOSSIBLE, blank_shares
 
-CPU_BLOCK, GPU_BLOCK = 1 << 10, 1 << 15
-"""Cells at once: what fits a processor's cache, and what fills a GPU."""
+CPU_CELLS, GPU_LOGITS = 1 << 10, 1 << 25
+"""Size of a block: cells on a CPU, whose cache is small; logits on a GPU, which has to be filled (128 MB)."""
+
+NEGLIGIBLE = 1e-12
+"""A cell whose gradient is so much smaller than the largest adds less than float32 can tell: it is left out."""
 
 
 def joint_arcs(
-    enc: Tensor,
-    pred: Tensor,
-    head: nn.Linear,
-    targets: Tensor,
-    cells: Tensor,
-    dtype: torch.dtype,
+    enc: Tensor, pred: Tensor, head: nn.Linear, targets: Tensor, cells: Tensor, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of blank and of the next label in some cells, as `arc_log_probs` gives them.
 
@@ -34,22 +32,24 @@ def joint_arcs(
         head: from d_joint to the vocabulary and, last, blank.
         targets: token ids (B, U).
         cells: which cells are wanted (B, T, U + 1), bool.
-        dtype: of the matrix products; sums are float32 or wider.
+        dtype: of the matrix products, autocast's or that of `enc` unless given; sums are float32 or wider.
 
     Returns:
         (B, T, U + 1) and (B, T, U); `IMPOSSIBLE` in the other cells.
     """
-    batch, frames, width = enc.shape[0], enc.shape[1], pred.shape[1]
+    batch, frames, width = cells.shape
     wanted = cells.flatten().nonzero()[:, 0]
-    block = CPU_BLOCK if enc.device.type == "cpu" else GPU_BLOCK
-    padded = F.pad(wanted, (0, -len(wanted) % block))  # repeats of cell 0, which are cut off below
-    row, u = padded // width, padded % width
-    hidden = F.relu(enc.flatten(0, 1)[row] + pred.flatten(0, 1)[row // frames * width + u]).to(dtype)
-    labels = F.pad(targets, (0, 1), value=head.out_features - 1).flatten()[row // frames * width + u]
-    arcs = cast("Callable[..., tuple[Tensor, Tensor]]", _Arcs.apply)(hidden, head.weight, head.bias, labels, block)
+    row, u = wanted // width, wanted % width
+    place = row // frames * width + u
+    labels = F.pad(targets, (0, 1), value=head.out_features - 1).flatten()[place]
+    device = enc.device.type
+    dtype = dtype or (torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else enc.dtype)
+    block = CPU_CELLS if device == "cpu" else max(CPU_CELLS, GPU_LOGITS // head.out_features)
+    apply = cast("Callable[..., tuple[Tensor, Tensor]]", _Arcs.apply)
+    with torch.autocast(device, enabled=False):  # the backward pass, which computes the same again, has none
+        arcs = apply(enc.flatten(0, 1), pred.flatten(0, 1), head.weight, head.bias, (row, place, labels), dtype, block)
     blanks, says = (
-        torch.full((cells.numel(),), IMPOSSIBLE, dtype=x.dtype, device=x.device).index_put((wanted,), x[: len(wanted)])
-        for x in arcs
+        torch.full((cells.numel(),), IMPOSSIBLE, dtype=x.dtype, device=x.device).index_put((wanted,), x) for x in arcs
     )
     return blanks.view(batch, frames, width), says.view(batch, frames, width)[:, :, :-1]
 
@@ -83,41 +83,76 @@ def likely_cells(labels: Tensor, frame_lengths: Tensor, target_lengths: Tensor, 
     return band & valid_cells(frame_lengths, target_lengths, *labels.shape[1:])
 
 
+Cells = tuple[Tensor, Tensor, Tensor]
+"""Of every cell: its row in `enc`, its row in `pred`, and its next label."""
+
+
 class _Arcs(torch.autograd.Function):
-    """Two columns of log_softmax(head(hidden)): the last one, blank, and each row's label."""
+    """Two columns of log_softmax(head(relu(enc + pred))) in some cells: the last one, blank, and the next label."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, block: int
+        ctx: Any, enc: Tensor, pred: Tensor, weight: Tensor, bias: Tensor, cells: Cells, dtype: torch.dtype, block: int
     ) -> tuple[Tensor, Tensor]:
-        small, shift = weight.to(hidden.dtype), bias.to(hidden.dtype)
-        wide = torch.promote_types(hidden.dtype, torch.float32)
-        totals, blanks, says = (torch.empty(len(hidden), dtype=wide, device=hidden.device) for _ in range(3))
-        for i in range(0, len(hidden), block):
-            rows = slice(i, i + block)
-            logits = F.linear(hidden[rows], small, shift).to(wide)
-            totals[rows] = logits.logsumexp(1)
-            blanks[rows] = logits[:, -1]
-            says[rows] = logits.gather(1, labels[rows, None])[:, 0]
-        ctx.save_for_backward(hidden, weight, bias, labels, totals)
-        ctx.block = block
-        return blanks - totals, says - totals
+        small, shift, count = weight.to(dtype), bias.to(dtype), len(cells[0])
+        row, place, labels = (F.pad(x, (0, block - count % block)) for x in cells)  # no new shapes, and a spare cell
+        totals, blanks, says = (_wide(enc, dtype, len(row)) for _ in range(3))
+        for i in range(0, len(totals), block):
+            now = slice(i, i + block)
+            logits = F.linear(_hidden(enc, pred, row[now], place[now]).to(dtype), small, shift).to(totals.dtype)
+            blanks[now] = logits[:, -1]
+            says[now] = logits.gather(1, labels[now, None])[:, 0]
+            totals[now] = _logsumexp(logits)
+        ctx.save_for_backward(enc, pred, weight, bias, totals, row, place, labels)
+        ctx.dtype, ctx.block = dtype, block
+        return (blanks - totals)[:count], (says - totals)[:count]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        hidden, weight, bias, labels, totals = ctx.saved_tensors
-        blanks, says = grads
-        small, shift = weight.to(hidden.dtype), bias.to(hidden.dtype)
-        grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
-        grad_bias = torch.zeros_like(bias)
-        for i in range(0, len(hidden), ctx.block):
-            rows = slice(i, i + ctx.block)
-            grad = F.linear(hidden[rows], small, shift).to(totals.dtype).sub_(totals[rows, None]).exp_()
-            grad.mul_(-(blanks[rows] + says[rows])[:, None])
-            grad[:, -1] += blanks[rows]
-            grad.scatter_add_(1, labels[rows, None], says[rows, None])
-            grad_bias += grad.sum(0)
-            grad = grad.to(hidden.dtype)
-            torch.mm(grad, small, out=grad_hidden[rows])
-            grad_weight += grad.T @ hidden[rows]
-        return grad_hidden, grad_weight, grad_bias, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        enc, pred, weight, bias, totals, *cells = ctx.saved_tensors
+        size = grads[0].abs() + grads[1].abs()
+        felt = (size > NEGLIGIBLE * size.amax()).nonzero()[:, 0]
+        felt = F.pad(felt, (0, -len(felt) % ctx.block), value=len(size))
+        grads = tuple(F.pad(grad, (0, 1)) for grad in grads)  # of the spare cell: none
+        small, shift = weight.to(ctx.dtype), bias.to(ctx.dtype)
+        sums = [torch.zeros_like(x, dtype=totals.dtype) for x in (enc, pred)]
+        head = [torch.zeros_like(x, dtype=totals.dtype) for x in (weight, bias) if ctx.needs_input_grad[2]]
+        for now in felt.split(ctx.block):
+            row, place, labels, blanks, says = (x[now] for x in (*cells, *grads))
+            hidden = _hidden(enc, pred, row, place)
+            grad = F.linear(hidden.to(ctx.dtype), small, shift).to(totals.dtype).sub_(totals[now, None]).exp_()
+            grad.mul_(-(blanks + says)[:, None])
+            grad[:, -1] += blanks
+            grad.scatter_add_(1, labels[:, None], says[:, None])
+            narrow = grad.to(ctx.dtype)
+            if head:
+                _add_product(head[0], narrow.T, hidden.to(ctx.dtype))
+                head[1] += grad.sum(0)
+            below = torch.mm(narrow, small).to(totals.dtype).masked_fill_(hidden <= 0, 0)
+            sums[0].index_add_(0, row, below)
+            sums[1].index_add_(0, place, below)
+        gradients = [x.to(y.dtype) for x, y in zip([*sums, *head], (enc, pred, weight, bias), strict=False)]
+        return (*gradients, *(None,) * (7 - len(gradients)))
+
+
+def _wide(like: Tensor, dtype: torch.dtype, length: int) -> Tensor:
+    wide = torch.promote_types(torch.promote_types(like.dtype, dtype), torch.float32)
+    return torch.empty(length, dtype=wide, device=like.device)
+
+
+def _hidden(enc: Tensor, pred: Tensor, row: Tensor, place: Tensor) -> Tensor:
+    return F.relu(enc[row] + pred[place])
+
+
+def _logsumexp(logits: Tensor) -> Tensor:
+    """As torch's, but in place."""
+    peak = logits.amax(1, keepdim=True)
+    return logits.sub_(peak).exp_().sum(1).log_().add_(peak[:, 0])
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add a @ b in place, without a second tensor of its size where the types allow it."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
