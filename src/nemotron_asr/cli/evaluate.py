@@ -1,0 +1,166 @@
+"""`nemotron-asr evaluate`: how well a model hears what manifests say was said."""
+
+import importlib.util
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from nemotron_asr.cli.options import DEVICE, DTYPE
+from nemotron_asr.cli.running import DONE, FAILED, debug, note
+from nemotron_asr.config import LATENCIES
+from nemotron_asr.errors import ManifestError, MissingExtraError, NemotronError
+
+if TYPE_CHECKING:
+    from nemotron_asr.evaluation.listening import Hearing
+    from nemotron_asr.evaluation.report import Report
+
+T = TypeVar("T")
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_MODES = {"language": ("language",), "auto": ("auto",), "both": ("language", "auto")}
+
+
+@dataclass
+class _Plan:
+    """What the command line asks for."""
+
+    manifests: tuple[str, ...]
+    model: str
+    latencies: tuple[str, ...]
+    mode: str
+    form: str
+    plot: Path | None
+    page: Path | None
+    results: Path | None
+    batch: int
+    device: str
+    dtype: str
+    skipped: list[str] = field(default_factory=list)
+
+    def usable(self, results: "Iterable[T | NemotronError]") -> list[T]:
+        """All but the errors, which are counted and named, once each."""
+        found: list[T] = []
+        for result in results:
+            if not isinstance(result, NemotronError):
+                found.append(result)
+            elif str(result) not in self.skipped:
+                self.skipped.append(str(result))
+                note(f"skipped: {result}")
+        return found
+
+
+@click.command()
+@click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
+@click.option("--model", default="tiny", metavar="MODEL", show_default=True, help="A model as for `transcribe`.")
+@click.option(
+    "--latency",
+    "latencies",
+    type=click.Choice([str(latency) for latency in LATENCIES]),
+    multiple=True,
+    default=("80", "1120"),
+    show_default=True,
+    help="Several.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(list(_MODES)),
+    default="both",
+    show_default=True,
+    help="Tell the model the language, have it find out, or both.",
+)
+@click.option("--format", "form", type=click.Choice(["table", "markdown", "json"]), default="table", show_default=True)
+@click.option("--plot", type=_FILE, help="Draw error rates against latency and per locale: .png, .svg or .pdf.")
+@click.option("--html", "page", type=_FILE, help="Write the worst clips, aligned, with players.")
+@click.option("--results", type=_FILE, help="Keep what is heard of every clip (JSON lines), and go on from it.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Clips heard at once.")
+@click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
+@click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
+@debug
+def evaluate(**options: Any) -> int:
+    """Measure word errors, languages found, delays and confidence over manifests.
+
+    MANIFEST is a file of JSON lines with audio_filepath, duration, text and target_lang, or fleurs:LOCALE, or fleurs
+    for all locales. A line or a clip that cannot be used is named and skipped.
+    """
+    plan = _Plan(**options)
+    _check_extra(
+        "jiwer", "whisper_normalizer", *(["matplotlib"] if plan.plot else []), *(["jinja2"] if plan.page else [])
+    )
+    if plan.plot:
+        from nemotron_asr.evaluation.plots import check_name
+
+        check_name(plan.plot)
+    report = _measure(plan)
+    _show(report, plan.form)
+    return FAILED if plan.skipped else DONE
+
+
+def _check_extra(*packages: str) -> None:
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise MissingExtraError(f"evaluate needs an extra ({missing[0]}): pip install 'nemotron-asr[eval]'")
+
+
+def _measure(plan: _Plan) -> "Report":
+    from nemotron_asr.evaluation.judging import judge
+    from nemotron_asr.evaluation.report import make_report
+
+    judged = [judge(hearing) for hearing in _heard(plan)]
+    if not judged:
+        raise ManifestError("no clip was heard: there is nothing to report")
+    report = make_report(plan.model, judged, plan.skipped)
+    if plan.plot:
+        from nemotron_asr.evaluation.plots import save_plot
+
+        save_plot(report, plan.plot)
+    if plan.page:
+        from nemotron_asr.evaluation.page import write_page
+
+        write_page(judged, plan.page)
+    return report
+
+
+def _heard(plan: _Plan) -> "list[Hearing]":
+    """All clips in all manners; those that were heard before come from the results."""
+    from nemotron_asr.evaluation.listening import Mode
+    from nemotron_asr.evaluation.manifests import read_clips
+    from nemotron_asr.evaluation.records import Records, hear_the_rest
+    from nemotron_asr.recognizer import load
+
+    recognizer = load(plan.model, plan.device, plan.dtype)
+    clips = plan.usable(read_clips(plan.manifests, recognizer.config))
+    manners = [(Mode(mode), int(latency)) for mode in _MODES[plan.mode] for latency in plan.latencies]
+    with Records(plan.results, _identity(plan)) as records:
+        hearings = hear_the_rest(recognizer, clips, manners, records, plan.batch)
+        return plan.usable(_watched(hearings, len(manners) * len(clips)))
+
+
+def _identity(plan: _Plan) -> dict[str, str]:
+    """What must be the same for results to be gone on with."""
+    if plan.results is None:
+        return {}
+    from nemotron_asr.checkpoint import load_checkpoint
+    from nemotron_asr.evaluation.records import fingerprint
+
+    return {"model": plan.model, "weights": fingerprint(load_checkpoint(plan.model).weights), "dtype": plan.dtype}
+
+
+def _watched(results: Iterable[T], count: int) -> Iterable[T]:
+    """The same, with a bar on a terminal."""
+    console = Console(stderr=True)
+    return track(results, "listening", count, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _show(report: "Report", form: str) -> None:
+    from nemotron_asr.evaluation.tables import to_markdown, to_text
+
+    if form == "json":
+        click.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        click.echo({"table": to_text, "markdown": to_markdown}[form](report), nl=False)

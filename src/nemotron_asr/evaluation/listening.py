@@ -1,0 +1,152 @@
+"""A clip is streamed to the model, chunk by chunk, by a clock that counts audio and not seconds of the day."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from nemotron_asr import audio
+from nemotron_asr.audio import Samples
+from nemotron_asr.config import SAMPLE_RATE, chunk_frames
+from nemotron_asr.engine import Session
+from nemotron_asr.errors import NemotronError
+from nemotron_asr.evaluation.manifests import Spoken
+from nemotron_asr.events import Event, Final, Partial, Word
+from nemotron_asr.features import window_samples, window_start
+from nemotron_asr.languages import AUTO
+from nemotron_asr.recognizer import Recognizer
+from nemotron_asr.transcript import collect
+
+QUIET = 25.0
+"""Decibels below the loudest 10 ms of a clip; what comes after the last 10 ms that are louder is not speech."""
+
+
+class Mode(StrEnum):
+    """What the model is told about the language."""
+
+    LANGUAGE = "language"  # which it is
+    AUTO = "auto"  # nothing
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A word of a transcript. Times in seconds of the stream."""
+
+    word: str
+    confidence: float
+    shown: float  # how much audio had come when it first appeared as it is
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """One clip, heard in one manner: all that a report is made of."""
+
+    audio: str
+    locale: str
+    mode: Mode
+    latency_ms: int
+    reference: str
+    text: str
+    detected: str | None  # the locale that the model named
+    duration: float  # seconds of audio
+    compute: float  # seconds of the clock on the wall since the hearing before
+    words: tuple[Heard, ...]
+    ends: tuple[float, ...]  # when the last words of the reference ended: that many of them
+
+
+def hear_all(
+    recognizer: Recognizer, clips: Sequence[Spoken], mode: Mode, latency_ms: int, batch: int
+) -> Iterator[Hearing | NemotronError]:
+    """Hear clips, so many at once; in order, what goes wrong with one in its place."""
+    if not clips:
+        return
+    recognizer.transcribe((np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE), latency_ms=latency_ms)  # warms up
+    with ThreadPoolExecutor(batch, thread_name_prefix="nemotron-asr evaluating") as readers:
+        before = time.monotonic()
+        for heard in readers.map(lambda clip: hear(recognizer, clip, mode, latency_ms), clips):
+            now = time.monotonic()
+            yield heard if isinstance(heard, NemotronError) else replace(heard, compute=now - before)
+            before = now
+
+
+def hear(recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int) -> Hearing | NemotronError:
+    """Stream one clip."""
+    language = AUTO if mode is Mode.AUTO else clip.locale
+    try:
+        samples = audio.load(clip.path)
+        session = recognizer.engine.open(language=language, latency_ms=latency_ms, recording=True)
+        events, words = _stream(session, samples, chunk_frames(latency_ms))
+    except NemotronError as error:
+        return error
+    heard = collect(events, session.duration, session.detected, language)
+    return Hearing(
+        clip.path, clip.locale, mode, latency_ms, clip.text, heard.text, heard.language, session.duration, 0.0,
+        words, clip.ends or (end_of_speech(samples),),
+    )  # fmt: skip
+
+
+def _stream(session: Session, samples: Samples, chunk: int) -> tuple[list[Event], tuple[Heard, ...]]:
+    """Feed just what every chunk needs, and watch the words come.
+
+    The last chunk is done when the audio ends; its words get the time at which a stream that goes on would have had it.
+    """
+    events: list[Event] = []
+    shown, fed, frame = Appearances(), 0, 0
+    with session:
+        while (needed := window_start(frame) + window_samples(chunk)) <= len(samples):
+            session.feed(samples[fed:needed])
+            session.settle().result()
+            events += shown.watch(session.take(), needed / SAMPLE_RATE)
+            fed, frame = needed, frame + chunk
+        if fed < len(samples):
+            session.feed(samples[fed:])
+    events += shown.watch(list(session), needed / SAMPLE_RATE)
+    return events, shown.words
+
+
+class Appearances:
+    """Notes when words first appear, and when they change."""
+
+    def __init__(self) -> None:
+        self._done: list[Heard] = []  # words of segments that are final
+        self._current: list[Heard] = []
+
+    @property
+    def words(self) -> tuple[Heard, ...]:
+        """All words so far."""
+        return (*self._done, *self._current)
+
+    def watch(self, events: Sequence[Event], now: float) -> Sequence[Event]:
+        """Take the events that came with the audio until `now`; return them."""
+        for event in events:
+            if isinstance(event, Partial | Final):
+                self._current = [self._heard(i, word, now) for i, word in enumerate(event.segment.words)]
+            if isinstance(event, Final):
+                self._done += self._current
+                self._current = []
+        return events
+
+    def _heard(self, place: int, word: Word, now: float) -> Heard:
+        before = self._current[place] if place < len(self._current) else None
+        same = before is not None and _bare(before.word) == _bare(word.word)
+        return Heard(word.word, word.confidence, before.shown if same and before else round(now, 3))
+
+
+def _bare(word: str) -> str:
+    """A word without the punctuation that may come after it."""
+    return re.sub(r"[\W_]+$", "", word)
+
+
+def end_of_speech(samples: Samples) -> float:
+    """Seconds at which speech ends, by loudness; the end of the audio if that is short, or all alike."""
+    size = SAMPLE_RATE // 100
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    if not len(frames):
+        return len(samples) / SAMPLE_RATE
+    level = 10 * np.log10(np.square(frames, dtype=np.float64).mean(axis=1) + 1e-12)
+    last = int(np.flatnonzero(level > level.max() - QUIET)[-1])
+    return round((last + 1) * size / SAMPLE_RATE, 3)

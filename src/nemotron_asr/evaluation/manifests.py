@@ -1,0 +1,56 @@
+"""Manifests named on the command line -> clips to be heard."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.errors import LanguageError, ManifestError, NemotronError
+from nemotron_asr.evaluation.fleurs import fetch, is_fleurs
+from nemotron_asr.evaluation.normalisation import units
+from nemotron_asr.languages import canonical
+from nemotron_asr.training.manifest import Clip, read_lines
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A recording, what is said in it, and in which locale."""
+
+    path: str
+    locale: str
+    text: str
+    ends: tuple[float, ...] = ()  # seconds at which its words end, if the manifest knows
+
+
+def read_clips(manifests: Iterable[str], config: ModelConfig) -> Iterator[Spoken | NemotronError]:
+    """All clips of manifests; what cannot be evaluated is an error in its place.
+
+    Args:
+        manifests: paths, or names of FLEURS test sets.
+        config: of the model that is to hear them.
+
+    Raises:
+        ManifestError: a manifest cannot be read at all, or not be had.
+        LanguageError: there is no such test set.
+    """
+    for manifest in chain.from_iterable(map(_paths, manifests)):
+        for entry in read_lines(manifest):
+            yield entry if isinstance(entry, ManifestError) else _spoken(entry, config)
+
+
+def _paths(manifest: str) -> Iterator[Path]:
+    if is_fleurs(manifest):
+        yield from fetch(manifest)
+    else:
+        yield Path(manifest)
+
+
+def _spoken(clip: Clip, config: ModelConfig) -> Spoken | NemotronError:
+    try:
+        locale = canonical(clip.language, config.prompts)
+    except LanguageError as error:
+        return ManifestError(f"{clip.path}: {error}")
+    if not units(clip.text, locale):
+        return ManifestError(f"{clip.path}: {clip.text!r} has no words")
+    return Spoken(str(clip.path), locale, clip.text)

@@ -1,0 +1,121 @@
+"""Hearings on disk, one a line, so that a long evaluation goes on where it stopped."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import torch
+from torch import Tensor
+
+from nemotron_asr.errors import NemotronError, OptionError
+from nemotron_asr.evaluation.listening import Heard, Hearing, Mode, hear_all
+from nemotron_asr.evaluation.manifests import Spoken
+from nemotron_asr.recognizer import Recognizer
+
+Key = tuple[str, str, str, Mode, int]
+"""Audio, locale, reference, mode, latency."""
+
+
+class Records:
+    """What was heard so far, and is heard now; in memory, and in a file if there is one. A context manager.
+
+    The first line of the file says which model heard, and the others are hearings, each written at once. What another
+    model heard is not taken for this one's.
+
+    Raises:
+        OptionError: the file belongs to another model, or is none of ours.
+        OSError: the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path | None, model: Mapping[str, str]) -> None:
+        self._hearings: dict[Key, Hearing] = {}
+        self._file: TextIO | None = None
+        if path is not None:
+            if path.exists() and path.stat().st_size:
+                self._read(path, model)
+            self._file = path.open("a", encoding="utf-8", newline="\n")
+            if not self._file.tell():
+                self._write(dict(model))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def find(self, clip: Spoken, mode: Mode, latency_ms: int) -> Hearing | None:
+        """The hearing of a clip in this manner, if there was one."""
+        return self._hearings.get((clip.path, clip.locale, clip.text, mode, latency_ms))
+
+    def add(self, hearing: Hearing) -> None:
+        """Keep a hearing."""
+        self._keep(hearing)
+        self._write(asdict(hearing))
+
+    def _keep(self, heard: Hearing) -> None:
+        self._hearings[heard.audio, heard.locale, heard.reference, heard.mode, heard.latency_ms] = heard
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            self._file.flush()
+
+    def _read(self, path: Path, model: Mapping[str, str]) -> None:
+        """Take the whole lines; the end of one that was being written when the machine stopped is cut off."""
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        first, *rest = whole.split(b"\n")[:-1] or [b""]
+        try:
+            written_by = json.loads(first)
+            hearings = [_hearing(json.loads(line)) for line in rest]
+        except (ValueError, TypeError, KeyError) as error:
+            raise OptionError(f"{path} does not hold results of an evaluation: {error}") from error
+        if written_by != dict(model):
+            raise OptionError(f"{path} holds results of {written_by}, this is {dict(model)}; give another file")
+        for hearing in hearings:
+            self._keep(hearing)
+        if len(whole) < len(content):
+            path.write_bytes(whole)
+
+
+def hear_the_rest(
+    recognizer: Recognizer,
+    clips: Sequence[Spoken],
+    manners: Iterable[tuple[Mode, int]],
+    records: Records,
+    batch: int,
+) -> Iterator[Hearing | NemotronError]:
+    """All clips in all manners (mode, latency); what the records have is not heard again, what is new is added.
+
+    Args:
+        batch: clips heard at once.
+    """
+    for mode, latency_ms in manners:
+        known = [records.find(clip, mode, latency_ms) for clip in clips]
+        yield from filter(None, known)
+        rest = [clip for clip, heard in zip(clips, known, strict=True) if heard is None]
+        for heard in hear_all(recognizer, rest, mode, latency_ms, batch):
+            if isinstance(heard, Hearing):
+                records.add(heard)
+            yield heard
+
+
+def _hearing(entry: dict[str, Any]) -> Hearing:
+    words = tuple(Heard(**word) for word in entry["words"])
+    return Hearing(**{**entry, "mode": Mode(entry["mode"]), "words": words, "ends": tuple(entry["ends"])})
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """A name for what a model has learnt: other weights, another name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

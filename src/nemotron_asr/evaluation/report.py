@@ -1,0 +1,179 @@
+"""Judged hearings -> every figure there is."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemotron_asr.evaluation.calibration import Bin, expected_calibration_error, reliability
+from nemotron_asr.evaluation.judging import Judged
+from nemotron_asr.evaluation.listening import Mode
+from nemotron_asr.evaluation.normalisation import metric
+from nemotron_asr.evaluation.scoring import Counts, interval, resample, total
+from nemotron_asr.languages import LANGUAGES
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class LocaleScore:
+    """How well one locale is heard in one manner.
+
+    Attributes:
+        metric: "WER" or "CER".
+        rate: errors per word or character.
+        interval: of the rate, 95 %, by bootstrap over clips.
+        language_right: share of clips whose locale was found; None where it was given.
+    """
+
+    locale: str
+    metric: str
+    mode: Mode
+    latency_ms: int
+    clips: int
+    counts: Counts
+    rate: float
+    interval: tuple[float, float]
+    language_right: float | None
+
+
+@dataclass(frozen=True)
+class MannerScore:
+    """How well all locales together are heard in one manner.
+
+    Attributes:
+        rate: the mean of the locales' rates.
+        interval: of that mean, 95 %.
+        delay: seconds from a word's end to its first appearance, median and 90th percentile; None: no end is known.
+        delays: the number of words that it is taken from.
+        real_time_factor: seconds of computing per second of audio, with as many clips at once as there were.
+        calibration: confidence against truth, in bins.
+        calibration_error: the expected one; None without words.
+    """
+
+    mode: Mode
+    latency_ms: int
+    clips: int
+    counts: Counts
+    rate: float
+    interval: tuple[float, float]
+    delay: tuple[float, float] | None
+    delays: int
+    real_time_factor: float
+    language_right: float | None
+    calibration: tuple[Bin, ...]
+    calibration_error: float | None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What the clips of one locale were taken for, in auto mode; "" stands for no language at all."""
+
+    locale: str
+    latency_ms: int
+    detected: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation. Rates are fractions, times seconds."""
+
+    model: str
+    manners: tuple[MannerScore, ...]
+    locales: tuple[LocaleScore, ...]
+    detections: tuple[Detection, ...]
+    skipped: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as `--format json` prints it."""
+        return asdict(self)
+
+
+def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = ()) -> Report:
+    """All figures; the same hearings, in any order, give the same ones.
+
+    Raises:
+        ValueError: there are no hearings.
+    """
+    ordered = sorted(judged, key=lambda j: (_order(j), j.hearing.audio))
+    if not ordered:
+        raise ValueError("nothing was heard that could be reported on")
+    chance = np.random.default_rng(0)
+    manners, locales, detections = [], [], []
+    for (mode, latency), clips in _grouped(ordered, lambda j: (j.hearing.mode, j.hearing.latency_ms)).items():
+        groups = list(_grouped(clips, lambda j: j.hearing.locale).values())
+        drawn = [resample([clip.counts for clip in group], chance) for group in groups]
+        scores = [_locale_score(group, rates) for group, rates in zip(groups, drawn, strict=True)]
+        locales += scores
+        manners.append(_manner_score(clips, scores, drawn))
+        if mode is Mode.AUTO:
+            detections += [_detection(group, latency) for group in groups]
+    return Report(model, tuple(manners), tuple(locales), tuple(detections), tuple(skipped))
+
+
+_PLACES = {language.locale: place for place, language in enumerate(LANGUAGES)}
+
+
+def _order(judged: Judged) -> tuple[int, int, int, str]:
+    hearing = judged.hearing
+    place = _PLACES.get(hearing.locale, len(_PLACES))
+    return list(Mode).index(hearing.mode), hearing.latency_ms, place, hearing.locale
+
+
+def _grouped(rows: Iterable[Judged], key: Callable[[Judged], Key]) -> dict[Key, list[Judged]]:
+    groups: dict[Key, list[Judged]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
+def _locale_score(clips: Sequence[Judged], rates: NDArray[np.float64]) -> LocaleScore:
+    heard, counts = clips[0].hearing, total(clip.counts for clip in clips)
+    return LocaleScore(
+        locale=heard.locale,
+        metric=metric(heard.locale),
+        mode=heard.mode,
+        latency_ms=heard.latency_ms,
+        clips=len(clips),
+        counts=counts,
+        rate=counts.rate,
+        interval=interval(rates),
+        language_right=_language_right(clips),
+    )
+
+
+def _manner_score(
+    clips: Sequence[Judged], locales: Sequence[LocaleScore], rates: Sequence[NDArray[np.float64]]
+) -> MannerScore:
+    heard = clips[0].hearing
+    delays = [delay for clip in clips for delay in clip.delays]
+    bins = reliability(pair for clip in clips for pair in clip.confidences)
+    audio = sum(clip.hearing.duration for clip in clips)
+    return MannerScore(
+        mode=heard.mode,
+        latency_ms=heard.latency_ms,
+        clips=len(clips),
+        counts=total(clip.counts for clip in clips),
+        rate=float(np.mean([score.rate for score in locales])),
+        interval=interval(np.mean(rates, axis=0)),
+        delay=(float(np.quantile(delays, 0.5)), float(np.quantile(delays, 0.9))) if delays else None,
+        delays=len(delays),
+        real_time_factor=sum(clip.hearing.compute for clip in clips) / audio if audio else 0.0,
+        language_right=_language_right(clips),
+        calibration=bins,
+        calibration_error=expected_calibration_error(bins),
+    )
+
+
+def _language_right(clips: Sequence[Judged]) -> float | None:
+    if clips[0].hearing.mode is not Mode.AUTO:
+        return None
+    return sum(clip.hearing.detected == clip.hearing.locale for clip in clips) / len(clips)
+
+
+def _detection(clips: Sequence[Judged], latency_ms: int) -> Detection:
+    found = Counter(clip.hearing.detected or "" for clip in clips)
+    return Detection(clips[0].hearing.locale, latency_ms, dict(found.most_common()))
