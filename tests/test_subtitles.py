@@ -2,6 +2,9 @@
 
 import html
 import re
+import unicodedata
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from nemotron_asr.subtitles import to_srt, to_vtt
 
 SRT_TIMES = re.compile(r"(\d+):(\d\d):(\d\d),(\d{3}) --> (\d+):(\d\d):(\d\d),(\d{3})")
 VTT_TIMES = re.compile(r"(\d+):(\d\d):(\d\d)\.(\d{3}) --> (\d+):(\d\d):(\d\d)\.(\d{3})")
+VTT_VOICE = re.compile(r"<v ([^>]+)>(.*?)</v>", re.DOTALL)
 VTT_STAMP = re.compile(r"<(\d+):(\d\d):(\d\d)\.(\d{3})>")
 
 Cue = tuple[int, int, list[str]]
@@ -78,6 +82,33 @@ def segments(draw: st.DrawFn) -> list[Segment]:
     return made
 
 
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Segment]:
+    """Segments of several speakers, who do not let each other finish."""
+    said = [
+        replace(each, speaker=f"channel {speaker}")
+        for speaker in range(draw(st.integers(2, 3)))
+        for each in draw(segments())
+    ]
+    return sorted(said, key=lambda each: each.start)
+
+
+def width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1 for character in text)
+
+
+def turns(cue: Cue) -> list[tuple[str, str]]:
+    """Who says what in a SubRip cue."""
+    said: list[tuple[str, str]] = []
+    for line in cue[2]:
+        speaker, colon, text = line.partition(": ")
+        if colon:
+            said.append((speaker, text))
+        else:
+            said[-1] = (said[-1][0], said[-1][1] + line)
+    return said
+
+
 def letters(text: str) -> str:
     return "".join(text.split())
 
@@ -95,14 +126,39 @@ def test_spaces_stay_where_the_text_has_them(made: list[Segment]) -> None:
         assert all(any(line in " ".join(s.text.split()) for s in short) for line in lines)
 
 
-@given(segments())
+@given(segments() | conversations())
 def test_cues_are_small_and_in_order(made: list[Segment]) -> None:
     now = 0
     for start, end, lines in srt_cues(to_srt(made)):
         assert now <= start < end <= start + 7_000
         assert 1 <= len(lines) <= 2
-        assert all(0 < len(line) <= 42 and line == line.strip() for line in lines)
+        assert all(0 < width(line) <= 42 and line == line.strip() for line in lines)
         now = end
+
+
+@given(segments() | conversations())
+def test_cues_stay_until_they_can_be_read_if_there_is_room(made: list[Segment]) -> None:
+    for (start, end, lines), (following, _, _) in pairwise(srt_cues(to_srt(made))):
+        shown = "".join(re.sub(r"^channel \d: ", "", line) for line in lines)
+        assert end - start >= min(1000 * width(shown) / 17 - 1, 7000, following - start)
+
+
+@given(conversations())
+def test_everybody_is_heard_once_and_in_order(made: list[Segment]) -> None:
+    said: dict[str | None, str] = {each.speaker: "" for each in made}
+    for cue in srt_cues(to_srt(made)):
+        for speaker, text in turns(cue):
+            said[speaker] += letters(text)
+    assert said == {
+        speaker: letters("".join(each.text for each in made if each.speaker == speaker)) for speaker in said
+    }
+
+
+@given(conversations())
+def test_voices_are_labels(made: list[Segment]) -> None:
+    cues = vtt_cues(to_vtt(made))
+    plain = [VTT_STAMP.sub("", VTT_VOICE.sub(r"\1: \2", "\n".join(lines))) for _, _, lines in cues]
+    assert [html.unescape(text).split("\n") for text in plain] == [lines for _, _, lines in srt_cues(to_srt(made))]
 
 
 @given(segments())
@@ -181,3 +237,60 @@ def test_a_language_tag_stays_in_the_text() -> None:
     tagged = Segment(0.0, 0.4, "Ja. <de-DE>", "de-DE", 0.9, (word,))
     assert "Ja. &lt;de-DE&gt;" in to_vtt([tagged])
     assert "Ja. <de-DE>" in to_srt([tagged])
+
+
+def talk(*parts: tuple[float, float], until: float | None = None) -> list[list[str]]:
+    """Cues of clauses that are said one after the other, each within so many seconds and followed by a pause."""
+    words: list[Word] = []
+    clock = 0.0
+    for number, (seconds, pause) in enumerate(parts):
+        for word in f"{'abc'[number]}bcd efgh ijkl mnop qrst uvwx yzab cde,".split():
+            words.append(Word(word, clock, clock + seconds / 8, 0.9))
+            clock += seconds / 8
+        clock += pause
+    text = " ".join(word.word for word in words)
+    made = [Segment(0.0, words[-1].end, text, "en-US", 0.9, tuple(words))]
+    if until is not None:
+        made.append(segment("And on.", start=until))
+    return [[line[0] for line in lines] for _, _, lines in srt_cues(to_srt(made)) if lines != ["And on."]]
+
+
+def test_what_is_said_fast_is_shown_with_what_is_said_slowly() -> None:
+    assert talk((1, 0.0), (3.5, 0.0), (3.5, 0.0)) == [["a", "b"], ["c"]]
+    assert talk((3.5, 0.0), (3.5, 0.0), (1, 0.0), until=8.0) == [["a"], ["b", "c"]]
+
+
+def test_a_pause_is_a_good_place_to_cut() -> None:
+    assert talk((2, 0.7), (2, 0.0), (2, 0.0)) == [["a"], ["b", "c"]]
+    assert talk((2, 0.0), (2, 0.7), (2, 0.0)) == [["a", "b"], ["c"]]
+
+
+def test_the_last_cue_stays_within_the_audio() -> None:
+    text = "These are about forty columns of speech."
+    made = [segment(text, per_word=0.1, pause=0.0)]
+    assert [srt_cues(to_srt(made, duration))[0][1] for duration in (None, 1.0, 60.0)] == [700, 1000, 2353]
+
+
+def test_speakers_in_turn() -> None:
+    one = replace(segment("Good morning.", start=0.0), speaker="channel 0")
+    other = replace(segment("Good morning, who is it & why?", start=4.0), speaker="channel 1")
+    assert [lines for _, _, lines in srt_cues(to_srt([one, other]))] == [
+        ["channel 0: Good morning."],
+        ["channel 1: Good morning, who is it & why?"],
+    ]
+    assert "<v channel 1>Good <00:00:04.320>morning, " in to_vtt([one, other])
+    assert "&amp; <00:00:05.920>why?</v>" in to_vtt([one, other])
+
+
+def test_speakers_at_once_have_a_line_each() -> None:
+    one = replace(segment("Shall we begin?", start=0.0), speaker="channel 0")
+    other = replace(segment("Yes.", start=0.5), speaker="channel 1")
+    assert srt_cues(to_srt([one, other], 9.0)) == [(0, 2000, ["channel 0: Shall we begin?", "channel 1: Yes."])]
+    assert to_vtt([one, other], 9.0).endswith(
+        "<v channel 0>Shall <00:00:00.320>we <00:00:00.640>begin?</v>\n<v channel 1>Yes.</v>\n"
+    )
+
+
+def test_a_long_name_leaves_room() -> None:
+    said = replace(segment("It is what it is."), speaker="Her Majesty's Ambassador")
+    assert srt_cues(to_srt([said]))[0][2] == ["Her Majesty's Am: It is what it is."]

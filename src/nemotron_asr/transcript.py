@@ -66,11 +66,11 @@ class Transcript:
 
     def to_srt(self) -> str:
         """SubRip subtitles."""
-        return subtitles.to_srt(self.segments)
+        return subtitles.to_srt(self.segments, self.duration)
 
     def to_vtt(self) -> str:
         """WebVTT subtitles with a time for every word."""
-        return subtitles.to_vtt(self.segments)
+        return subtitles.to_vtt(self.segments, self.duration)
 
 
 @dataclass
