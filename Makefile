@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One thread for each worker: more threads than idle cores make torch many times slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench serve format clean
 
 demo: $(VENV)/.core  ## transcribe the bundled recordings with the embedded model
 	$(BIN)/python -m nemotron_asr.demo
@@ -24,6 +24,9 @@ check: $(VENV)/.dev  ## lint, format, types
 bench: $(VENV)/.dev  ## against transformers, same weights, one run
 	$(BIN)/nemotron-asr bench --against transformers
 
+serve: $(VENV)/.server  ## the server with the embedded model, at port 8000
+	$(BIN)/nemotron-asr serve
+
 format: $(VENV)/.dev  ## let ruff repair what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -34,6 +37,10 @@ clean:  ## forget the environment and all caches
 $(VENV)/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.server: $(VENV)/.core
+	$(PIP) --editable '.[server]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core

@@ -1,0 +1,88 @@
+"""`nemotron-asr serve`: one server that many clients speak to already."""
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nemotron_asr.cli.running import debug, note
+from nemotron_asr.errors import MissingExtraError
+from nemotron_asr.server.settings import Settings
+
+if TYPE_CHECKING:
+    from nemotron_asr.server.service import Service
+
+
+def _read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
+    """Make a file's settings the defaults, which the environment and flags go before."""
+    if path is None:
+        return
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--config {path}: {error}") from None
+    known = [setting.name for setting in fields(Settings)]
+    unknown = settings.keys() - set(known)
+    if unknown:
+        raise click.UsageError(f"--config {path}: {min(unknown)!r} is unknown; choose {', '.join(known)}")
+    several = {setting.name for setting in fields(Settings) if isinstance(setting.default, tuple)}
+    context.default_map = {
+        name: [value] if name in several and isinstance(value, str) else value for name, value in settings.items()
+    }
+
+
+def _option(setting: "Field[Any]") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option of one setting."""
+    name, default, several = setting.name, setting.default, isinstance(setting.default, tuple)
+    flags = [f"--{name.replace('_', '-')}"]
+    if isinstance(default, bool):
+        flags = [f"{flags[0]}/--no-{flags[0][2:]}"]
+    return click.option(
+        *flags, name, default=default, multiple=several, show_default=bool(default), show_envvar=False,
+        type=str if several else type(default), envvar=f"NEMOTRON_ASR_{name.upper()}", help=setting.metadata["meaning"],
+    )  # fmt: skip
+
+
+def _settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    for setting in reversed(fields(Settings)):
+        command = _option(setting)(command)
+    return command
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="NEMOTRON_ASR_CONFIG",
+    is_eager=True,
+    expose_value=False,
+    callback=_read_config,
+    help="TOML file of settings; the environment goes before it, and flags before that.",
+)
+@click.option("--print-config", is_flag=True, help="Print all settings as a TOML file, and end.")
+@_settings
+@debug
+def serve(print_config: bool, **values: Any) -> None:
+    """Serve HTTP, WebSocket and other protocols of speech to text until SIGTERM, then let streams finish.
+
+    Every option can be set in the environment, as NEMOTRON_ASR_PORT for --port, or in a TOML file, as port.
+    """
+    settings = Settings.of(values)
+    if print_config:
+        click.echo(settings.to_toml())
+        return
+    try:
+        from nemotron_asr.server.logs import start_logging
+        from nemotron_asr.server.serving import run
+    except ImportError as error:
+        raise MissingExtraError(f"serve needs an extra ({error.name}): pip install 'nemotron-asr[server]'") from None
+    start_logging(settings.log_format, settings.log_level)
+    run(settings, _announce)
+
+
+def _announce(service: "Service") -> None:
+    for protocol, port in service.ports.items():
+        note(f"{protocol} at {service.settings.host}, port {port}")

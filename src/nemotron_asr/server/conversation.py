@@ -1,0 +1,362 @@
+"""One stream as an adapter sees it: bytes in, events out; no frames, no chunks, no queues."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Protocol, Self
+
+from nemotron_asr.audio import Samples
+from nemotron_asr.engine import Session
+from nemotron_asr.errors import NemotronError
+from nemotron_asr.events import Event, Final, Segment, SpeechEnded
+from nemotron_asr.languages import AUTO
+from nemotron_asr.server.formats import AudioFormat
+from nemotron_asr.server.hearing import Hearing
+from nemotron_asr.server.media import Decoders
+from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of
+from nemotron_asr.transcript import Transcript, collect
+
+CHANGES = ("language", "languages", "latency_ms", "boost")
+"""Options that can change in the course of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedFinal(Final):
+    """A final that is the answer to `finalize`, and not to a pause; `Finalized` follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """All that was said before a `finalize` has been told."""
+
+    type: ClassVar[str] = "finalized"
+    time: float  # audio fed so far
+    segment: Segment | None  # what that ended; None: nothing was said since the last final
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as one JSON line."""
+        return {"type": self.type, "time": self.time}
+
+
+Heard = Event | Finalized
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long a stream may be, in seconds.
+
+    Attributes:
+        audio: that may be fed.
+        idle: without audio and without `keep_alive`.
+        lasting: from beginning to end.
+    """
+
+    audio: float
+    idle: float
+    lasting: float
+
+
+class Watcher(Protocol):
+    """Who keeps count of a conversation."""
+
+    def fed(self, seconds: float) -> None:
+        """Audio came; raises a Problem if it is more than the key may have."""
+
+    def answered(self, seconds: float) -> None:
+        """A `finalize` was answered after so many seconds."""
+
+    def told(self, event: Heard) -> None:
+        """An event goes out."""
+
+    def ended(self, problem: Problem | None) -> None:
+        """The conversation is over."""
+
+
+class Conversation:
+    """Feed it, iterate over it, close it; an asynchronous context that leaves nothing behind.
+
+    One coroutine feeds while another iterates. Iterating ends when all was said after `close`, and raises what went
+    wrong. Every `finalize` is answered by one `Finalized`, in order, behind the events that it caused.
+
+    Attributes:
+        id: names the stream in logs and messages.
+        language: that was asked for, or "auto".
+    """
+
+    def __init__(
+        self, name: str, session: Session, form: AudioFormat, decoders: Decoders, bounds: Bounds, watcher: Watcher,
+        language: str,
+    ) -> None:  # fmt: skip
+        self.id, self.language = name, language
+        self._session, self._bounds, self._watcher = session, bounds, watcher
+        self._hearing = Hearing(form, decoders, self._hear, session.close, self.abort)
+        self._ready: deque[Heard] = deque()  # to be told
+        self._arrived: deque[Event] = deque()  # to be looked at
+        self._asked: deque[tuple[float, asyncio.Future[Segment | None]]] = deque()  # finalizes: when, and the answer
+        self._coming: asyncio.Task[Event | None] | None = None
+        self._signal = asyncio.Event()
+        self._over = self._closed = False
+        self._problem: Problem | None = None
+        self._began = self._last = time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(bounds.idle, self._check_time)
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio heard so far."""
+        return self._session.duration
+
+    @property
+    def detected(self) -> str | None:
+        """The last language that the model named."""
+        return self._session.detected
+
+    async def feed(self, data: bytes) -> None:
+        """Take bytes of the conversation's format, cut anywhere; waits while the engine is far behind.
+
+        Raises:
+            Problem: they are not usable, or too many.
+        """
+        self._last = time.monotonic()
+        with self._failing():
+            await self._hearing.feed(data)
+
+    async def play(self, path: str) -> None:
+        """Hear a file of any format to its end, and close; waits as `feed` does.
+
+        Raises:
+            Problem: it is not usable, or too long.
+        """
+        self._closed = True
+        with self._failing():
+            await self._hearing.play(path)
+
+    def keep_alive(self) -> None:
+        """The client is there, though it sends no audio."""
+        self._last = time.monotonic()
+
+    def finalize(self) -> None:
+        """Ask for the words said so far at once; the stream goes on. `Finalized` is the answer.
+
+        Raises:
+            Problem: the stream has ended.
+        """
+        with self._failing():
+            answer = asyncio.wrap_future(self._session.finalize())
+        answer.add_done_callback(lambda _: self._signal.set())
+        self._asked.append((time.monotonic(), answer))
+
+    def change(self, **options: Any) -> None:
+        """Change `CHANGES`, from the audio on that is fed next.
+
+        Raises:
+            Problem: unknown option or value; the stream goes on.
+        """
+        if unknown := options.keys() - set(CHANGES):
+            name = min(unknown)
+            raise invalid(f"{name} cannot change in the course of a stream; choose {', '.join(CHANGES)}", name)
+        with _translated():
+            if options.keys() & {"language", "languages"}:
+                language = options.get("language", AUTO)
+                self._session.set_language(language, options.get("languages", ()))
+                self.language = language
+            if "latency_ms" in options:
+                self._session.set_latency(options["latency_ms"])
+            if "boost" in options:
+                self._session.set_boost(options["boost"])
+
+    async def close(self) -> None:
+        """No more audio; the remaining events come, then the iteration ends.
+
+        Raises:
+            Problem: what was fed was not usable.
+        """
+        if not self._closed:
+            self._closed = True
+            with self._failing():
+                await self._hearing.close()
+
+    def abort(self, error: NemotronError) -> None:
+        """End at once; iterating raises the error."""
+        self._session.abort(problem_of(error))
+
+    @asynccontextmanager
+    async def beside(self, feeding: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+        """Have a coroutine feed while the context iterates; what goes wrong in it ends the iteration, too."""
+        task = asyncio.create_task(self._guard(feeding))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+    async def transcript(self) -> Transcript:
+        """Wait for the end and return all that was said; for clients that want no events.
+
+        Raises:
+            Problem: what went wrong.
+        """
+        finals = [event async for event in self if isinstance(event, Final)]
+        return collect(finals, self.duration, self.detected, self.language)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Heard:
+        with self._failing():
+            while not self._ready:
+                if self._over and not self._asked:
+                    raise StopAsyncIteration
+                await self._more()
+        event = self._ready.popleft()
+        self._watcher.told(event)
+        return event
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if not self._over:
+            self._session.abort()
+        if isinstance(error, Problem):
+            self._problem = error
+        self._watcher.ended(self._problem)
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.wait([self._coming])
+            if not self._coming.cancelled():
+                self._coming.exception()  # nobody wants to know any more
+        await self._hearing.release()
+
+    async def _guard(self, feeding: Coroutine[Any, Any, None]) -> None:
+        finished = False
+        try:
+            await feeding
+            finished = True
+        except NemotronError as error:
+            finished = True
+            self.abort(error)
+        finally:
+            if not finished:
+                self.abort(Problem(Kind.INTERNAL, "taking in the audio broke off"))
+
+    async def _hear(self, samples: Samples) -> None:
+        self._last = time.monotonic()
+        if not len(samples):
+            return
+        room = self._session.feed(samples)
+        self._watcher.fed(len(samples) / 16_000)
+        if self.duration > self._bounds.audio:
+            raise Problem(Kind.TOO_LARGE, f"the audio lasts longer than {self._bounds.audio:g} s, which is the limit")
+        if not room.done():
+            await room
+
+    async def _more(self) -> None:
+        """Wait for events, or for the answer to a finalize, and put them in order."""
+        if self._coming is None and not self._over:
+            self._coming = asyncio.create_task(self._next())
+            self._coming.add_done_callback(lambda _: self._signal.set())
+        await self._signal.wait()
+        self._signal.clear()
+        if self._coming is not None and self._coming.done():
+            event, self._coming = self._coming.result(), None
+            self._over = event is None
+            self._arrived += [event] if event else []
+        self._arrived += self._session.take()
+        self._sort()
+
+    async def _next(self) -> Event | None:
+        return await anext(self._session, None)
+
+    def _sort(self) -> None:
+        """Say of every final whether it answers a finalize; one waits until that is known."""
+        while self._arrived:
+            event = self._arrived[0]
+            if isinstance(event, Final) and self._asked:
+                answers = [answer.result() for _, answer in self._asked if answer.done()]
+                place = next((i for i, segment in enumerate(answers) if segment is event.segment), None)
+                if place is None and len(answers) < len(self._asked):
+                    return
+                self._arrived.popleft()
+                self._answer(event, place or 0)
+            else:
+                self._ready.append(self._arrived.popleft())
+        while self._asked and self._asked[0][1].done() and self._asked[0][1].result() is None:
+            self._finalized(None)
+
+    def _answer(self, final: Final, place: int) -> None:
+        """This final was asked for; nothing was said before the finalizes up to that `place`.
+
+        A final that came when nobody was left to be answered ended, by a pause or a tag, just what was asked for.
+        """
+        for _ in range(place):
+            self._finalized(None)
+        self._ready.append(RequestedFinal(final.time, final.segment))
+        if self._arrived and isinstance(self._arrived[0], SpeechEnded):
+            self._ready.append(self._arrived.popleft())
+        self._finalized(final.segment)
+
+    def _finalized(self, segment: Segment | None) -> None:
+        asked, _ = self._asked.popleft()
+        self._watcher.answered(time.monotonic() - asked)
+        self._ready.append(Finalized(self.duration, segment))
+
+    def _check_time(self) -> None:
+        """End a stream that is silent or has lasted too long; look again when it may be."""
+        now, bounds = time.monotonic(), self._bounds
+        if now - self._began >= bounds.lasting:
+            self.abort(Problem(Kind.TIMEOUT, f"the stream has lasted {bounds.lasting:g} s, which is the limit"))
+        elif not self._closed and now - self._last >= bounds.idle:
+            self.abort(Problem(Kind.TIMEOUT, f"no audio came for {bounds.idle:g} s, which is the limit"))
+        else:
+            next_look = bounds.idle if self._closed else self._last + bounds.idle - now
+            wait = max(0.01, min(next_look, self._began + bounds.lasting - now))
+            self._timer = asyncio.get_running_loop().call_later(wait, self._check_time)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Whatever goes wrong in here ends the stream, as a problem."""
+        try:
+            with _translated():
+                yield
+        except Problem as problem:
+            self._problem = problem
+            self.abort(problem)
+            raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except NemotronError as error:
+        raise problem_of(error) from error
+
+
+async def side_by_side(listening: Coroutine[Any, Any, None], telling: Coroutine[Any, Any, None]) -> None:
+    """Take in what the client sends while telling it what was heard; over when all is told or either fails.
+
+    Args:
+        listening: from the client into the conversation.
+        telling: from the conversation to the client.
+    """
+    tasks = [asyncio.ensure_future(listening), asyncio.ensure_future(telling)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done() and not tasks[0].exception():
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

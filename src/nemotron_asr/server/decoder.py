@@ -1,0 +1,81 @@
+"""The process in which foreign media are decoded: bytes in, mono float32 at 16 kHz out. It may be killed at any time.
+
+python -m nemotron_asr.server.decoder MEGABYTES SECONDS
+
+The first line of standard input is JSON: `path`, null if the media follow on standard input; `channel`. What goes wrong
+is one line on standard error, and the exit status is 1.
+"""
+
+import importlib.util
+import io
+import itertools
+import json
+import operator
+import os
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from nemotron_asr.audio import Resampler, Samples
+from nemotron_asr.audio.container import decode
+from nemotron_asr.audio.samples import to_mono
+from nemotron_asr.errors import AudioError, OptionError
+
+SPOILT = 1
+"""The exit status of a process whose media were not usable."""
+
+
+def main(megabytes: int, seconds: int) -> int:
+    """Decode what standard input asks for.
+
+    Args:
+        megabytes: of memory that may be taken.
+        seconds: of computing.
+    """
+    _limit(megabytes << 20, seconds)
+    stdin, stdout = io.FileIO(0, "r"), io.FileIO(1, "w")
+    request = json.loads(_line(stdin))
+    source = request["path"] or stdin
+    try:
+        stdout.writelines(samples.tobytes() for samples in _samples(source, request["channel"]))
+    except (AudioError, OptionError) as error:
+        os.write(2, " ".join(str(error).split()).encode())
+        return SPOILT
+    except BrokenPipeError:
+        return SPOILT
+    return 0
+
+
+def _samples(source: str | io.FileIO, channel: int | None) -> Iterator[Samples]:
+    """Blocks as they come, so that a live stream is heard at once."""
+    heard = False
+    for rate, run in itertools.groupby(decode(source), key=operator.itemgetter(1)):
+        resampler = Resampler(rate)
+        for planes, _ in run:
+            heard = heard or planes.size > 0
+            yield resampler.feed(np.ascontiguousarray(to_mono(planes, channel)))
+        yield resampler.finish()
+    if not heard:
+        raise AudioError("no audio samples")
+
+
+def _line(stdin: io.FileIO) -> bytes:
+    """The first line, and no byte of what follows it."""
+    return b"".join(iter(lambda: stdin.read(1), b"\n"))
+
+
+def _limit(memory: int, seconds: int) -> None:
+    """Take what is needed and no more, where the system can enforce it."""
+    if importlib.util.find_spec("resource") is None:  # Windows
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:3])))

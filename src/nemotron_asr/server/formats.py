@@ -1,0 +1,76 @@
+"""What the bytes of a stream are, as its client says or as they look; and plain ones read as samples at 16 kHz."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nemotron_asr.audio import Resampler, Samples
+from nemotron_asr.audio.samples import MAX_CHANNELS
+from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.server.pcm import COMPANDED, LINEAR, PcmReader
+from nemotron_asr.server.problems import invalid
+
+AUTO, CONTAINER = "auto", "container"
+
+ENCODINGS = (AUTO, CONTAINER, *LINEAR, "s24le", *COMPANDED)
+"""`container`: any file or stream that FFmpeg knows. `auto`: that, if it looks like one, otherwise s16le."""
+
+ENOUGH = 12
+"""Bytes after which it is known what a stream looks like."""
+
+_MAGIC = (b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"FORM", b"caff", b".snd", b"#!AMR")
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """What a client sends.
+
+    Attributes:
+        encoding: one of `ENCODINGS`.
+        rate: samples per second, where the bytes do not say it themselves.
+        channels: interleaved in plain samples.
+        channel: the one to hear, from 0; None averages all.
+
+    Raises:
+        Problem: one of them is not offered.
+    """
+
+    encoding: str = AUTO
+    rate: int = SAMPLE_RATE
+    channels: int = 1
+    channel: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise invalid(f"encoding {self.encoding!r} is not offered; choose {', '.join(ENCODINGS)}", "encoding")
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise invalid(f"{self.channels} channels are not offered; choose 1 to {MAX_CHANNELS}", "channels")
+        if self.channel is not None and not 0 <= self.channel < self.channels and self.encoding != CONTAINER:
+            raise invalid(f"channel {self.channel} is not there; choose 0 to {self.channels - 1}", "channel")
+
+
+class PlainReader:
+    """Bytes of plain samples -> mono float32 at 16 kHz."""
+
+    def __init__(self, form: AudioFormat) -> None:
+        encoding = "s16le" if form.encoding == AUTO else form.encoding
+        self._pcm = PcmReader(encoding, form.channels, form.channel)
+        self._resampler = Resampler(form.rate)
+
+    def read(self, data: bytes) -> Samples:
+        """What a packet brings, shape (samples,), possibly empty.
+
+        Raises:
+            AudioError: the samples are not usable.
+        """
+        return self._resampler.feed(self._pcm.read(data))
+
+    def finish(self) -> Samples:
+        """What is left at the end."""
+        return np.zeros(0, np.float32) if self._resampler.rate == SAMPLE_RATE else self._resampler.finish()
+
+
+def looks_like_container(head: bytes) -> bool:
+    """Whether a stream that begins like this is no plain samples."""
+    mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[1] != 0xFF  # an MP3 frame
+    return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or mpeg

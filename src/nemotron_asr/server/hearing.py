@@ -1,0 +1,133 @@
+"""Bytes of any format on their way into a stream: read here if they are plain, otherwise decoded elsewhere."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from nemotron_asr.audio import Samples
+from nemotron_asr.errors import NemotronError
+from nemotron_asr.server.formats import AUTO, CONTAINER, ENOUGH, AudioFormat, PlainReader, looks_like_container
+from nemotron_asr.server.media import Decoders, Decoding
+from nemotron_asr.server.problems import invalid
+from nemotron_asr.server.wav import is_wav, read_header
+
+Hear = Callable[[Samples], Awaitable[None]]
+
+
+class Hearing:
+    """What is fed as bytes is heard as samples at 16 kHz.
+
+    Args:
+        form: what the bytes are.
+        decoders: for those that are not plain.
+        hear: takes samples; waits while the engine is busy.
+        ended: called when all samples were heard.
+        failed: called with what went wrong behind the back of whoever feeds.
+    """
+
+    def __init__(
+        self, form: AudioFormat, decoders: Decoders, hear: Hear,
+        ended: Callable[[], None], failed: Callable[[NemotronError], None],
+    ) -> None:  # fmt: skip
+        self._form, self._decoders = form, decoders
+        self._hear, self._ended, self._failed = hear, ended, failed
+        self._head = b""
+        self._left: int | None = None  # bytes of samples that a WAV header announced
+        self._plain: PlainReader | None = None
+        self._decoding: Decoding | None = None
+        self._pouring: asyncio.Task[None] | None = None
+        self._resources = AsyncExitStack()
+        if form.encoding not in {AUTO, CONTAINER}:
+            self._plain = PlainReader(form)
+
+    async def feed(self, data: bytes) -> None:
+        """Take bytes, cut anywhere.
+
+        Raises:
+            NemotronError: they are not usable.
+        """
+        if self._plain is None and self._decoding is None:
+            self._head += data
+            if not await self._look(whole=False):
+                return
+            data, self._head = self._head, b""
+        if self._plain is not None:
+            await self._hear(self._plain.read(self._announced(data)))
+        elif self._decoding is not None:
+            await self._decoding.write(data)
+
+    async def play(self, path: str) -> None:
+        """Hear a file, whatever it is, to its end.
+
+        Raises:
+            NemotronError: it is not usable.
+        """
+        async with self._decoders.decoding() as decoding:
+            decoding.begin(path, self._form.channel)
+            decoding.end()
+            async for samples in decoding:
+                await self._hear(samples)
+        self._ended()
+
+    async def close(self) -> None:
+        """No more bytes."""
+        if self._plain is None and self._decoding is None:
+            await self._look(whole=True)
+            data, self._head = self._head, b""
+            await self.feed(data)
+        if self._plain is not None:
+            await self._hear(self._plain.finish())
+            self._ended()
+        elif self._decoding is not None:
+            self._decoding.end()
+
+    async def release(self) -> None:
+        """Leave nothing behind."""
+        if self._pouring is not None:
+            self._pouring.cancel()
+            await asyncio.wait([self._pouring])
+        await self._resources.aclose()
+
+    def _announced(self, data: bytes) -> bytes:
+        """What belongs to the samples: other things may follow them in a file."""
+        if self._left is None:
+            return data
+        data = data[: self._left]
+        self._left -= len(data)
+        return data
+
+    async def _look(self, *, whole: bool) -> bool:
+        """Find out what the bytes are, and whether that is possible yet."""
+        head = self._head
+        if len(head) < ENOUGH and not whole:
+            return False
+        if is_wav(head):
+            header = read_header(head, self._form)
+            if header is None and whole:
+                raise invalid("the WAV file ends before its samples begin")
+            if header is None:
+                return False
+            if header.form is not None:
+                self._head, self._left = head[header.start :], header.length
+                self._plain = PlainReader(header.form)
+                return True
+        if self._form.encoding == CONTAINER or is_wav(head) or looks_like_container(head):
+            await self._decode()
+        else:
+            self._plain = PlainReader(replace(self._form, encoding="s16le"))
+        return True
+
+    async def _decode(self) -> None:
+        self._decoding = await self._resources.enter_async_context(self._decoders.decoding())
+        self._decoding.begin(channel=self._form.channel)
+        self._pouring = asyncio.create_task(self._pour(self._decoding))
+
+    async def _pour(self, decoding: Decoding) -> None:
+        try:
+            async for samples in decoding:
+                await self._hear(samples)
+        except NemotronError as error:
+            self._failed(error)
+        else:
+            self._ended()

@@ -1,0 +1,166 @@
+"""Who may come in: API keys from a file that is read again when it changes, and secrets that live for minutes.
+
+A line of the file is a key, then what is said of it: `name=office streams=10 seconds_per_day=36000`. Lines that begin
+with # are comments. Only digests are kept, and all are compared, in constant time.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nemotron_asr.errors import OptionError
+from nemotron_asr.server.problems import Kind, Problem
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at the file's time."""
+
+DAY = 86_400
+
+
+@dataclass
+class Key:
+    """Whoever holds it.
+
+    Attributes:
+        name: in logs; not secret.
+        streams: that may be open at once; None: any number.
+        seconds_per_day: of audio, a day of UTC; None: any number.
+    """
+
+    name: str
+    streams: int | None = None
+    seconds_per_day: float | None = None
+    open: int = 0
+    _day: int = 0
+    _spent: float = 0.0
+
+    def enter(self) -> None:
+        """Open one more stream.
+
+        Raises:
+            Problem: the key has as many as it may, or has no seconds left.
+        """
+        if self.streams is not None and self.open >= self.streams:
+            raise Problem(Kind.TOO_MANY, f"this API key has {self.open} streams open, and may have {self.streams}")
+        self.spend(0.0)
+        self.open += 1
+
+    def leave(self) -> None:
+        """A stream has ended."""
+        self.open -= 1
+
+    def spend(self, seconds: float) -> None:
+        """Hear so much audio.
+
+        Raises:
+            Problem: the day's seconds are spent.
+        """
+        today = int(time.time() // DAY)
+        if today != self._day:
+            self._day, self._spent = today, 0.0
+        self._spent += seconds
+        if self.seconds_per_day is not None and self._spent > self.seconds_per_day:
+            raise Problem(Kind.TOO_MANY, f"this API key has spent its {self.seconds_per_day:g} s of today (UTC)")
+
+
+@dataclass
+class Keys:
+    """All keys. Without a file everybody may come in."""
+
+    path: str = ""
+    _keys: dict[bytes, Key] = field(default_factory=dict)
+    _secrets: dict[bytes, tuple[float, Key]] = field(default_factory=dict)
+    _read: tuple[int, int] = (0, 0)  # the file's time and size when it was read
+    _looked: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._everybody = Key("everybody")
+        if self.path:
+            self._reload()
+
+    def check(self, token: str | None) -> Key:
+        """The key that a client shows.
+
+        Raises:
+            Problem: none, or an unknown one.
+        """
+        if not self.path:
+            return self._everybody
+        self._look_again()
+        shown, found = _digest(token or ""), None
+        for digest, key in self._all():
+            if hmac.compare_digest(digest, shown):
+                found = key
+        if found is None or not token:
+            raise Problem(Kind.UNAUTHENTICATED, "this API key is unknown" if token else "an API key is required")
+        return found
+
+    def mint(self, key: Key, seconds: float) -> tuple[str, float]:
+        """A secret that stands for a key for some time, to be given to a browser; and the time when it ends."""
+        secret, ends = f"ek_{secrets.token_urlsafe(24)}", time.time() + seconds
+        self._secrets = {digest: kept for digest, kept in self._secrets.items() if kept[0] > time.time()}
+        self._secrets[_digest(secret)] = ends, key
+        return secret, ends
+
+    def _all(self) -> list[tuple[bytes, Key]]:
+        now = time.time()
+        return [*self._keys.items(), *((digest, key) for digest, (ends, key) in self._secrets.items() if ends > now)]
+
+    def _look_again(self) -> None:
+        now = time.monotonic()
+        if now - self._looked >= LOOK_AGAIN:
+            self._looked = now
+            if _state(self.path) not in {self._read, None}:
+                self._reload()
+
+    def _reload(self) -> None:
+        """Read the file; keys that stay keep what they have spent."""
+        self._read = _state(self.path) or (0, 0)
+        old, self._keys = self._keys, {}
+        try:
+            lines = Path(self.path).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise OptionError(f"the API key file {self.path} cannot be read: {error}") from None
+        for number, line in enumerate(lines, 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                token, *rest = line.split()
+                key = _described(rest, f"{self.path}, line {number}", f"key {number}")
+                before = old.get(_digest(token))
+                if before is not None:
+                    before.name, before.streams, before.seconds_per_day = key.name, key.streams, key.seconds_per_day
+                self._keys[_digest(token)] = before or key
+
+
+def _described(words: list[str], place: str, name: str) -> Key:
+    key = Key(name)
+    for word in words:
+        what, _, value = word.partition("=")
+        try:
+            match what:
+                case "name":
+                    key.name = value
+                case "streams":
+                    key.streams = int(value)
+                case "seconds_per_day":
+                    key.seconds_per_day = float(value)
+                case _:
+                    raise OptionError(f"{place}: {what!r} is unknown; choose name, streams or seconds_per_day")
+        except ValueError:
+            raise OptionError(f"{place}: {what} is {value!r}, not a number") from None
+    return key
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    """What changes when a file does; None if it is not there just now."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,129 @@
+"""Foreign media, decoded in processes that can be killed; some wait ready, for starting one takes as long as a word."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import numpy as np
+
+from nemotron_asr.audio import Samples
+from nemotron_asr.server.problems import Kind, Problem, invalid
+
+BLOCK = 1 << 16
+"""Bytes that are read at once: a second of samples."""
+
+
+class Decoding:
+    """One piece of media on its way through a process: write it or name its path, iterate over its samples."""
+
+    def __init__(self, process: Process, seconds: int) -> None:
+        self._process, self._seconds = process, seconds
+        if process.stdin is None or process.stdout is None or process.stderr is None:
+            raise ValueError("a decoding process has three pipes")
+        self._in, self._out, self._err = process.stdin, process.stdout, process.stderr
+
+    def begin(self, path: str | None = None, channel: int | None = None) -> None:
+        """Say what comes.
+
+        Args:
+            path: of the file; None if its bytes will be written.
+            channel: the one to hear; None averages all.
+        """
+        self._in.write(json.dumps({"path": path, "channel": channel}).encode() + b"\n")
+
+    async def write(self, data: bytes) -> None:
+        """Hand over bytes; waits while the process is busy with those before."""
+        with suppress(ConnectionError):  # it has ended: reading says why
+            self._in.write(data)
+            await self._in.drain()
+
+    def end(self) -> None:
+        """No more bytes."""
+        self._in.close()
+
+    async def __aiter__(self) -> AsyncIterator[Samples]:
+        """Mono samples at 16 kHz.
+
+        Raises:
+            Problem: the media are not usable, or longer than allowed.
+        """
+        rest, seconds = b"", 0.0
+        while data := await self._out.read(BLOCK):
+            data = rest + data
+            whole = len(data) - len(data) % 4
+            rest = data[whole:]
+            seconds += whole / 4 / 16_000
+            if seconds > self._seconds:
+                raise Problem(Kind.TOO_LARGE, f"the audio lasts longer than {self._seconds} s, which is the limit")
+            yield np.frombuffer(data[:whole], np.float32)
+        if await self._process.wait():
+            raise invalid(await self._reason())
+
+    async def _reason(self) -> str:
+        said = (await self._err.read(1000)).decode(errors="replace").strip()
+        if self._process.returncode == 1 and said:
+            return said.splitlines()[-1]
+        return "decoding took too much time or memory"
+
+    async def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        self._in.close()
+        with suppress(ConnectionError):
+            await self._in.wait_closed()
+        while await self._out.read(BLOCK):  # what it had still to say, so that its pipes close
+            pass
+        await self._process.wait()
+
+
+class Decoders:
+    """Starts processes, at most so many at once.
+
+    Args:
+        most: processes at work at once; who comes then waits.
+        seconds: of audio that a piece of media may last.
+        megabytes: of memory that a process may take.
+        spare: processes that wait ready.
+    """
+
+    def __init__(self, most: int, seconds: int, megabytes: int, spare: int = 1) -> None:
+        self._seconds, self._megabytes, self._spare = seconds, megabytes, spare
+        self._room = asyncio.Semaphore(most)
+        self._waiting: list[asyncio.Task[Process]] = []
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Have processes ready."""
+        while len(self._waiting) < self._spare and not self._closed:
+            self._waiting.append(asyncio.create_task(self._start()))
+
+    @asynccontextmanager
+    async def decoding(self) -> AsyncIterator[Decoding]:
+        """A process for one piece of media; it ends with the context."""
+        async with self._room:
+            started = self._waiting.pop(0) if self._waiting else asyncio.create_task(self._start())
+            self.prepare()
+            decoding = Decoding(await started, self._seconds)
+            try:
+                yield decoding
+            finally:
+                await decoding.kill()
+
+    async def close(self) -> None:
+        """End the processes that wait."""
+        self._closed = True
+        for started in self._waiting:
+            await Decoding(await started, self._seconds).kill()
+        self._waiting.clear()
+
+    async def _start(self) -> Process:
+        computing = 30 + self._seconds // 10
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "nemotron_asr.server.decoder", str(self._megabytes), str(computing),
+            stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip

@@ -1,0 +1,89 @@
+"""The models that a server has, by name."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+import numpy as np
+
+from nemotron_asr.config import LATENCIES, SAMPLE_RATE
+from nemotron_asr.engine import Engine
+from nemotron_asr.errors import OptionError
+from nemotron_asr.recognizer import Recognizer, load
+from nemotron_asr.server.problems import Kind, Problem
+from nemotron_asr.server.settings import Settings
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model with its engine.
+
+    Attributes:
+        name: by which clients ask for it.
+        created: when it was loaded, in seconds since 1970.
+    """
+
+    name: str
+    recognizer: Recognizer
+    engine: Engine
+    created: int
+
+
+class Models:
+    """All models; empty until they are loaded."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Model] = {}
+        self.engines: dict[str, Engine] = {}
+
+    def load(self, settings: Settings) -> None:
+        """Load the models of the settings and have each hear something, so that its first stream does not wait.
+
+        Raises:
+            CheckpointError: a model is not there, or not one.
+            OptionError: two models have the same name, or an option is unknown.
+        """
+        for source in settings.model:
+            name, equals, place = source.rpartition("=")
+            name, place = (name, place) if equals else (source.rstrip("/").rpartition("/")[2], source)
+            if name in self.by_name:
+                raise OptionError(f"two models are named {name!r}; name one of them otherwise: --model NAME={place}")
+            recognizer = load(place, settings.device, settings.dtype)
+            engine = Engine(recognizer, settings.max_streams or None)
+            _warm_up(engine)
+            self.by_name[name], self.engines[name] = Model(name, recognizer, engine, int(time.time())), engine
+
+    def find(self, name: str | None, foreign: Iterable[str] = ()) -> Model:
+        """The model that a client asks for.
+
+        Args:
+            name: nothing is the first model.
+            foreign: patterns of names that clients of other services use; they mean the first model, too.
+
+        Raises:
+            Problem: there is no such model, or none yet.
+        """
+        if not self.by_name:
+            raise Problem(Kind.UNAVAILABLE, "the model is still being loaded")
+        if name in self.by_name:
+            return self.by_name[name]
+        if not name or any(fnmatch(name.lower(), pattern) for pattern in foreign):
+            return next(iter(self.by_name.values()))
+        raise Problem(Kind.NOT_FOUND, f"model {name!r} is unknown; choose {', '.join(self.by_name)}", "model")
+
+    async def close(self, *, drain: bool) -> None:
+        """End all engines."""
+        for engine in self.engines.values():
+            await engine.close(drain=drain)
+
+
+def _warm_up(engine: Engine) -> None:
+    """A chunk and a finalize at every latency: whatever is compiled or allocated at its first use, is."""
+    for latency_ms in LATENCIES:
+        noise = np.random.default_rng(0).normal(0, 0.05, 2 * SAMPLE_RATE).astype(np.float32)
+        with engine.open(latency_ms=latency_ms, recording=True) as session:
+            session.feed(noise)
+            session.finalize().result()
+        for _ in session:
+            pass

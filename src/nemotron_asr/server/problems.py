@@ -1,0 +1,74 @@
+"""What goes wrong, in no protocol's words: a kind, which has a status in HTTP, and one line for the user."""
+
+from enum import Enum
+
+from nemotron_asr.errors import (
+    AtCapacity,
+    AudioError,
+    EngineClosedError,
+    LanguageError,
+    NemotronError,
+    OptionError,
+    StreamClosedError,
+)
+
+
+class Kind(Enum):
+    """Kinds of problems; the value is the status in HTTP."""
+
+    INVALID = 400  # the request is wrong: an option, a message out of order, unusable audio
+    UNAUTHENTICATED = 401  # no API key, or an unknown one
+    NOT_FOUND = 404  # no such model
+    TIMEOUT = 408  # nothing came for too long, or the stream lasts too long
+    TOO_LARGE = 413  # a message, an upload, or what it decodes to
+    TOO_MANY = 429  # the key's own limits
+    INTERNAL = 500  # ours to repair
+    UNAVAILABLE = 503  # the machine is full, still loading, or about to stop; later will do
+
+    @property
+    def word(self) -> str:
+        """The name in messages and metrics, e.g. `too_large`."""
+        return self.name.lower()
+
+
+class Problem(NemotronError):  # noqa: N818 - adapters raise it on purpose, and it is an answer
+    """What an adapter tells its client, in the protocol's own shape.
+
+    Attributes:
+        kind: which adapters translate.
+        parameter: the option that is wrong, if one is.
+    """
+
+    def __init__(self, kind: Kind, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.kind, self.parameter = kind, parameter
+
+    @property
+    def status(self) -> int:
+        """The status in HTTP."""
+        return self.kind.value
+
+
+def invalid(message: str, parameter: str | None = None) -> Problem:
+    """A request that is wrong."""
+    return Problem(Kind.INVALID, message, parameter)
+
+
+_KINDS: tuple[tuple[type[NemotronError], Kind, str | None], ...] = (
+    (LanguageError, Kind.INVALID, "language"),
+    (OptionError, Kind.INVALID, None),
+    (AudioError, Kind.INVALID, None),
+    (StreamClosedError, Kind.INVALID, None),
+    (AtCapacity, Kind.UNAVAILABLE, None),
+    (EngineClosedError, Kind.UNAVAILABLE, None),
+)
+
+
+def problem_of(error: NemotronError) -> Problem:
+    """The problem that an error of the engine is."""
+    if isinstance(error, Problem):
+        return error
+    for kind_of_error, kind, parameter in _KINDS:
+        if isinstance(error, kind_of_error):
+            return Problem(kind, str(error), parameter)
+    return Problem(Kind.INTERNAL, str(error))

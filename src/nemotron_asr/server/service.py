@@ -1,0 +1,159 @@
+"""What all adapters share: models, keys, limits, counters; and the one way to open a conversation."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from nemotron_asr.errors import NemotronError
+from nemotron_asr.languages import AUTO
+from nemotron_asr.options import Options
+from nemotron_asr.server.conversation import Bounds, Conversation
+from nemotron_asr.server.formats import AudioFormat
+from nemotron_asr.server.keys import Key, Keys
+from nemotron_asr.server.media import Decoders
+from nemotron_asr.server.metrics import Metrics
+from nemotron_asr.server.models import Model, Models
+from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of
+from nemotron_asr.server.settings import Settings
+from nemotron_asr.server.watch import Watch
+
+logger = logging.getLogger(__name__)
+
+OPTIONS = tuple(Options.__annotations__)
+"""Options of a stream, as `Engine.open` takes them."""
+
+
+class Service:
+    """Owns everything that outlives a request. Its methods are called in the event loop's thread.
+
+    Attributes:
+        settings: how it is set up.
+        models: by name.
+        keys: who may come in.
+        metrics: what Prometheus reads.
+        conversations: those that are open.
+        ports: where it listens, by protocol.
+        ready: its models are loaded and warm, and it is not about to stop.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.models = Models()
+        self.keys = Keys(settings.api_key_file)
+        self.metrics = Metrics(self.models.engines)
+        self.conversations: set[Conversation] = set()
+        self.ports: dict[str, int] = {}
+        self.ready = self.draining = False
+        self._decoders = Decoders(settings.max_decoders, settings.max_audio_seconds, settings.decoder_megabytes)
+        self._uploads = 0
+        self._quiet = asyncio.Event()  # no conversation is open
+
+    async def start(self) -> None:
+        """Load the models.
+
+        Raises:
+            NemotronError: one of them is not there.
+        """
+        self._decoders.prepare()
+        await asyncio.to_thread(self.models.load, self.settings)
+        self.ready = not self.draining
+
+    def authenticate(self, token: str | None) -> Key:
+        """The key that a client shows.
+
+        Raises:
+            Problem: none, or an unknown one.
+        """
+        return self.keys.check(token)
+
+    def open(
+        self, key: Key, protocol: str, form: AudioFormat, *,
+        model: str | None = None, foreign: Iterable[str] = (), recording: bool = False, **options: Any,
+    ) -> Conversation:  # fmt: skip
+        """Open a conversation; use it as an asynchronous context.
+
+        Args:
+            key: from `authenticate`.
+            protocol: its name in metrics and logs.
+            form: what will be fed.
+            model: the name that the client gives; nothing is the first one.
+            foreign: patterns of model names that clients of this protocol send to other services: the first one.
+            recording: nobody waits for single words, so live streams go first; it is not counted among them.
+            options: `nemotron_asr.options.Options`.
+
+        Raises:
+            Problem: it is refused.
+        """
+        try:
+            return self._open(key, protocol, form, self.models.find(model, foreign), recording, options)
+        except NemotronError as error:
+            problem = problem_of(error)
+            self.metrics.refused.labels(protocol, problem.kind.word).inc()
+            logger.info("refused", extra={"fields": {"protocol": protocol, "key": key.name, "problem": str(problem)}})
+            raise problem from error
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Room for one recording that is taken in.
+
+        Raises:
+            Problem: as many as may be are on their way.
+        """
+        if self._uploads >= self.settings.max_uploads:
+            raise Problem(Kind.UNAVAILABLE, f"{self._uploads} recordings are being taken in, which is the limit")
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+
+    async def drain(self) -> None:
+        """Let nobody in, and wait until all conversations have ended; in the end close those that have not."""
+        self.ready, self.draining = False, True
+        if self.conversations:
+            try:
+                await asyncio.wait_for(self._quiet.wait(), self.settings.drain_seconds)
+            except TimeoutError:
+                logger.warning("closing", extra={"fields": {"streams": len(self.conversations)}})
+                await asyncio.gather(*(talk.close() for talk in self.conversations), return_exceptions=True)
+
+    async def close(self) -> None:
+        """End everything."""
+        self.ready = False
+        await self._decoders.close()
+        await self.models.close(drain=False)
+
+    def _open(
+        self, key: Key, protocol: str, form: AudioFormat, model: Model, recording: bool, options: dict[str, Any]
+    ) -> Conversation:
+        if self.draining:
+            raise Problem(Kind.UNAVAILABLE, "the server is about to stop")
+        unknown = options.keys() - set(OPTIONS)
+        if unknown:
+            name = min(unknown)
+            raise invalid(f"option {name!r} is unknown; choose {', '.join(OPTIONS)}", name)
+        settings = self.settings
+        longest = settings.max_audio_seconds if recording else settings.max_session_seconds
+        bounds = Bounds(longest, settings.idle_seconds, float("inf") if recording else longest)
+        key.enter()
+        try:
+            session = model.engine.open(recording=recording, **options)
+        except NemotronError:
+            key.leave()
+            raise
+        name = secrets.token_hex(8)
+        watch = Watch(
+            self.metrics, key, protocol, model.name, name, settings.log_transcripts, lambda: self._gone(conversation)
+        )
+        conversation = Conversation(name, session, form, self._decoders, bounds, watch, options.get("language", AUTO))
+        self.conversations.add(conversation)
+        self._quiet.clear()
+        return conversation
+
+    def _gone(self, conversation: Conversation) -> None:
+        self.conversations.discard(conversation)
+        if not self.conversations:
+            self._quiet.set()

@@ -1,0 +1,138 @@
+"""Sockets, signals, and the end: a server that lets its streams finish before it goes."""
+
+import asyncio
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from nemotron_asr.errors import OptionError
+from nemotron_asr.server.adapters import LISTENERS, ROUTES
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.settings import Settings
+
+GRACE = 5
+"""Seconds that connections have to close when no stream is open any more."""
+
+PING = 20.0
+"""Seconds between two looks whether the other side of a WebSocket is still there."""
+
+
+def run(settings: Settings, started: Callable[[Service], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, which lets streams finish; a second one does not.
+
+    Args:
+        settings: how the server is set up.
+        started: called when all models are warm.
+
+    Raises:
+        NemotronError: a model or a setting is not usable.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        stop = asyncio.Event()
+        loop = runner.get_loop()
+
+        def interrupt(_number: int, _frame: FrameType | None) -> None:
+            if stop.is_set():
+                raise KeyboardInterrupt
+            loop.call_soon_threadsafe(stop.set)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, interrupt)
+        runner.run(serve(settings, stop, started))
+
+
+async def serve(settings: Settings, stop: asyncio.Event, started: Callable[[Service], None] | None = None) -> None:
+    """Serve until `stop` is set, then let streams finish. Arguments and errors as in `run`."""
+    async with AsyncExitStack() as stack:
+        service = Service(settings)
+        stack.push_async_callback(service.close)
+        for listen in (_listen_http, *LISTENERS):
+            await stack.enter_async_context(listen(service))
+        stopping = asyncio.create_task(stop.wait())
+        loading = asyncio.create_task(service.start())
+        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await loading  # also when it is to stop: a thread cannot be interrupted
+        if started is not None:
+            started(service)
+        await stopping
+        await service.drain()
+
+
+def application(service: Service) -> Starlette:
+    """All adapters over HTTP and WebSocket."""
+    origins = list(service.settings.cors_origin)
+    cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    routes = [route for of in ROUTES for route in of(service)]
+    return Starlette(routes=routes, middleware=[cors] if origins else [])
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 is a free one.
+
+    Raises:
+        OptionError: the address is not this machine's, or taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise OptionError(f"cannot listen at {host}, port {port}: {error.strerror}") from None
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """What encrypts, if the settings ask for it.
+
+    Raises:
+        OptionError: a file is missing, or not what it should be.
+    """
+    if not settings.tls_certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_certificate, settings.tls_key or None)
+        if settings.tls_client_ca:
+            context.load_verify_locations(settings.tls_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # SSLError is one
+        raise OptionError(f"the TLS files of this server cannot be used: {error}") from None
+    return context
+
+
+class _Http(uvicorn.Server):
+    """Leaves signals to `run`."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _listen_http(service: Service) -> AsyncIterator[None]:
+    settings, tls = service.settings, tls_context(service.settings)
+    config = uvicorn.Config(
+        application(service), http="h11", ws="websockets-sansio", lifespan="off", log_config=None, access_log=False,
+        ws_max_size=settings.max_message_bytes, ws_ping_interval=PING, ws_ping_timeout=PING,
+        ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE, server_header=False,
+        ssl_context_factory=(lambda _config, _default: tls) if tls else None,
+    )  # fmt: skip
+    server, listening = _Http(config), bind(settings.host, settings.port)
+    service.ports["http"] = listening.getsockname()[1]
+    running = asyncio.create_task(server.serve([listening]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The faster event loop, where there is one."""
+    return uvicorn.Config("", loop="auto").get_loop_factory()

@@ -1,0 +1,156 @@
+"""What the adapters over HTTP and WebSocket share: who asks, how errors are told, and bodies taken in within limits."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import anyio
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from nemotron_asr.server.problems import Kind, Problem, invalid
+from nemotron_asr.server.service import Service
+
+RETRY_AFTER = "5"
+"""Seconds after which a client that was refused for want of room may come again."""
+
+CLOSE_CODES = {
+    Kind.INVALID: 1008, Kind.UNAUTHENTICATED: 1008, Kind.NOT_FOUND: 1008, Kind.TIMEOUT: 1008, Kind.TOO_LARGE: 1009,
+    Kind.TOO_MANY: 1013, Kind.INTERNAL: 1011, Kind.UNAVAILABLE: 1013,
+}  # fmt: skip
+"""Codes with which a WebSocket is closed (RFC 6455, and IANA's registry for 1013, try again later)."""
+
+
+def token_of(connection: HTTPConnection) -> str | None:
+    """The API key that a client shows: `Authorization: Bearer KEY` or `Token KEY`, or `X-API-Key: KEY`."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() in {"bearer", "token"}:
+        return token.strip()
+    return connection.headers.get("x-api-key")
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    """What HTTP wants beside the status."""
+    if problem.kind is Kind.UNAUTHENTICATED:
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": RETRY_AFTER} if problem.kind in {Kind.UNAVAILABLE, Kind.TOO_MANY} else {}
+
+
+def error_of(problem: Problem) -> dict[str, Any]:
+    """A problem in our own shape, for JSON."""
+    return {"kind": problem.kind.word, "message": str(problem), "parameter": problem.parameter}
+
+
+def answer_problem(problem: Problem) -> JSONResponse:
+    """A problem as a response in our own shape."""
+    return JSONResponse({"error": error_of(problem)}, problem.status, headers_of(problem))
+
+
+async def refuse(websocket: WebSocket, problem: Problem) -> None:
+    """Answer a WebSocket's handshake with a status of HTTP."""
+    await websocket.send_denial_response(answer_problem(problem))
+
+
+async def body_of(request: Request, service: Service) -> AsyncIterator[bytes]:
+    """The body as it comes, within the limits of size and time.
+
+    Raises:
+        Problem: it is too long, stands still, or breaks off.
+    """
+    most, idle = service.settings.max_upload_bytes, service.settings.idle_seconds
+    if int(request.headers.get("content-length", "0")) > most:
+        raise Problem(Kind.TOO_LARGE, f"the body has {request.headers['content-length']} bytes; {most} is the limit")
+    size, more = 0, True
+    while more:
+        try:
+            message = await asyncio.wait_for(request.receive(), idle)
+        except TimeoutError:
+            raise Problem(Kind.TIMEOUT, f"nothing of the body came for {idle} s, which is the limit") from None
+        if message["type"] == "http.disconnect":
+            raise invalid("the client has gone away")
+        more = message.get("more_body", False)
+        size += len(chunk := message.get("body", b""))
+        if size > most:
+            raise Problem(Kind.TOO_LARGE, f"the body has more than {most} bytes, which is the limit")
+        if chunk:
+            yield chunk
+
+
+async def gone(request: Request) -> None:
+    """Wait until the client has gone away; to be awaited when its body has been taken in.
+
+    Raises:
+        Problem: always.
+    """
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    raise invalid("the client has gone away")
+
+
+@asynccontextmanager
+async def stored(body: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """A body in a file, whose path is given, as long as the context lasts."""
+    descriptor, path = tempfile.mkstemp(prefix="nemotron-asr-")
+    try:
+        async with await anyio.open_file(descriptor, "wb") as file:
+            async for chunk in body:
+                await file.write(chunk)
+        yield path
+    finally:
+        await anyio.Path(path).unlink()
+
+
+class LiveResponse(Response):
+    """Text that is made while the request's body may still be coming, which Starlette's own response would read away.
+
+    Its status is that of the first text: a problem before it is an ordinary error.
+    """
+
+    def __init__(self, texts: AsyncGenerator[str, None], media_type: str) -> None:
+        super().__init__(media_type=media_type)
+        self._texts = texts
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        async with aclosing(self._texts) as texts:
+            try:
+                first = await anext(texts, "")
+            except Problem as problem:
+                await answer_problem(problem)(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": first.encode(), "more_body": True})
+            async for text in texts:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def flag(values: Mapping[str, str], name: str, default: bool = False) -> bool:
+    """A yes or no among the options of a request.
+
+    Raises:
+        Problem: it is neither.
+    """
+    value = values.get(name, str(default)).lower()
+    if value in {"true", "1", "yes", "on", ""}:
+        return True
+    if value in {"false", "0", "no", "off"}:
+        return False
+    raise invalid(f"{name} is {value!r}; choose true or false", name)
+
+
+def number(values: Mapping[str, str], name: str, default: int) -> int:
+    """A whole number among the options of a request.
+
+    Raises:
+        Problem: it is none.
+    """
+    try:
+        return int(values.get(name, default))
+    except ValueError:
+        raise invalid(f"{name} is {values[name]!r}, not a whole number", name) from None

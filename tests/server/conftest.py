@@ -1,0 +1,105 @@
+"""One server for all tests, with real sockets on free ports, in a thread."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nemotron_asr.recognizer import Recognizer
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.serving import serve
+from nemotron_asr.server.settings import Settings
+from tests.conftest import Sample
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that runs in a thread.
+
+    Attributes:
+        ports: by protocol.
+        recognizer: its first model, to compare with.
+    """
+
+    service: Service
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return self.service.ports
+
+    @property
+    def recognizer(self) -> Recognizer:
+        return self.service.models.find(None).recognizer
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.ports['http']}"
+
+    @property
+    def websocket(self) -> str:
+        return f"ws://127.0.0.1:{self.ports['http']}"
+
+
+@contextmanager
+def running(**settings: Any) -> Iterator[Running]:
+    """Run a server; every port is a free one unless it is given."""
+    made = Settings.of({"port": 0, "grpc_port": 0, "wyoming_port": 0, "max_streams": 64, **settings})
+    started, outcome = threading.Event(), dict[str, Any]()
+
+    async def main() -> None:
+        outcome["stop"], outcome["loop"] = asyncio.Event(), asyncio.get_running_loop()
+
+        def note(service: Service) -> None:
+            outcome["service"] = service
+            started.set()
+
+        await serve(made, outcome["stop"], note)
+
+    def run() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            outcome["error"] = error
+            raise
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait(60)
+    if "service" not in outcome:
+        thread.join()
+        raise outcome["error"]
+    try:
+        yield Running(outcome["service"], outcome["loop"])
+    finally:
+        outcome["loop"].call_soon_threadsafe(outcome["stop"].set)
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Running]:
+    """The server that tests share, with the embedded model: it says words, with language tags, in segments."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def speech(samples: list[Sample]) -> NDArray[np.int16]:
+    """Two recordings in two languages with a pause between, mono at 16 kHz."""
+    parts = [samples[0].audio, np.zeros(16_000, np.float32), samples[1].audio]
+    return (np.concatenate(parts) * 32767).round().astype(np.int16)
+
+
+@pytest.fixture(scope="session")
+def silence() -> NDArray[np.int16]:
+    """A second of nothing."""
+    return np.zeros(16_000, np.int16)
