@@ -11,13 +11,16 @@ from nemotron_asr.cli.evaluate import evaluate
 from nemotron_asr.cli.languages import languages
 from nemotron_asr.cli.models import convert, info
 from nemotron_asr.cli.running import run
+from nemotron_asr.cli.serve import serve
 from nemotron_asr.cli.stream import stream
 from nemotron_asr.cli.transcribe import transcribe
 
 __all__ = ["commands", "main"]
 
 
-@click.group(invoke_without_command=True, commands=[transcribe, stream, evaluate, bench, convert, info, languages])
+@click.group(
+    invoke_without_command=True, commands=[transcribe, stream, serve, evaluate, bench, convert, info, languages]
+)
 @click.version_option(__version__, prog_name="nemotron-asr")
 @click.pass_context
 def commands(context: click.Context) -> None:
