@@ -3,16 +3,15 @@
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
-from os import PathLike, fspath
+from functools import partial
+from os import PathLike
 from types import TracebackType
 from typing import Self, Unpack
 
 import torch
 from numpy.typing import ArrayLike
 
-from nemotron_asr.audio import AudioSource, read_blocks
+from nemotron_asr.audio import AudioSource
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton, to_float
 from nemotron_asr.checkpoint.int8 import MATRICES
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
@@ -23,15 +22,13 @@ from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.settings import RECORDING_MS, Settings, check_options
 from nemotron_asr.engine.subsampling import FastSubsampling
 from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
-from nemotron_asr.events import Event, Final
+from nemotron_asr.events import Event
 from nemotron_asr.features import LogMel
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.options import Options
+from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, in_order
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.transcript import Transcript, collect
-
-AHEAD = 4
-"""Recordings that may be begun ahead of the oldest that still runs, per recording that runs at once."""
+from nemotron_asr.transcript import Transcript
 
 UNLIMITED = 1_000_000
 """Streams: whoever opens them one by one is not refused."""
@@ -136,12 +133,15 @@ class Recognizer:
     def transcribe(
         self,
         source: AudioSource,
+        *,
+        channels: Channels = "mix",
         **options: Unpack[Options],
     ) -> Transcript:
         """Transcribe one recording.
 
         Args:
             source: a path, bytes, a file object, or (array, sample rate).
+            channels: "mix" averages them; "separate" hears each alone and names it as the speaker, "channel 0" ...
             options: see `Options`.
 
         Raises:
@@ -149,7 +149,7 @@ class Recognizer:
             LanguageError: a language is unknown.
             OptionError: an option is not offered.
         """
-        result = _Reading(self.engine, source, self._checked(options)).run()
+        result = Reading(self.engine, source, self._checked(options), channels).run()
         if isinstance(result, NemotronError):
             raise result
         return result
@@ -159,6 +159,7 @@ class Recognizer:
         sources: Iterable[AudioSource],
         *,
         batch: int = 8,
+        channels: Channels = "mix",
         **options: Unpack[Options],
     ) -> Iterator[Transcript | NemotronError]:
         """Transcribe recordings together, yield in order; one that fails yields its error and the rest go on.
@@ -168,19 +169,21 @@ class Recognizer:
         Args:
             batch: how many recordings step together.
         """
-        return _in_order(self.transcribe_as_finished(sources, batch=batch, **options))
+        return in_order(self.transcribe_as_finished(sources, batch=batch, channels=channels, **options))
 
     def transcribe_as_finished(
         self,
         sources: Iterable[AudioSource],
         *,
         batch: int = 8,
+        channels: Channels = "mix",
         **options: Unpack[Options],
     ) -> Iterator[tuple[int, Transcript | NemotronError]]:
         """Like `transcribe_many`, but every result comes as soon as it is there, with the number of its source."""
         if batch < 1:
             raise OptionError(f"batch {batch} is too small; it must be at least 1")
-        return _as_finished(self.engine, sources, self._checked(options), batch)
+        start = partial(Reading, self.engine, settings=self._checked(options), channels=check_channels(channels))
+        return as_finished(start, sources, batch)
 
     def stream(self, *, sample_rate: int = SAMPLE_RATE, **options: Unpack[Options]) -> "LiveTranscription":
         """Open a live stream, to be used as a context manager.
@@ -196,71 +199,6 @@ class Recognizer:
         wanted: Options = {"latency_ms": RECORDING_MS}
         wanted.update(options)
         return check_options(self, **wanted)
-
-
-class _Reading:
-    """A recording that is read, fed and collected by one thread."""
-
-    def __init__(self, engine: Engine, source: AudioSource, settings: Settings) -> None:
-        self._source, self._language = source, settings.target.language
-        self._session = engine.listen(settings, recording=True)
-
-    def run(self) -> Transcript | NemotronError:
-        """The transcript, or why there is none."""
-        finals: list[Final] = []
-        try:
-            with self._session as session:
-                for block in read_blocks(self._source):
-                    session.feed(block).result()
-                    finals += _finals(session.take())
-            finals += _finals(session)
-        except NemotronError as error:
-            return error
-        transcript = collect(finals, session.duration, session.detected, self._language)
-        return replace(transcript, file=fspath(self._source) if isinstance(self._source, (str, PathLike)) else None)
-
-    def cancel(self) -> None:
-        """Drop it; its thread ends with an error that nobody reads."""
-        self._session.abort()
-
-
-def _finals(events: Iterable[Event]) -> list[Final]:
-    return [event for event in events if isinstance(event, Final)]
-
-
-def _as_finished(
-    engine: Engine, sources: Iterable[AudioSource], settings: Settings, at_once: int
-) -> Iterator[tuple[int, Transcript | NemotronError]]:
-    """Keep so many recordings running; none is begun far ahead of one that still runs."""
-    waiting, running = enumerate(sources), dict[Future[Transcript | NemotronError], tuple[int, _Reading]]()
-    upcoming = next(waiting, None)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="nemotron-asr reading") as readers:
-        try:
-            while running or upcoming:
-                oldest = min((number for number, _ in running.values()), default=upcoming[0] if upcoming else 0)
-                while upcoming and len(running) < at_once and upcoming[0] < oldest + AHEAD * at_once:
-                    reading = _Reading(engine, upcoming[1], settings)
-                    running[readers.submit(reading.run)] = upcoming[0], reading
-                    upcoming = next(waiting, None)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number, _ = running.pop(future)
-                    yield number, future.result()
-        finally:
-            for _, reading in running.values():
-                reading.cancel()
-
-
-def _in_order(
-    finished: Iterator[tuple[int, Transcript | NemotronError]],
-) -> Iterator[Transcript | NemotronError]:
-    """Hold results back until all before them are there."""
-    held: dict[int, Transcript | NemotronError] = {}
-    due = 0
-    for number, result in finished:
-        held[number] = result
-        while due in held:
-            yield held.pop(due)
-            due += 1
 
 
 class LiveTranscription:
