@@ -10,6 +10,7 @@ import numpy as np
 from nemotron_asr.config import LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine import Engine
 from nemotron_asr.errors import OptionError
+from nemotron_asr.languages import LANGUAGES, PROMPTS
 from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.settings import Settings
@@ -28,6 +29,14 @@ class Model:
     recognizer: Recognizer
     engine: Engine
     created: int
+
+    @property
+    def languages(self) -> list[str]:
+        """The locales that it can be asked for."""
+        config = self.recognizer.config
+        if not config.n_prompts:
+            return ["en-US"]
+        return [entry.locale for entry in LANGUAGES if entry.locale in (config.prompts or PROMPTS)]
 
 
 class Models:

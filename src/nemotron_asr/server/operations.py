@@ -7,7 +7,6 @@ from starlette.routing import BaseRoute, Route
 
 from nemotron_asr import __version__
 from nemotron_asr.config import LATENCIES
-from nemotron_asr.languages import PROMPTS
 from nemotron_asr.server.models import Model
 from nemotron_asr.server.problems import Problem
 from nemotron_asr.server.service import Service
@@ -51,12 +50,11 @@ def routes(service: Service) -> list[BaseRoute]:
 
 def _about(model: Model) -> dict[str, object]:
     """A model in the shape of OpenAI's list, with what ours can say besides."""
-    config = model.recognizer.config
     return {
         "id": model.name,
         "object": "model",
         "created": model.created,
         "owned_by": "nemotron-asr",
-        "languages": sorted(config.prompts or PROMPTS) if config.n_prompts else ["en"],
+        "languages": model.languages,
         "latencies_ms": list(LATENCIES),
     }

@@ -135,4 +135,4 @@ async def _listen_http(service: Service) -> AsyncIterator[None]:
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """The faster event loop, where there is one."""
-    return uvicorn.Config("", loop="auto").get_loop_factory()
+    return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()

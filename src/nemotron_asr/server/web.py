@@ -2,21 +2,27 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.settings import Settings
 
 RETRY_AFTER = "5"
 """Seconds after which a client that was refused for want of room may come again."""
+
+MAX_FIELDS = 1000
+"""Fields of a form."""
 
 CLOSE_CODES = {
     Kind.INVALID: 1008, Kind.UNAUTHENTICATED: 1008, Kind.NOT_FOUND: 1008, Kind.TIMEOUT: 1008, Kind.TOO_LARGE: 1009,
@@ -61,23 +67,49 @@ async def body_of(request: Request, service: Service) -> AsyncIterator[bytes]:
     Raises:
         Problem: it is too long, stands still, or breaks off.
     """
-    most, idle = service.settings.max_upload_bytes, service.settings.idle_seconds
-    if int(request.headers.get("content-length", "0")) > most:
-        raise Problem(Kind.TOO_LARGE, f"the body has {request.headers['content-length']} bytes; {most} is the limit")
-    size, more = 0, True
+    receive, more = _limited(request, service.settings), True
     while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        if message["body"]:
+            yield message["body"]
+
+
+async def form_of(request: Request, service: Service) -> FormData:
+    """A form with at most one file, within the same limits; to be closed.
+
+    Raises:
+        Problem: it is no such form, is too long, stands still, or breaks off.
+    """
+    try:
+        return await Request(request.scope, _limited(request, service.settings)).form(
+            max_files=1, max_fields=MAX_FIELDS
+        )
+    except HTTPException as error:
+        raise invalid(f"the body is not a form with one file: {error.detail}") from None
+
+
+def _limited(request: Request, settings: Settings) -> Receive:
+    """What receives a body piece by piece, and raises a Problem when it is too long, stands still, or breaks off."""
+    most, idle, size = settings.max_upload_bytes, settings.idle_seconds, 0
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most:
+        raise Problem(Kind.TOO_LARGE, f"the body has {announced} bytes; {most} is the limit")
+
+    async def receive() -> Message:
+        nonlocal size
         try:
             message = await asyncio.wait_for(request.receive(), idle)
         except TimeoutError:
             raise Problem(Kind.TIMEOUT, f"nothing of the body came for {idle} s, which is the limit") from None
         if message["type"] == "http.disconnect":
             raise invalid("the client has gone away")
-        more = message.get("more_body", False)
-        size += len(chunk := message.get("body", b""))
+        size += len(message.setdefault("body", b""))
         if size > most:
             raise Problem(Kind.TOO_LARGE, f"the body has more than {most} bytes, which is the limit")
-        if chunk:
-            yield chunk
+        return message
+
+    return receive
 
 
 async def gone(request: Request) -> None:
@@ -89,6 +121,12 @@ async def gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     raise invalid("the client has gone away")
+
+
+async def pieces(upload: UploadFile) -> AsyncIterator[bytes]:
+    """A file of a form, piece by piece."""
+    while piece := await upload.read(1 << 20):
+        yield piece
 
 
 @asynccontextmanager
@@ -110,9 +148,11 @@ class LiveResponse(Response):
     Its status is that of the first text: a problem before it is an ordinary error.
     """
 
-    def __init__(self, texts: AsyncGenerator[str, None], media_type: str) -> None:
-        super().__init__(media_type=media_type)
-        self._texts = texts
+    def __init__(
+        self, texts: AsyncGenerator[str, None], media_type: str, answer: Callable[[Problem], Response] = answer_problem
+    ) -> None:
+        super().__init__(media_type=media_type, headers={"Cache-Control": "no-store"})
+        self._texts, self._answer = texts, answer
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +161,7 @@ class LiveResponse(Response):
             try:
                 first = await anext(texts, "")
             except Problem as problem:
-                await answer_problem(problem)(scope, receive, send)
+                await self._answer(problem)(scope, receive, send)
                 return
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": first.encode(), "more_body": True})

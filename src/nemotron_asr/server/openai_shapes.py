@@ -1,0 +1,140 @@
+"""What OpenAI's HTTP and realtime protocols say alike: transcripts, usage, languages, errors."""
+
+import math
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from nemotron_asr.events import Final, Partial, Segment, Word
+from nemotron_asr.server.problems import Kind, Problem
+from nemotron_asr.server.web import headers_of
+from nemotron_asr.transcript import Transcript
+
+FOREIGN_MODELS = ("whisper*", "gpt-*")
+"""Names that OpenAI's clients send unless they are told otherwise."""
+
+_PROMPT_WEIGHT = 0.5
+
+_LONGEST_PHRASE = 4
+"""Words between two marks of a prompt that are one phrase; of more, each that is longer than this is one."""
+
+_TYPES = {
+    Kind.UNAUTHENTICATED: "authentication_error", Kind.TOO_MANY: "rate_limit_error", Kind.INTERNAL: "server_error",
+    Kind.UNAVAILABLE: "server_error",
+}  # fmt: skip
+_CODES = {Kind.UNAUTHENTICATED: "invalid_api_key", Kind.NOT_FOUND: "model_not_found"}
+
+
+def error(problem: Problem) -> dict[str, Any]:
+    """A problem as OpenAI tells it."""
+    kind = problem.kind
+    return {
+        "message": str(problem),
+        "type": _TYPES.get(kind, "invalid_request_error"),
+        "param": problem.parameter,
+        "code": _CODES.get(kind, kind.word),
+    }
+
+
+def answer_error(problem: Problem) -> JSONResponse:
+    """A problem as a response."""
+    return JSONResponse({"error": error(problem)}, problem.status, headers_of(problem))
+
+
+def boost(keywords: Sequence[str], prompt: str) -> dict[str, float]:
+    """Phrases that are likely, with weights: keywords; and, half as likely, what a prompt is made of."""
+    phrases = {phrase: _PROMPT_WEIGHT for part in re.split(r"[,.;:!?\n]+", prompt) for phrase in _phrases(part.split())}
+    return phrases | {keyword.strip(): 1.0 for keyword in keywords}
+
+
+def _phrases(words: Sequence[str]) -> list[str]:
+    if len(words) <= _LONGEST_PHRASE:
+        return [" ".join(words)] if words else []
+    return [word for word in words if len(word) > _LONGEST_PHRASE]
+
+
+class Deltas:
+    """What a client is to append to what it was told before; nothing is ever taken back."""
+
+    def __init__(self) -> None:
+        self._told = ""  # of the current segment
+        self._first = True
+
+    def of(self, event: object) -> str:
+        """What an event adds."""
+        if not isinstance(event, Partial | Final):
+            return ""
+        segment = event.segment
+        text = (" " if segment.spaced and not self._first else "") + segment.text
+        delta = text[len(self._told) :] if text.startswith(self._told) else ""
+        self._told += delta
+        if isinstance(event, Final):
+            self._told, self._first = "", False
+        return delta
+
+
+def usage(seconds: float) -> dict[str, Any]:
+    """What a transcript has cost."""
+    return {"type": "duration", "seconds": seconds}
+
+
+def languages(segments: Sequence[Segment]) -> list[dict[str, str]]:
+    """The languages that were spoken, in the order of their first words."""
+    return [{"code": code} for code in dict.fromkeys(segment.language for segment in segments) if code]
+
+
+def logprobs(words: Sequence[Word]) -> list[dict[str, Any]]:
+    """A word's confidence where OpenAI has a token's probability."""
+    return [
+        {"token": word.word, "logprob": _logarithm(word.confidence), "bytes": list(word.word.encode())}
+        for word in words
+    ]
+
+
+def plain(transcript: Transcript, *, with_logprobs: bool = False) -> dict[str, Any]:
+    """`response_format=json`."""
+    content = {
+        "text": transcript.text,
+        "languages": languages(transcript.segments),
+        "usage": usage(transcript.duration),
+    }
+    return {**content, "logprobs": logprobs(transcript.words)} if with_logprobs else content
+
+
+def verbose(transcript: Transcript, granularities: Sequence[str]) -> dict[str, Any]:
+    """`response_format=verbose_json`, with what `granularities` name: segment, word."""
+    content: dict[str, Any] = {
+        "task": "transcribe",
+        "language": transcript.language,
+        "duration": transcript.duration,
+        "text": transcript.text,
+        "usage": usage(transcript.duration),
+    }
+    if "segment" in granularities:
+        content["segments"] = [_segment(number, segment) for number, segment in enumerate(transcript.segments)]
+    if "word" in granularities:
+        content["words"] = [
+            {"word": word.word, "start": word.start, "end": word.end, "confidence": word.confidence}
+            for word in transcript.words
+        ]
+    return content
+
+
+def _segment(number: int, segment: Segment) -> dict[str, Any]:
+    """A segment as Whisper has it; `seek` is in hundredths of a second, and there are no tokens to be shown."""
+    text = (" " if segment.spaced else "") + segment.text
+    data = text.encode()
+    return {
+        "id": number, "seek": round(100 * segment.start), "start": segment.start, "end": segment.end, "text": text,
+        "tokens": [], "temperature": 0.0, "avg_logprob": _logarithm(segment.confidence),
+        "compression_ratio": round(len(data) / len(zlib.compress(data)), 4),
+        "no_speech_prob": 0.0,  # a segment is words
+        "language": segment.language, "confidence": segment.confidence,
+    }  # fmt: skip
+
+
+def _logarithm(probability: float) -> float:
+    return round(math.log(max(probability, 1e-9)), 4)

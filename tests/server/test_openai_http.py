@@ -1,0 +1,146 @@
+"""OpenAI's transcriptions, through OpenAI's own client."""
+
+import io
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+from numpy.typing import NDArray
+
+from nemotron_asr.server import openai_shapes as shapes
+from tests.conftest import Sample
+from tests.server.conftest import Running
+from tests.server.contract import RATE, Contract, Request, Told
+
+LATENCY = 1120
+
+
+def as_wav(samples: NDArray[np.int16]) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(RATE)
+        out.writeframes(samples.tobytes())
+    return file.getvalue()
+
+
+def client(server: Running, **options: Any) -> openai.OpenAI:
+    return openai.OpenAI(api_key="none", base_url=f"{server.http}/v1", max_retries=0, **options)
+
+
+@pytest.fixture
+def transcribe(server: Running) -> Any:
+    with client(server) as connected:
+        yield connected.audio.transcriptions.create
+
+
+class TestTranscriptions(Contract):
+    interim = finalizes = False
+    latency_ms = LATENCY
+
+    def converse(self, server: Running, request: Request) -> list[Told]:
+        options: dict[str, Any] = {"language": request.language} if request.language != "auto" else {}
+        with client(server, timeout=0.1 if request.hang_up else 60) as connected:
+            try:
+                said = connected.audio.transcriptions.create(
+                    model="whisper-1", file=("a.wav", as_wav(request.samples)), response_format="verbose_json",
+                    timestamp_granularities=["word", "segment"], **options,
+                )  # fmt: skip
+            except openai.APITimeoutError:
+                assert request.hang_up
+                return []
+        words = [(word.word, word.start, word.end) for word in said.words or []]
+        return [
+            Told("final", one.text, tuple(word for word in words if one.start <= word[1] < one.end), language(one))
+            for one in said.segments or []
+        ]
+
+
+def language(segment: Any) -> Any:
+    return segment.model_extra["language"]
+
+
+def test_json(transcribe: Any, server: Running, samples: list[Sample]) -> None:
+    heard = server.recognizer.transcribe(samples[0].path, latency_ms=LATENCY)
+    said = transcribe(model="tiny", file=Path(samples[0].path), include=["logprobs"])
+    assert said.text == heard.text
+    assert said.usage.type == "duration"
+    assert said.usage.seconds == heard.duration
+    assert [one.code for one in said.languages] == [heard.language]
+    assert [one.token for one in said.logprobs] == [word.word for word in heard.words]
+    assert all(one.logprob <= 0 for one in said.logprobs)
+
+
+async def test_text_and_subtitles(server: Running, samples: list[Sample]) -> None:
+    heard = server.recognizer.transcribe(samples[1].path, latency_ms=LATENCY)
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{server.http}/v1") as connected:
+        create = connected.audio.transcriptions.create
+        path = Path(samples[1].path)
+        assert await create(model="gpt-4o-transcribe", file=path, response_format="text") == heard.text + "\n"
+        assert await create(model="tiny", file=path, response_format="srt") == heard.to_srt()
+        assert await create(model="tiny", file=path, response_format="vtt") == heard.to_vtt()
+
+
+async def test_deltas_are_never_taken_back(server: Running, speech: NDArray[np.int16]) -> None:
+    heard = server.recognizer.transcribe((speech, RATE), latency_ms=80)
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{server.http}/v1") as connected:
+        stream = await connected.audio.transcriptions.create(
+            model="tiny", file=("a.wav", as_wav(speech)), stream=True, extra_body={"latency_ms": 80}
+        )
+        events = [event async for event in stream]
+    *deltas, done = events
+    assert done.type == "transcript.text.done"
+    assert done.text == heard.text
+    assert len(deltas) > 2
+    assert "".join(delta.delta for delta in deltas if delta.type == "transcript.text.delta") == heard.text
+    assert len(heard.segments) > 1
+
+
+def test_keywords_prompt_and_languages_are_options(transcribe: Any, server: Running, samples: list[Sample]) -> None:
+    file = Path(samples[0].path)
+    heard = server.recognizer.transcribe(
+        file, latency_ms=LATENCY, boost={"Frau Holle": 1.0, "Schwed": 0.5}, languages=["de-DE", "nl-NL"]
+    )
+    said = transcribe(model="tiny", file=file, languages=["de", "nl"], keywords=["Frau Holle"], prompt="Schwed.")
+    assert said.text == heard.text
+
+
+def test_a_prompt_is_phrases() -> None:
+    assert shapes.boost(["Ada"], "Glossary: Nemotron 3.5") == {"Glossary": 0.5, "Nemotron 3": 0.5, "5": 0.5, "Ada": 1.0}
+    long = "so we have been to Regensburg and to Passau"
+    assert shapes.boost([], long) == {"Regensburg": 0.5, "Passau": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "parameter", "status"),
+    [
+        ({"model": "parakeet"}, "model", 404),
+        ({"language": "xx"}, "language", 400),
+        ({"response_format": "diarized_json"}, "response_format", 400),
+        ({"timestamp_granularities": ["phoneme"]}, "timestamp_granularities", 400),
+        ({"extra_body": {"colour": "red"}}, "colour", 400),
+        ({"extra_body": {"latency_ms": "90"}}, None, 400),
+        ({"file": ("a.wav", b"RIFF no wave at all")}, None, 400),
+        ({"file": ("a.wav", b"")}, None, 400),
+    ],
+)
+def test_what_is_wrong_is_named(
+    transcribe: Any, samples: list[Sample], wrong: dict[str, Any], parameter: str | None, status: int
+) -> None:
+    with pytest.raises(openai.APIStatusError) as raised:
+        transcribe(**{"model": "tiny", "file": Path(samples[0].path), **wrong})
+    assert raised.value.status_code == status
+    assert raised.value.param == parameter
+    assert raised.value.type == "invalid_request_error"
+
+
+def test_models(server: Running) -> None:
+    with client(server) as connected:
+        assert [model.id for model in connected.models.list()] == ["tiny"]
+        assert connected.models.retrieve("tiny").object == "model"
+        with pytest.raises(openai.NotFoundError, match="choose tiny"):
+            connected.models.retrieve("large")
