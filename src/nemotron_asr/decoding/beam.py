@@ -1,0 +1,200 @@
+"""Batched beam search in which what was said is never taken back.
+
+The hypotheses of a stream leave every frame together. Within a frame each is continued by blank, which leaves it, or by
+a token, which stays; after every symbol the best are kept, among those that have left and those that have not. So the
+beam of one hypothesis is greedy search, and every frame is a place where a stream may be cut into chunks. It is a
+modified adaptive expansion search (Kim et al. 2020): a hypothesis far below the best one is dropped, so that clear
+speech is followed by one or two, and equal ones are merged, which adds their probabilities.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.decoding.hypotheses import DEAD, PENDING, Hypotheses, commit, merged, nothing_said, settle
+from nemotron_asr.model import PredictorState, Transducer
+
+MARGIN = 5.0
+"""How much less likely than the best a hypothesis may be, as a natural logarithm."""
+
+PATIENCE = 10
+"""Frames after which a token of the best hypothesis is settled: as long as the pause that ends a segment."""
+
+
+@dataclass
+class BeamState:
+    """Streams after their last frame; axis 0 is the batch."""
+
+    hypotheses: Hypotheses
+    width: Tensor  # (B,) how many hypotheses the stream keeps
+    last: Tensor  # (B,) the frame of the last settled token, counted from the end of the frames decoded so far
+
+    def gather(self, rows: Tensor) -> "BeamState":
+        """A copy of some rows."""
+        return BeamState(self.hypotheses.at(rows), self.width[rows], self.last[rows])
+
+    def scatter(self, rows: Tensor, new: "BeamState") -> None:
+        """Write `new` into `rows`, in place."""
+        self.hypotheses.put(rows, new.hypotheses)
+        self.width[rows], self.last[rows] = new.width, new.last
+
+    def grown(self) -> "BeamState":
+        """Twice as many rows; the new ones hold nothing of use."""
+        return self.gather(torch.arange(2 * len(self.width), device=self.width.device) % len(self.width))
+
+    def lag(self) -> Tensor:
+        """(B,) how many of the last frames are not settled: some hypothesis has a token there."""
+        waiting = self.hypotheses.live & (self.hypotheses.length > 0)
+        return -self.hypotheses.frames[..., 0].masked_fill(~waiting, 0).amin(1)
+
+    def shift(self, frames: Tensor) -> None:
+        """Count from `frames` (B,) earlier."""
+        self.hypotheses.frames += frames[:, None, None]
+        self.last += frames
+
+
+def initial_beam(transducer: Transducer, widths: Tensor, capacity: int) -> BeamState:
+    """Streams that have said nothing.
+
+    Args:
+        transducer: predictor and joint.
+        widths: (B,) how many hypotheses each stream keeps; 1 is greedy search.
+        capacity: the most of them that a state of this shape can hold.
+    """
+    return BeamState(nothing_said(transducer, len(widths), capacity), widths.clone(), torch.zeros_like(widths))
+
+
+def beam(
+    transducer: Transducer,
+    frames: Tensor,
+    valid: Tensor,
+    state: BeamState,
+    first: Tensor | None = None,
+    ends: Tensor | None = None,
+) -> tuple[list[list[Emission]], BeamState]:
+    """The tokens that all likely hypotheses agree on.
+
+    Args:
+        transducer: predictor and joint.
+        frames: (B, T, d_model) encoder frames, language fused in.
+        valid: (B,) how many of them exist.
+        state: where the streams stand; not modified.
+        first: (B,) the frame to begin with; 0 unless given.
+        ends: (B,) whose likeliest hypothesis is settled after the last frame; nobody's unless given.
+
+    Returns:
+        Per row the newly settled tokens in order, and the new state. A token that was heard in earlier frames has a
+        negative `frame`.
+    """
+    enc, time = transducer.project(frames), torch.zeros_like(valid) if first is None else first.clone()
+    said: list[list[Emission]] = [[] for _ in range(len(frames))]
+    state = state.gather(torch.arange(len(frames), device=frames.device))
+    state.shift(time)
+    rows = (time < valid).nonzero()[:, 0]
+    while len(rows):
+        hypotheses = _next_symbols(transducer, enc[rows, time[rows]], time[rows], state.gather(rows))
+        state.hypotheses.put(rows, hypotheses)
+        left = rows[hypotheses.done.all(1)]
+        if len(left):
+            part = state.gather(left)
+            settled = _leave_frame(part, time[left], transducer.config.max_symbols)
+            state.scatter(left, part)
+            _append(said, left, settled)
+            time[left] += 1
+            rows = rows[time[rows] < valid[rows]]
+    if ends is not None and ends.any():
+        rows = ends.nonzero()[:, 0]
+        part = state.gather(rows)
+        _append(said, rows, _end(part))
+        state.scatter(rows, part)
+    state.shift(-time)
+    return said, state
+
+
+def _append(said: list[list[Emission]], rows: Tensor, settled: list[list[Emission]]) -> None:
+    for row, emissions in zip(rows.tolist(), settled, strict=True):
+        said[row] += emissions
+
+
+def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: BeamState) -> Hypotheses:
+    """Continue every hypothesis that is still in the frame by blank and by tokens; keep the best.
+
+    Args:
+        transducer: predictor and joint.
+        enc: (B, d_joint) the frame that each stream is in, projected.
+        time: (B,) its index.
+        state: of these streams.
+    """
+    hypotheses, capacity = state.hypotheses, state.hypotheses.score.shape[1]
+    blank, label, token = _continuations(transducer, enc, hypotheses)
+    stay = merged(hypotheses.score + blank, hypotheses.tokens)
+    go = hypotheses.score[..., None] + label
+    score, choice = torch.cat([stay, go.flatten(1)], 1).topk(capacity)
+    kept = torch.arange(capacity, device=score.device) < state.width[:, None]
+    score = score.masked_fill(~kept | (score < score[:, :1] - MARGIN), DEAD)
+    choice = choice - capacity
+    speaks = (choice >= 0) & (score > DEAD)
+    parent = torch.where(choice < 0, choice + capacity, choice // label.shape[2])
+    new = hypotheses.at(torch.arange(len(enc), device=score.device)[:, None], parent)
+    new.score, new.done = score, ~speaks
+    if speaks.any():
+        row, slot = speaks.nonzero(as_tuple=True)
+        source = row, choice[row, slot]
+        _say(transducer, new, (row, slot), token.flatten(1)[source])
+        new.append((row, slot), token.flatten(1)[source], time[row], label.flatten(1)[source])
+    return new
+
+
+def _continuations(transducer: Transducer, enc: Tensor, hypotheses: Hypotheses) -> tuple[Tensor, Tensor, Tensor]:
+    """What may follow in the current frame.
+
+    Returns:
+        (B, K) the log-probability of leaving the frame, 0 for those that have; (B, K, W) those of the W likeliest
+        tokens; and these tokens.
+    """
+    config, shape = transducer.config, hypotheses.score.shape
+    place = (hypotheses.live & ~hypotheses.done).nonzero(as_tuple=True)
+    logits = transducer.joint(enc[place[0]], hypotheses.out[place])
+    logprobs = logits.to(hypotheses.score.dtype).log_softmax(-1)
+    blank = logprobs.new_zeros(shape)
+    blank[place] = logprobs[:, config.blank]
+    logprobs[:, config.blank] = DEAD
+    logprobs[hypotheses.symbols[place] >= config.max_symbols] = DEAD
+    best, token = logprobs.topk(min(shape[1], config.vocab_size))
+    labels = logprobs.new_full((*shape, best.shape[1]), DEAD)
+    tokens = torch.zeros_like(labels, dtype=torch.long)
+    labels[place], tokens[place] = best, token
+    return blank, labels, tokens
+
+
+def _say(transducer: Transducer, hypotheses: Hypotheses, place: tuple[Tensor, Tensor], token: Tensor) -> None:
+    """Advance the predictor of the hypotheses at some places by one token each, in place."""
+    memory = PredictorState(hypotheses.h[place], hypotheses.c[place])
+    out, memory = transducer.predict(token[:, None], memory)
+    hypotheses.out[place], hypotheses.h[place], hypotheses.c[place] = out[:, 0], memory.h, memory.c
+
+
+def _leave_frame(part: BeamState, time: Tensor, most: int) -> list[list[Emission]]:
+    """All hypotheses have left a frame (B,) and go on to the next; `most` is how many tokens one frame may bring.
+
+    Returns:
+        The tokens that are settled now: those agreed on, and those of the best hypothesis that are old.
+    """
+    hypotheses = part.hypotheses
+    place = torch.arange(len(time), device=time.device), hypotheses.score.argmax(1)
+    length, room = hypotheses.length[place], PENDING - most
+    old = (hypotheses.frames[place] <= time[:, None] - PATIENCE).cumprod(1).sum(1)
+    commit(hypotheses, torch.maximum(torch.minimum(old, length), length - room))
+    settled = settle(hypotheses, part.last)
+    score = hypotheses.score.masked_fill(hypotheses.length > room, DEAD)
+    hypotheses.score = score - score.amax(1, keepdim=True)
+    hypotheses.done, hypotheses.symbols = torch.zeros_like(hypotheses.done), torch.zeros_like(hypotheses.symbols)
+    return settled
+
+
+def _end(part: BeamState) -> list[list[Emission]]:
+    """Only the best hypotheses are left, and all their tokens settled."""
+    commit(part.hypotheses, torch.full_like(part.last, PENDING))
+    return settle(part.hypotheses, part.last)

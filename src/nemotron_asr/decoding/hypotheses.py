@@ -1,0 +1,127 @@
+"""What a beam holds: hypotheses in tensors, and which of their tokens are settled."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from nemotron_asr.decoding.greedy import Emission, initial_state
+from nemotron_asr.model import Transducer
+
+PENDING = 64
+"""Tokens that a hypothesis may hold back; the best one's are settled before there are more."""
+
+NOTHING = -1
+"""Stands behind the last token."""
+
+DEAD = -torch.inf
+"""The score where there is no hypothesis."""
+
+
+@dataclass
+class Hypotheses:
+    """What may have been said: axis 0 is the streams, axis 1 the hypotheses of one."""
+
+    out: Tensor  # (B, K, d_joint) the prediction, projected for the joint
+    h: Tensor  # (B, K, layers, d_pred)
+    c: Tensor  # (B, K, layers, d_pred)
+    score: Tensor  # (B, K) natural logarithm of the probability, against the best one's at the end of the last frame
+    done: Tensor  # (B, K) has left the current frame
+    symbols: Tensor  # (B, K) tokens said in the current frame
+    length: Tensor  # (B, K) tokens that are not settled
+    tokens: Tensor  # (B, K, PENDING) these
+    frames: Tensor  # (B, K, PENDING) where they were said
+    logprobs: Tensor  # (B, K, PENDING) natural logarithms of their probabilities
+
+    @property
+    def live(self) -> Tensor:
+        """(B, K) where there is a hypothesis."""
+        return self.score > DEAD
+
+    def tensors(self) -> list[Tensor]:
+        """The parts in a fixed order."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def at(self, *index: Tensor) -> Self:
+        """A copy of some streams, or of some hypotheses of each."""
+        return type(self)(*(part[index] for part in self.tensors()))
+
+    def put(self, rows: Tensor, new: "Hypotheses") -> None:
+        """Write `new` into `rows`, in place."""
+        for part, row in zip(self.tensors(), new.tensors(), strict=True):
+            part[rows] = row
+
+    def append(self, place: tuple[Tensor, Tensor], token: Tensor, frame: Tensor, logprob: Tensor) -> None:
+        """Say one more token at some places."""
+        end = (*place, self.length[place])
+        self.tokens[end], self.frames[end], self.logprobs[end] = token, frame, logprob
+        self.length[place] += 1
+        self.symbols[place] += 1
+
+    def forget(self, count: Tensor) -> None:
+        """Drop the first `count` (B,) tokens of every hypothesis."""
+        place = torch.arange(PENDING, device=count.device) + count[:, None]
+        behind = (place >= PENDING)[:, None]
+        index = place.clamp(max=PENDING - 1)[:, None].expand_as(self.tokens)
+        self.tokens = self.tokens.gather(2, index).masked_fill(behind, NOTHING)
+        self.frames = self.frames.gather(2, index)
+        self.logprobs = self.logprobs.gather(2, index)
+        self.length = (self.length - count[:, None]).clamp(min=0)
+
+
+def nothing_said(transducer: Transducer, batch: int, width: int) -> Hypotheses:
+    """One hypothesis for each of `batch` new streams, and room for `width`."""
+    start = initial_state(transducer, batch)
+    out, h, c = (part[:, None].repeat(1, width, *[1] * (part.dim() - 1)) for part in start.tensors())
+    score = torch.full((batch, width), DEAD, device=out.device, dtype=torch.promote_types(out.dtype, torch.float32))
+    score[:, 0] = 0
+    count = torch.zeros(batch, width, dtype=torch.long, device=out.device)
+    tokens = torch.full((batch, width, PENDING), NOTHING, device=out.device)
+    return Hypotheses(
+        out, h, c, score, count.bool(), count, count.clone(), tokens, tokens.clone(), score.new_zeros(tokens.shape)
+    )
+
+
+def merged(score: Tensor, tokens: Tensor) -> Tensor:
+    """Scores (B, K) in which of equal histories only the likeliest is left, with the probability of all."""
+    same = (tokens[:, :, None] == tokens[:, None]).all(-1)
+    equals = score[:, None].masked_fill(~same, DEAD)
+    likeliest = equals.argmax(-1) == torch.arange(score.shape[1], device=score.device)
+    return equals.logsumexp(-1).masked_fill(~likeliest, DEAD)
+
+
+def commit(hypotheses: Hypotheses, due: Tensor) -> None:
+    """Drop what disagrees with the best hypothesis on its first `due` (B,) tokens."""
+    best = hypotheses.score.argmax(1)
+    tokens = hypotheses.tokens[torch.arange(len(best), device=best.device), best]
+    open_ = torch.arange(PENDING, device=due.device) >= due[:, None]
+    agrees = ((hypotheses.tokens == tokens[:, None]) | open_[:, None]).all(-1)
+    hypotheses.score = hypotheses.score.masked_fill(~agrees, DEAD)
+
+
+def settle(hypotheses: Hypotheses, last: Tensor) -> list[list[Emission]]:
+    """Take the tokens that all hypotheses begin with: they will be said, whichever wins.
+
+    Args:
+        hypotheses: lose these tokens.
+        last: (B,) the frame of the last settled token, before which no other comes; moves on.
+
+    Returns:
+        The tokens per stream, at the likeliest hypothesis' frames.
+    """
+    place = torch.arange(len(last), device=last.device), hypotheses.score.argmax(1)
+    tokens, length = hypotheses.tokens[place], hypotheses.length[place]
+    same = ((hypotheses.tokens == tokens[:, None]) | ~hypotheses.live[..., None]).all(1)
+    same &= torch.arange(PENDING, device=last.device) < length[:, None]
+    count = same.cumprod(1).sum(1)
+    counts = count.tolist()
+    if not any(counts):
+        return [[] for _ in counts]
+    frames = torch.maximum(hypotheses.frames[place], last[:, None])
+    said = zip(tokens.tolist(), frames.tolist(), hypotheses.logprobs[place].tolist(), counts, strict=True)
+    emissions = [[Emission(*e) for e in zip(t[:n], f[:n], p[:n], strict=True)] for t, f, p, n in said]
+    ends = frames.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
+    last.copy_(torch.where(count > 0, ends, last))
+    hypotheses.forget(count)
+    return emissions

@@ -1,0 +1,70 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from nemotron_asr.decoding.beam import BeamState, beam, initial_beam
+from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
+from nemotron_asr.model import Transducer
+from tests.conftest import random_model, tiny_config
+
+CONFIG = tiny_config(max_symbols=3)
+CAPACITY = 5
+
+
+@pytest.fixture(scope="module")
+def transducer() -> Transducer:
+    return random_model(CONFIG).transducer.double()
+
+
+def speech(rows: int, length: int, seed: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, length, CONFIG.d_model, dtype=torch.double, generator=generator)
+
+
+def fresh(transducer: Transducer, *widths: int) -> BeamState:
+    return initial_beam(transducer, torch.tensor(widths), CAPACITY)
+
+
+def whole(transducer: Transducer, frames: torch.Tensor, width: int) -> list[Emission]:
+    """One stream, alone and at once."""
+    ends = torch.tensor([True])
+    said, _ = beam(transducer, frames[None], torch.tensor([len(frames)]), fresh(transducer, width), ends=ends)
+    return said[0]
+
+
+def test_one_hypothesis_is_greedy(transducer: Transducer) -> None:
+    frames, valid = speech(5, 40), torch.tensor([40, 13, 0, 27, 1])
+    expected, _ = greedy(transducer, frames, valid, initial_state(transducer, 5))
+    found, _ = beam(transducer, frames, valid, fresh(transducer, 1, 1, 1, 1, 1))
+    for row in range(5):
+        assert [(e.token, e.frame) for e in found[row]] == [(e.token, e.frame) for e in expected[row]]
+        assert [e.logprob for e in found[row]] == pytest.approx([e.logprob for e in expected[row]], abs=1e-5)
+    assert len(found[0]) > 10
+
+
+@settings(deadline=None, max_examples=8, phases=[Phase.explicit, Phase.generate])
+@given(cuts=st.lists(st.integers(1, 23), max_size=6), width=st.integers(1, CAPACITY), seed=st.integers(0, 99))
+def test_chunks_say_what_the_whole_says(transducer: Transducer, cuts: list[int], width: int, seed: int) -> None:
+    frames = speech(1, 24, seed)
+    places = [0, *sorted(set(cuts)), 24]
+    state, said, settled = fresh(transducer, width), [], 0
+    for start, end in pairwise(places):
+        ends = torch.tensor([end == 24])
+        emissions, state = beam(transducer, frames[:, start:end], torch.tensor([end - start]), state, ends=ends)
+        said += [(e.token, start + e.frame) for e in emissions[0]]
+        assert all(frame >= settled for _, frame in said[len(said) - len(emissions[0]) :])
+        settled = end - int(state.lag())
+    assert said == [(e.token, e.frame) for e in whole(transducer, frames[0], width)]
+    assert [frame for _, frame in said] == sorted(frame for _, frame in said)
+
+
+def test_a_stream_does_not_depend_on_its_batch() -> None:
+    transducer = random_model(CONFIG).transducer
+    frames, valid, widths = speech(4, 20).float(), torch.tensor([20, 13, 17, 1]), [4, 2, 1, 5]
+    found, _ = beam(transducer, frames, valid, fresh(transducer, *widths), ends=torch.ones(4, dtype=torch.bool))
+    for row, width in enumerate(widths):
+        alone = whole(transducer, frames[row, : valid[row]], width)
+        assert [(e.token, e.frame) for e in found[row]] == [(e.token, e.frame) for e in alone]
