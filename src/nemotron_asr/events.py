@@ -38,10 +38,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The first word of a segment was heard."""
+    """Somebody began to speak; `SpeechEnded` follows, with any number of finals in between."""
 
     type: ClassVar[str] = "speech_started"
-    time: float  # start of that word
+    time: float  # start of the first word; with voice activity, of the voice
 
     def to_dict(self) -> dict[str, Any]:
         """The event as one JSON line."""
@@ -50,10 +50,10 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """A segment ended."""
+    """Nobody speaks any more: there was silence, or the stream or `finalize` ended it."""
 
     type: ClassVar[str] = "speech_ended"
-    time: float  # end of its last word
+    time: float  # end of the last word; with voice activity, of the voice
 
     def to_dict(self) -> dict[str, Any]:
         """The event as one JSON line."""

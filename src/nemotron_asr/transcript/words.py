@@ -1,0 +1,145 @@
+"""Tokens -> words, with times on the clock of 80 ms."""
+
+import math
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import dropwhile
+
+from nemotron_asr.config import FRAME_SECONDS
+from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.events import Word
+from nemotron_asr.tokenizer import Tokenizer
+
+_ONE_WORD_PER_CHARACTER = (
+    (0x0E01, 0x0EDF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x3041, 0x30FF),  # Hiragana, Katakana
+    (0x31F0, 0x31FF),  # Katakana extensions
+    (0x3400, 0x4DBF),  # Han, extension A
+    (0x4E00, 0x9FFF),  # Han
+    (0xF900, 0xFAFF),  # Han, compatibility
+    (0xFF66, 0xFF9D),  # half-width Katakana
+    (0x20000, 0x3FFFF),  # Han, further extensions
+)
+
+_OPENING = {"Ps", "Pi"}
+
+_BEGINS_WORDS = frozenset(
+    "\"'#%&*@/\\_\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
+)
+"""Punctuation that may begin a word although Unicode does not call it opening; and so may dashes."""
+
+_ENDS_SENTENCES = frozenset(
+    ".?!\N{HORIZONTAL ELLIPSIS}\N{IDEOGRAPHIC FULL STOP}\N{FULLWIDTH FULL STOP}\N{FULLWIDTH QUESTION MARK}"
+    "\N{FULLWIDTH EXCLAMATION MARK}\N{ARABIC QUESTION MARK}\N{ARABIC FULL STOP}\N{DEVANAGARI DANDA}"
+)
+
+Character = tuple[str, int]
+"""A character and the index of the token that brought it."""
+
+
+def spoken(text: str) -> bool:
+    """Whether there is anything in a text that is heard: not spaces and punctuation alone."""
+    return any(not character.isspace() and unicodedata.category(character)[0] != "P" for character in text)
+
+
+def begins_word(text: str) -> bool:
+    """Whether a token's text begins a word rather than going on with one."""
+    return spoken(text) and (text[0].isspace() or alone(text[0]))
+
+
+def closes(text: str) -> bool:
+    """Whether a text ends what was before it: no part of it can begin a segment."""
+    return bool(text.strip()) and all(map(_closes, text))
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether a text ends where a sentence does."""
+    return text.rstrip()[-1:] in _ENDS_SENTENCES
+
+
+def characters(tokenizer: Tokenizer, tokens: Sequence[Emission]) -> list[Character]:
+    """The text of a segment. Closing punctuation at its start belonged to the segment before, and is left out."""
+    brought = [(c, i) for i, token in enumerate(tokens) for c in tokenizer.text(token.token)]
+    space = [character for character in brought[:1] if character[0].isspace()]
+    return space + list(dropwhile(lambda character: _closes(character[0]), brought))
+
+
+def words(text: Sequence[Character], tokens: Sequence[Emission], floor: int, duration: float) -> list[Word]:
+    """Cut a segment into words, each at least a frame long and none before the end of the one before it.
+
+    Args:
+        text: the segment's characters.
+        tokens: its tokens.
+        floor: the frame before which no word begins.
+        duration: seconds of audio, in which all words lie.
+    """
+    placed = []
+    for word in _split(text):
+        said = tokens[word[0][1] : word[-1][1] + 1]
+        first, last = _span(word, tokens)
+        start = max(first, floor)
+        floor = max(last, start) + 1
+        begin, end = min(seconds(start), duration), min(seconds(floor), duration)
+        placed.append(Word("".join(c for c, _ in word), begin, end, confidence(said)))
+    return placed
+
+
+def confidence(tokens: Sequence[Emission]) -> float:
+    """The geometric mean of the tokens' probabilities."""
+    return round(math.exp(math.fsum(token.logprob for token in tokens) / len(tokens)), 4)
+
+
+def seconds(frame: float) -> float:
+    """The time at which a frame begins."""
+    return round(frame * FRAME_SECONDS, 3)
+
+
+def frames_until(time: float) -> int:
+    """The first frame that does not begin before a time."""
+    return math.ceil(round(time / FRAME_SECONDS, 3))
+
+
+def alone(character: str) -> bool:
+    """Whether a character is a word of its own, its script having no spaces."""
+    return any(low <= ord(character) <= high for low, high in _ONE_WORD_PER_CHARACTER)
+
+
+def _span(word: Sequence[Character], tokens: Sequence[Emission]) -> tuple[int, int]:
+    """The first and the last frame in which a word was heard: punctuation is not, and may come long after it."""
+    frames = [tokens[i].frame for c, i in word if spoken(c)] or [tokens[i].frame for _, i in word]
+    return frames[0], frames[-1]
+
+
+def _split(text: Iterable[Character]) -> Iterator[list[Character]]:
+    """Cut at spaces, and around every character of a script that writes none."""
+    word: list[Character] = []
+    for character, token in text:
+        space = character.isspace()
+        script_edge = not _attaches(character) and (alone(character) or any(alone(c) for c, _ in word))
+        if word and (space or (script_edge and not _opens(word))):
+            yield word
+            word = []
+        if not space:
+            word.append((character, token))
+    if word:
+        yield word
+
+
+def _closes(character: str) -> bool:
+    """Whether a character cannot begin a text: a space, or punctuation that ends something."""
+    category = unicodedata.category(character)
+    closing = category[0] == "P" and category not in {*_OPENING, "Pd"} and character not in _BEGINS_WORDS
+    return closing or character.isspace()
+
+
+def _attaches(character: str) -> bool:
+    """Whether a character belongs to the one before it: marks, and punctuation that does not open anything."""
+    category = unicodedata.category(character)
+    return category[0] in "MP" and category not in _OPENING
+
+
+def _opens(word: Sequence[Character]) -> bool:
+    """Whether a word so far is nothing but opening punctuation, which belongs to what follows."""
+    return all(unicodedata.category(character) in _OPENING for character, _ in word)

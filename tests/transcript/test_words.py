@@ -1,0 +1,45 @@
+"""Words as their script has them, with times on the grid."""
+
+import pytest
+
+from tests.transcript.pieces import events, finals, said, transcript
+
+
+def spelled(text: str) -> list[str]:
+    return [word.word for word in transcript(text).words]
+
+
+def test_characters_are_words_where_the_script_has_no_spaces() -> None:
+    assert spelled("日 本 語 を .") == ["日", "本", "語", "を."]
+    assert "".join(spelled("▁กา ี น")) == "กาีน"
+    assert spelled("▁한 국 어 ▁Hal lo") == ["한국어", "Hallo"]
+    assert spelled("▁Hal lo 日 本") == ["Hallo", "日", "本"]
+
+
+def test_opening_brackets_belong_to_what_follows() -> None:
+    assert spelled("日 「 本 」 語") == ["日", "「本」", "語"]
+
+
+def test_marks_stay_with_their_letter() -> None:
+    assert spelled("▁naï ve ▁geht ’ s ▁wel e\u0301") == ["naïve", "geht’s", "wele\u0301"]
+
+
+def test_words_of_one_token_follow_each_other() -> None:
+    (segment,) = finals(events(said("日本語", start=5), 30, 1))
+    assert [(w.word, w.start, w.end) for w in segment.words] == [
+        ("日", 0.4, 0.48), ("本", 0.48, 0.56), ("語", 0.56, 0.64)
+    ]  # fmt: skip
+
+
+def test_words_of_one_frame_follow_each_other() -> None:
+    (segment,) = finals(events(said("▁Hal lo ▁wel t ▁wie", gap=0), 30, 1))
+    assert [(w.word, w.start) for w in segment.words] == [("Hallo", 0.4), ("welt", 0.48), ("wie", 0.56)]
+
+
+def test_a_word_ends_before_its_punctuation_when_that_is_late() -> None:
+    (segment,) = finals(events(said("▁Hal lo 5 , ▁wel t"), 40, 1))
+    assert [(w.word, w.end) for w in segment.words] == [("Hallo,", 0.64), ("welt", pytest.approx(1.52))]
+
+
+def test_confidence_is_the_tokens() -> None:
+    assert transcript("▁Hal lo").words[0].confidence == pytest.approx(0.9048, abs=1e-3)
