@@ -1,6 +1,6 @@
 """How a stream or a recording is to be heard, as its user says it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 
@@ -12,15 +12,21 @@ class Options(TypedDict, total=False):
         languages: with "auto", the only ones that it may find; one alone is the same as giving it as `language`.
         latency_ms: 80, 160, 320, 560 or 1120: how much audio is heard at a time. More gives better words. The default
             is 1120 for recordings, 320 for live streams.
+        boost: phrases that are likely, with weights, either {"Nemotron": 2.0} or ["Nemotron:2", "Parakeet"]; the usual
+            weight is 1, and 0 has no effect.
         endpointing_ms: silence after speech that ends a segment, 800 by default; None: only `finalize` and the longest
             segment do.
         longest_segment_ms: speech after which a segment is cut, 30,000 by default.
+        vad: listen to where somebody speaks: speech begins and ends with the voice, and words far from any are left out.
+            It is off by default, and needs the extra `vad`.
         keep_language_tags: leave the model's language tags in the text; they are taken out by default.
     """
 
     language: str
     languages: Sequence[str]
     latency_ms: int
+    boost: Mapping[str, float] | Sequence[str]
     endpointing_ms: int | None
     longest_segment_ms: int
+    vad: bool
     keep_language_tags: bool

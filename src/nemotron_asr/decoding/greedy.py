@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nemotron_asr.decoding.bias import Bias
 from nemotron_asr.model import PredictorState, Transducer
 
 WINDOW = 4
@@ -49,6 +50,7 @@ class Emission:
     token: int
     frame: int  # index into the frames that were decoded
     logprob: float  # natural logarithm of the token's probability
+    confidence: float = 1.0  # how sure the model was, see `certainty`
 
 
 def initial_state(transducer: Transducer, batch: int) -> DecoderState:
@@ -65,7 +67,12 @@ def _say(transducer: Transducer, state: DecoderState, rows: Tensor, tokens: Tens
 
 
 def greedy(
-    transducer: Transducer, frames: Tensor, valid: Tensor, state: DecoderState, first: Tensor | None = None
+    transducer: Transducer,
+    frames: Tensor,
+    valid: Tensor,
+    state: DecoderState,
+    first: Tensor | None = None,
+    bias: Bias | None = None,
 ) -> tuple[list[list[Emission]], DecoderState]:
     """The most probable token at every step.
 
@@ -75,6 +82,7 @@ def greedy(
         valid: (B,) how many of them exist.
         state: where the streams stand; not modified.
         first: (B,) the frame to begin with; 0 unless given.
+        bias: what the streams prefer and rule out; moves on. Without it every token is the model's own choice.
 
     Returns:
         Per row the tokens in order, and the new state.
@@ -85,13 +93,16 @@ def greedy(
     time, symbols = torch.zeros_like(valid) if first is None else first.clone(), torch.zeros_like(valid)
     rows = (time < valid).nonzero()[:, 0]
     while len(rows):
-        silent, found, token, logprob = _next_token(transducer, enc, state.out, rows, time, valid)
+        silent, found, token, logits = _next_token(transducer, enc, state.out, rows, time, valid, bias)
         time[rows] += silent
         symbols[rows[silent > 0]] = 0
         if len(found):
-            for row, *emission in zip(*(x.tolist() for x in (found, token, time[found], logprob)), strict=True):
+            sure = logprobs(logits, token), certainty(logits)
+            for row, *emission in zip(*(x.tolist() for x in (found, token, time[found], *sure)), strict=True):
                 said[row].append(Emission(*emission))
             _say(transducer, state, found, token)
+            if bias:
+                bias.said(found, token)
             symbols[found] += 1
             full = found[symbols[found] >= limit]
             time[full] += 1
@@ -101,22 +112,38 @@ def greedy(
 
 
 def _next_token(
-    transducer: Transducer, enc: Tensor, out: Tensor, rows: Tensor, time: Tensor, valid: Tensor
+    transducer: Transducer, enc: Tensor, out: Tensor, rows: Tensor, time: Tensor, valid: Tensor, bias: Bias | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Look for the next token of `rows` within a window.
 
     Returns:
-        How many silent frames come first in each row; the rows in which a token follows; the tokens; and their
-        log-probabilities.
+        How many silent frames come first in each row; the rows in which a token follows; the tokens; and (rows,
+        vocab_size + 1) the logits of which they were chosen.
     """
     window = min(WINDOW, int((valid - time)[rows].max()))
     frame = time[rows, None] + torch.arange(window, device=rows.device)
     exists = frame < valid[rows, None]
     logits = transducer.joint(enc[rows[:, None], frame.clamp(max=enc.shape[1] - 1)], out[rows, None])
-    best, token = logits.max(-1)
+    token = bias.choose(logits, rows) if bias else logits.argmax(-1)
     speaking = (token != transducer.config.blank) & exists
     silent = torch.where(speaking.any(1), speaking.int().argmax(1), exists.sum(1))
     found = speaking.any(1).nonzero()[:, 0]
     place = found, silent[found]
-    logprob = best[place].float() - logits[place].float().logsumexp(-1)
-    return silent, rows[found], token[place], logprob
+    return silent, rows[found], token[place], logits[place].float()
+
+
+def logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
+    """(n, vocab_size + 1) logits and (n,) tokens -> (n,) the natural logarithms of the tokens' probabilities."""
+    return logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+
+
+def certainty(logits: Tensor) -> Tensor:
+    """(n, vocab_size + 1) logits -> (n,) between 0 and 1: how far a distribution is from one that knows nothing.
+
+    It is exp(-entropy), rescaled (Laptev and Ginsburg 2022, "Fast entropy-based methods of word-level confidence
+    estimation for end-to-end ASR").
+    """
+    logprob = logits.log_softmax(-1)
+    size = logits.shape[-1]
+    entropy = -(logprob.exp() * logprob).sum(-1)
+    return ((size * (-entropy).exp() - 1) / (size - 1)).clamp(0, 1)

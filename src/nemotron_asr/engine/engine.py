@@ -16,7 +16,7 @@ from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import Loop
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.session import Session
-from nemotron_asr.engine.settings import Settings, SpeechModel, check_options, choose_target
+from nemotron_asr.engine.settings import Settings, SpeechModel, check_options
 from nemotron_asr.engine.stream import NO_ROW, Stream
 from nemotron_asr.errors import EngineClosedError, OptionError
 from nemotron_asr.options import Options
@@ -92,8 +92,9 @@ class Engine:
         """Open a stream whose options were checked before; otherwise like `open`."""
         if self._closed is not None:
             raise EngineClosedError("the engine is closed")
-        live = Live(Stream(NO_ROW, settings.target, settings.chunk), settings.builder(self._model.tokenizer), recording)
-        session = Session(self, self._loop, live, partial(choose_target, self._model), sample_rate)
+        stream = Stream(NO_ROW, settings.target, settings.chunk, settings.boost)
+        live = Live(stream, settings.builder(self._model.tokenizer), recording)
+        session = Session(self, self._loop, live, self._model, sample_rate)
         if not recording:
             self._admission.enter(live, settings.chunk)
         self._loop.tell(self._loop.open, live)

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS
+from nemotron_asr.decoding.boosting import BoostTree
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.cost import StepCost
@@ -86,6 +88,14 @@ class Loop:
             return
         self._lives.add(live)
 
+    def hear(self, live: Live, edges: Sequence[Edge]) -> None:
+        """Where voice begins and ends in audio that comes next."""
+        if live in self._lives:
+            try:
+                live.hear(edges)
+            except StreamFailedError as error:
+                self.fail(live, error)
+
     def feed(self, live: Live, samples: Samples) -> None:
         """Audio has come."""
         if live in self._lives:
@@ -109,10 +119,10 @@ class Loop:
         else:
             promise.keep(None)
 
-    def change(self, live: Live, target: Target | None, chunk: int | None) -> None:
-        """Another language or latency is wanted."""
+    def change(self, live: Live, target: Target | None, chunk: int | None, boost: BoostTree | None) -> None:
+        """Another language, latency or list of phrases is wanted."""
         if live in self._lives:
-            live.stream.change(target, chunk)
+            live.stream.change(target, chunk, boost)
 
     def make_room(self, live: Live, promise: Promise[None]) -> None:
         """A producer waits until the backlog is short."""
@@ -221,7 +231,9 @@ class Loop:
                 self._take_row(live)
         if said is None:
             for live in lives:
-                self.fail(live, StreamFailedError(f"a step of the engine failed: {error!r}"))
+                failure = StreamFailedError(f"a step of the engine failed: {error!r}")
+                failure.__cause__ = error
+                self.fail(live, failure)
             return
         self.steps += 1
         self.cost.add(len(lives) * step.batch.frames, now - step.began)

@@ -3,6 +3,7 @@
 import torch
 
 from nemotron_asr.decoding import greedy
+from nemotron_asr.decoding.bias import BoostTables
 from nemotron_asr.model import EncoderState, Transducer
 
 
@@ -11,6 +12,8 @@ class Pool:
 
     Attributes:
         encoder, decoder: the states, axis 0 the rows; the encoder's is laid out as its runner likes.
+        boosted: where each row is within its likely phrases, see `Bias.place`.
+        tables: the likely phrases of all rows.
     """
 
     @torch.inference_mode()
@@ -19,6 +22,8 @@ class Pool:
         self.encoder = encoder
         self.decoder = greedy.initial_state(transducer, self._rows)
         self._fresh = greedy.initial_state(transducer, 1)
+        self.boosted = torch.zeros(self._rows, 2, dtype=torch.long, device=encoder.t.device)
+        self.tables = BoostTables(encoder.t.device)
         self._free = list(reversed(range(self._rows)))
 
     @torch.inference_mode()
@@ -29,6 +34,7 @@ class Pool:
         row = self._free.pop()
         self.encoder.reset(torch.tensor([row]))
         self.decoder.scatter(torch.tensor([row]), self._fresh)
+        self.boosted[row] = 0
         return row
 
     def release(self, row: int) -> None:
@@ -38,5 +44,6 @@ class Pool:
     def _grow(self) -> None:
         """Twice as many rows."""
         self.encoder, self.decoder = self.encoder.grown(), self.decoder.grown()
+        self.boosted = torch.cat([self.boosted, self.boosted])
         self._free = list(reversed(range(self._rows, 2 * self._rows)))
         self._rows *= 2

@@ -1,12 +1,14 @@
 """How a step executes: samples of many streams in, their tokens out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nemotron_asr.decoding.bias import Bias
+from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.decoding.greedy import Emission, greedy
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.stream import Samples, Stream, Target, Work
@@ -22,6 +24,7 @@ class Part:
         row: where its state lives.
         t: its clock, in encoder frames.
         target: the language.
+        boost: the phrases that are likely.
         first: frames of the step that were decoded before, by a flush.
         valid: frames of the step that exist.
         end: length of the audio in samples as this step sees it.
@@ -37,6 +40,7 @@ class Part:
     end: int
     flush: bool
     window: Samples
+    boost: BoostTree = NO_BOOST
 
     @classmethod
     def of(cls, stream: Stream, work: Work, frames: int) -> "Part":
@@ -44,7 +48,7 @@ class Part:
         valid = max(0, min(frames, stream.frames_until(work.end)))
         first = max(0, stream.decoded - stream.t)
         window = stream.window(frames)
-        return cls(stream.row, stream.t, stream.target, first, valid, work.end, work.flush, window)
+        return cls(stream.row, stream.t, stream.target, first, valid, work.end, work.flush, window, stream.boost)
 
 
 class Runner:
@@ -123,12 +127,22 @@ class Runner:
         """The tokens of every part; its predictor moves on."""
         rows = self._tensor([part.row for part in parts])
         first, valid = self._tensor([part.first for part in parts]), self._tensor([part.valid for part in parts])
-        said, state = greedy(self.model.transducer, fused, valid, pool.decoder.gather(rows), first)
+        bias = self._bias(pool, parts, rows)
+        said, state = greedy(self.model.transducer, fused, valid, pool.decoder.gather(rows), first, bias)
         pool.decoder.scatter(rows, state)
+        if bias:
+            pool.boosted[rows] = bias.place
         return [
-            [Emission(e.token, part.t + e.frame, e.logprob) for e in emissions]
+            [replace(emission, frame=part.t + emission.frame) for emission in emissions]
             for part, emissions in zip(parts, said, strict=True)
         ]
+
+    def _bias(self, pool: Pool, parts: Sequence[Part], rows: Tensor) -> Bias | None:
+        """What the streams prefer and rule out, if any of them does."""
+        if not any(part.boost or part.target.banned for part in parts):
+            return None
+        trees, banned = [part.boost for part in parts], [part.target.banned for part in parts]
+        return Bias.of(trees, banned, pool.boosted[rows], pool.tables, self.model.config.blank)
 
     def _kept_distances(self, history: int, frames: int) -> list[Tensor]:
         if frames not in self._distances:

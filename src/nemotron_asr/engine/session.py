@@ -4,16 +4,18 @@ import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from threading import Lock
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from numpy.typing import ArrayLike
 
-from nemotron_asr.audio import Resampler
+from nemotron_asr.audio import Resampler, Samples
+from nemotron_asr.audio.activity import VoiceActivity
 from nemotron_asr.config import SAMPLE_RATE, chunk_frames
+from nemotron_asr.decoding.boosting import Boost, boost_tree
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import BACKLOG, Loop
 from nemotron_asr.engine.promise import Promise, in_event_loop
-from nemotron_asr.engine.stream import Target
+from nemotron_asr.engine.settings import SpeechModel, choose_target
 from nemotron_asr.errors import AudioError, StreamClosedError, StreamFailedError
 from nemotron_asr.events import Event, Segment
 from nemotron_asr.languages import AUTO
@@ -25,13 +27,6 @@ _DROPPED = StreamClosedError("this stream was dropped")
 _KEPT: Promise[None] = Promise.kept(None)
 
 
-class ChooseTarget(Protocol):
-    """What makes a target of languages."""
-
-    def __call__(self, language: str, languages: Sequence[str]) -> Target:
-        """See `settings.choose_target`."""
-
-
 class Session:
     """A live stream of an `Engine`. Feed it, iterate over it, close it; or use it as a context manager.
 
@@ -39,10 +34,11 @@ class Session:
     stream; leaving it with an exception, or dropping the session, drops the stream and what it had still to say.
     """
 
-    def __init__(self, engine: object, loop: Loop, live: Live, target: "ChooseTarget", sample_rate: int) -> None:
+    def __init__(self, engine: object, loop: Loop, live: Live, model: SpeechModel, sample_rate: int) -> None:
         self._engine = engine  # lives as long as any of its sessions
-        self._loop, self._live, self._target = loop, live, target
+        self._loop, self._live, self._model = loop, live, model
         self._resampler = Resampler(sample_rate)
+        self._activity = VoiceActivity() if live.builder.voice is not None else None
         self._lock = Lock()
         self._fed = 0
         self._closed = False
@@ -115,10 +111,10 @@ class Session:
         Raises:
             LanguageError: a language is unknown.
         """
-        target = self._target(language, languages)
+        target = choose_target(self._model, language, languages)
         with self._lock:
             self._check_open()
-            self._loop.tell(self._loop.change, self._live, target, None)
+            self._loop.tell(self._loop.change, self._live, target, None, None)
 
     def set_latency(self, latency_ms: int) -> None:
         """Look ahead less or further from the next chunk on.
@@ -131,7 +127,18 @@ class Session:
         with self._lock:
             self._check_open()
             self._loop.admission.move(self._live, chunk)
-            self._loop.tell(self._loop.change, self._live, None, chunk)
+            self._loop.tell(self._loop.change, self._live, None, chunk, None)
+
+    def set_boost(self, boost: Boost) -> None:
+        """Take other phrases for likely from the next chunk on; see `Options`.
+
+        Raises:
+            OptionError: a phrase or its weight is not possible.
+        """
+        tree = boost_tree(boost, self._model.tokenizer)
+        with self._lock:
+            self._check_open()
+            self._loop.tell(self._loop.change, self._live, None, None, tree)
 
     def settle(self) -> Promise[None]:
         """A promise that is kept when all that can be said of the audio fed so far has been said."""
@@ -146,6 +153,7 @@ class Session:
                 return
             self._closed = True
             self._fed += len(rest := self._resampler.finish())
+            self._find_voice(rest)
             self._loop.tell(self._loop.close, self._live, rest)
 
     def abort(self, error: BaseException | None = None) -> None:
@@ -205,6 +213,11 @@ class Session:
         if self._closed:
             raise StreamClosedError("this stream has ended; open a new one to go on")
 
+    def _find_voice(self, samples: Samples) -> None:
+        """In the thread that feeds, so that the engine's own is not held up; the engine knows of it before it hears."""
+        if self._activity is not None and (edges := self._activity.feed(samples)):
+            self._loop.tell(self._loop.hear, self._live, edges)
+
     def _hand_over(self, samples: ArrayLike) -> None:
         try:
             heard = self._resampler.feed(samples)
@@ -212,5 +225,6 @@ class Session:
             self.abort(error)
             raise
         self._fed += len(heard)
+        self._find_voice(heard)
         if len(heard):
             self._loop.tell(self._loop.feed, self._live, heard)

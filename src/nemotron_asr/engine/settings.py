@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from nemotron_asr.audio.activity import require_voice_activity
 from nemotron_asr.config import FRAME_SECONDS, ModelConfig, chunk_frames
+from nemotron_asr.decoding.boosting import Boost, BoostTree, boost_tree
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
 from nemotron_asr.errors import LanguageError, OptionError
 from nemotron_asr.languages import AUTO, canonical, prompt_row
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.transcript import TranscriptBuilder
+from nemotron_asr.transcript import TranscriptBuilder, Voice
 
 FRAME_MS = round(1000 * FRAME_SECONDS)
 
@@ -32,8 +34,10 @@ class Settings:
 
     target: Target
     chunk: int  # lookahead + 1, in encoder frames
+    boost: BoostTree
     pause_frames: int | None
     longest_frames: int
+    vad: bool
     keep_language_tags: bool
 
     def builder(self, tokenizer: Tokenizer) -> TranscriptBuilder:
@@ -44,6 +48,7 @@ class Settings:
             self.keep_language_tags,
             self.pause_frames,
             longest_frames=self.longest_frames,
+            voice=Voice() if self.vad else None,
         )
 
 
@@ -53,22 +58,28 @@ def check_options(
     language: str = AUTO,
     languages: Sequence[str] = (),
     latency_ms: int = LIVE_MS,
+    boost: Boost = (),
     endpointing_ms: int | None = 800,
     longest_segment_ms: int = 30_000,
+    vad: bool = False,
     keep_language_tags: bool = False,
 ) -> Settings:
     """The settings of one stream; see `Options`.
 
     Raises:
         LanguageError: a language is unknown, or the model cannot tell languages apart.
-        OptionError: the latency or one of the times is not offered.
+        OptionError: the latency, a phrase or one of the times is not offered.
     """
     pause = None if endpointing_ms is None else _frames("endpointing", endpointing_ms)
+    if vad:
+        require_voice_activity()
     return Settings(
         choose_target(model, language, languages),
         chunk_frames(latency_ms),
+        boost_tree(boost, model.tokenizer),
         pause,
         _frames("the longest segment", longest_segment_ms),
+        vad,
         keep_language_tags,
     )
 
@@ -92,7 +103,7 @@ def choose_target(model: SpeechModel, language: str, languages: Sequence[str] = 
     tags = {locale: token for token, locale in model.tokenizer.language_tags.items()}
     if missing := sorted(allowed - tags.keys()):
         raise LanguageError(f"the model never names {', '.join(missing)}; it can name {', '.join(sorted(tags))}")
-    return Target(target.prompt, AUTO, frozenset(tags[locale] for locale in allowed))
+    return Target(target.prompt, AUTO, tuple(sorted(token for locale, token in tags.items() if locale not in allowed)))
 
 
 def _frames(what: str, milliseconds: int) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE
+from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.errors import StreamClosedError
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
@@ -35,12 +36,12 @@ class Target:
     Attributes:
         prompt: its prompt row.
         language: its name, or "auto".
-        tags: the only language tags that may be emitted; all of them if it is None.
+        banned: language tags that may not be emitted.
     """
 
     prompt: int
     language: str
-    tags: frozenset[int] | None = None
+    banned: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class _Change:
     position: int
     target: Target | None
     chunk: int | None
+    boost: BoostTree | None
 
 
 class Stream:
@@ -76,12 +78,13 @@ class Stream:
         row: where its state lives in the pool, from its first step on.
         target: the language.
         chunk: lookahead + 1, in encoder frames.
+        boost: the phrases that are likely.
         t: the next encoder frame.
         decoded: the next frame to decode; ahead of `t` after a flush, whose words are not said again.
     """
 
-    def __init__(self, row: int, target: Target, chunk: int) -> None:
-        self.row, self.target, self.chunk = row, target, chunk
+    def __init__(self, row: int, target: Target, chunk: int, boost: BoostTree = NO_BOOST) -> None:
+        self.row, self.target, self.chunk, self.boost = row, target, chunk, boost
         self.t = self.decoded = 0
         self.fed = 0  # samples ever fed
         self.closed = False
@@ -112,9 +115,9 @@ class Stream:
         """No more audio will come."""
         self.closed = True
 
-    def change(self, target: Target | None = None, chunk: int | None = None) -> None:
-        """Change the language or the latency at the next chunk boundary."""
-        self._changes.append(_Change(self.fed, target, chunk))
+    def change(self, target: Target | None = None, chunk: int | None = None, boost: BoostTree | None = None) -> None:
+        """Change the language, the latency or the likely phrases at the next chunk boundary."""
+        self._changes.append(_Change(self.fed, target, chunk, boost))
 
     def flush(self) -> None:
         """Ask for the words of what was fed so far."""
@@ -166,6 +169,7 @@ class Stream:
             change = self._changes.popleft()
             self.target = change.target or self.target
             self.chunk = change.chunk or self.chunk
+            self.boost = self.boost if change.boost is None else change.boost
 
     def window(self, frames: int) -> Samples:
         """The samples of the next encoder frames, with the one before them.

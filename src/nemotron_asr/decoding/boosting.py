@@ -1,0 +1,220 @@
+"""Phrases that are likely -> a tree whose branches the search prefers.
+
+A list of phrases is taken for a small language model that speaks now and then: before a word it is as likely as its
+weight says, and every token that fits one of its phrases and would be rare otherwise makes it likelier (Bayes). So the
+first token of one phrase among thousands gains next to nothing, and the fourth of a phrase that has come true so far
+gains much. A phrase that fails half-way goes on at the longest other phrase that its last tokens began (Aho and
+Corasick 1975).
+"""
+
+import math
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemotron_asr.errors import OptionError
+from nemotron_asr.tokenizer import Tokenizer
+
+MOST_PHRASES = 10_000
+LONGEST_PHRASE = 200
+"""Characters."""
+
+MOST_WEIGHT = 4.0
+
+PRIOR = 0.0003
+"""How likely a word is to begin a phrase, if all phrases had weight 0; each unit of weight makes it ten times that."""
+
+MOST_GAIN = 14.0
+"""Nothing is added to a logit beyond this."""
+
+LONGEST_ENDING = 3
+"""Letters by which the last token may go beyond a phrase, which is then an inflected form of it."""
+
+ROOT = 0
+
+Weights = Mapping[str, float]
+Boost = Weights | Sequence[str]
+"""Phrases with weights, or phrases of which some have one at their end: "Nemotron:2"."""
+
+
+def phrase_weights(boost: Boost) -> dict[str, float]:
+    """Phrases and their weights; 1 where none is given.
+
+    Raises:
+        OptionError: a phrase is empty or too long, a weight is out of range, or there are too many.
+    """
+    pairs = boost.items() if isinstance(boost, Mapping) else map(_split, [boost] if isinstance(boost, str) else boost)
+    weights = {" ".join(phrase.split()): float(weight) for phrase, weight in pairs}
+    if len(weights) > MOST_PHRASES:
+        raise OptionError(f"{len(weights)} phrases are too many to boost; the limit is {MOST_PHRASES}")
+    for phrase, weight in weights.items():
+        if not 0 < len(phrase) <= LONGEST_PHRASE:
+            raise OptionError(
+                f"phrase {phrase[:40]!r} has {len(phrase)} characters; 1 to {LONGEST_PHRASE} are possible"
+            )
+        if not 0 <= weight <= MOST_WEIGHT:
+            raise OptionError(f"weight {weight:g} of phrase {phrase!r} is out of range; choose 0 to {MOST_WEIGHT:g}")
+    return {phrase: weight for phrase, weight in weights.items() if weight}
+
+
+def _split(entry: str) -> tuple[str, float]:
+    found = re.fullmatch(r"(.*\S)\s*:\s*([0-9.]+)", entry, re.DOTALL)
+    try:
+        return (found[1], float(found[2])) if found else (entry, 1.0)
+    except ValueError:
+        return entry, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class BoostTree:
+    """Where each token leads, and what it gains, from every place within the phrases.
+
+    Attributes:
+        first: (nodes + 1,) where the arcs of each node begin; node 0 is the place before all phrases.
+        token, target, gain: (arcs,) the arcs: a token, the node behind it, and what is added to the token's logit.
+    """
+
+    first: NDArray[np.int64]
+    token: NDArray[np.int64]
+    target: NDArray[np.int64]
+    gain: NDArray[np.float32]
+
+    def __bool__(self) -> bool:
+        """Whether there are phrases."""
+        return bool(len(self.token))
+
+
+NO_BOOST = BoostTree(np.zeros(2, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+def boost_tree(boost: Boost, tokenizer: Tokenizer) -> BoostTree:
+    """The tree of phrases; those who ask for the same phrases share one.
+
+    Raises:
+        OptionError: see `phrase_weights`.
+    """
+    weights = phrase_weights(boost)
+    return _build(tuple(sorted(weights.items())), tokenizer) if weights else NO_BOOST
+
+
+@lru_cache(maxsize=64)
+def _build(weights: tuple[tuple[str, float], ...], tokenizer: Tokenizer) -> BoostTree:
+    return _Builder(tokenizer).build(dict(weights))
+
+
+_Arcs = dict[int, tuple[int, float]]
+"""token -> (node, gain)"""
+
+
+@dataclass
+class _Node:
+    """A place within phrases."""
+
+    children: dict[int, int] = field(default_factory=dict)  # token -> node
+    mass: float = 0.0  # prior probability of the phrases that go through here
+    endings: dict[int, float] = field(default_factory=dict)  # token that ends an inflected phrase -> its mass
+    fail: int = ROOT
+    odds: float = 1.0  # that a phrase is being said, here
+
+
+class _Builder:
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self._inflections = tokenizer, _inflections(tokenizer)
+        self._nodes = [_Node()]
+
+    def build(self, weights: Weights) -> BoostTree:
+        for phrase, weight in weights.items():
+            spellings = {tuple(self._spell(text)) for text in _variants(phrase)} - {()}
+            for tokens in spellings:
+                self._add(tokens, PRIOR * 10**weight / len(weights) / len(spellings))
+        self._nodes[ROOT].mass = 1.0
+        order = self._set_fails()
+        arcs = [self._arcs(node) for node in [ROOT, *order]]
+        by_node = dict(zip([ROOT, *order], arcs, strict=True))
+        for node in order:  # shorter ones first, so that what is inherited is complete
+            if (fail := self._nodes[node].fail) != ROOT:
+                by_node[node] = {**by_node[fail], **by_node[node]}
+        return _packed([by_node[node] for node in range(len(self._nodes))])
+
+    def _spell(self, text: str) -> list[int]:
+        """The tokens of a text; none if it has characters that no token spells."""
+        tokens = self._tokenizer.encode(text)
+        return [] if self._tokenizer.unknown in tokens else tokens
+
+    def _add(self, tokens: Sequence[int], mass: float) -> None:
+        node, rest = self._nodes[ROOT], "".join(map(self._tokenizer.text, tokens))
+        for token in tokens:
+            for inflected in self._inflections.get(rest, ()) if node is not self._nodes[ROOT] else ():
+                node.endings[inflected] = node.endings.get(inflected, 0.0) + mass
+            node = self._nodes[self._child(node, token)]
+            node.mass += mass
+            rest = rest[len(self._tokenizer.text(token)) :]
+
+    def _child(self, node: _Node, token: int) -> int:
+        if token not in node.children:
+            node.children[token] = len(self._nodes)
+            self._nodes.append(_Node())
+        return node.children[token]
+
+    def _set_fails(self) -> list[int]:
+        """Breadth first: where a phrase goes on that failed."""
+        order = list(self._nodes[ROOT].children.values())
+        for number in order:
+            node = self._nodes[number]
+            for token, child in node.children.items():
+                fail = node.fail
+                while fail != ROOT and token not in self._nodes[fail].children:
+                    fail = self._nodes[fail].fail
+                self._nodes[child].fail = self._nodes[fail].children.get(token, ROOT)
+                order.append(child)
+        return order
+
+    def _arcs(self, number: int) -> _Arcs:
+        """What goes on from a node within its own phrases; sets the odds of the nodes behind it."""
+        node, rarity = self._nodes[number], self._tokenizer.vocab_size
+        arcs = {token: (ROOT, _gain(node.odds * mass / node.mass * rarity)) for token, mass in node.endings.items()}
+        for token, child in node.children.items():
+            behind = self._nodes[child]
+            behind.odds = node.odds * behind.mass / node.mass * rarity
+            arcs[token] = child, _gain(behind.odds)
+        return arcs
+
+
+def _gain(odds: float) -> float:
+    """What the logit of a token gains that makes a phrase as likely as this."""
+    return min(math.log1p(odds), MOST_GAIN)
+
+
+@lru_cache(maxsize=4)
+def _inflections(tokenizer: Tokenizer) -> Mapping[str, Sequence[int]]:
+    """Ends of phrases -> the tokens that spell them and a few letters more."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    for token in range(tokenizer.vocab_size):
+        text = tokenizer.text(token)
+        for ending in range(1, LONGEST_ENDING + 1):
+            if text[-ending:].isalpha() and len(text) > ending + 1:
+                found[text[:-ending]].append(token)
+    return found
+
+
+def _variants(phrase: str) -> Iterator[str]:
+    """As it was given, and in the other cases that it may be written in."""
+    text = unicodedata.normalize("NFKC", phrase)
+    yield from dict.fromkeys(
+        [text, text.lower(), text.upper(), " ".join(word[:1].upper() + word[1:].lower() for word in text.split(" "))]
+    )
+
+
+def _packed(arcs: Sequence[_Arcs]) -> BoostTree:
+    flat = [(token, *arc) for node in arcs for token, arc in node.items()]
+    token, target, gain = zip(*flat, strict=True) if flat else ((), (), ())
+    return BoostTree(
+        np.cumsum([0, *map(len, arcs)], dtype=np.int64),
+        np.array(token, np.int64), np.array(target, np.int64), np.array(gain, np.float32),
+    )  # fmt: skip
