@@ -1,6 +1,5 @@
 """Recordings with a speaker on each channel."""
 
-import io
 import tracemalloc
 import wave
 from pathlib import Path
@@ -15,24 +14,13 @@ from nemotron_asr.errors import AudioError, OptionError
 from nemotron_asr.events import Segment, Word
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.transcript import Transcript, merge
+from tests.audio.media import stereo
 from tests.conftest import Sample
 
 
 @pytest.fixture(scope="module")
 def recognizer(random_model_folder: Path) -> Recognizer:
     return nemotron_asr.load(random_model_folder)
-
-
-def stereo(one: Sample, other: Sample, shift: int = 0) -> bytes:
-    """A file with a recording on each channel, the other so many samples later."""
-    late = np.concatenate([np.zeros(shift, np.float32), other.audio])
-    length = max(len(one.audio), len(late))
-    sides = [np.pad(side, (0, length - len(side))) for side in (one.audio, late)]
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setparams((2, 2, 16000, 0, "NONE", ""))
-        file.writeframes((np.stack(sides, axis=1) * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
 
 
 def said(transcript: Transcript, speaker: str | None = None) -> list[tuple[str, float, float]]:
@@ -43,7 +31,7 @@ def said(transcript: Transcript, speaker: str | None = None) -> list[tuple[str, 
 
 @pytest.mark.parametrize("language", ["auto", "de-DE"])
 def test_each_channel_says_what_it_says_alone(recognizer: Recognizer, samples: list[Sample], language: str) -> None:
-    content = stereo(samples[0], samples[2], shift=8000)
+    content = stereo(samples[0].audio, samples[2].audio, shift=8000)
     apart = recognizer.transcribe(content, channels="separate", language=language)
     for channel in (0, 1):
         alone = recognizer.transcribe((load(content, channel=channel), 16000), language=language)
@@ -58,7 +46,7 @@ def test_each_channel_says_what_it_says_alone(recognizer: Recognizer, samples: l
 
 
 def test_mixed_is_the_default_and_has_no_speakers(recognizer: Recognizer, samples: list[Sample]) -> None:
-    content = stereo(samples[0], samples[1])
+    content = stereo(samples[0].audio, samples[1].audio)
     mixed = recognizer.transcribe(content)
     assert mixed == recognizer.transcribe(content, channels="mix")
     assert said(mixed) == said(recognizer.transcribe((load(content), 16000)))
@@ -73,10 +61,10 @@ def test_one_channel_is_a_speaker_too(recognizer: Recognizer, samples: list[Samp
 
 def test_many_recordings_with_many_channels(recognizer: Recognizer, samples: list[Sample]) -> None:
     sources: list[AudioSource] = [
-        stereo(samples[0], samples[1]),
+        stereo(samples[0].audio, samples[1].audio),
         samples[2].path,
         b"no audio",
-        stereo(samples[3], samples[0]),
+        stereo(samples[3].audio, samples[0].audio),
     ]
     results = list(recognizer.transcribe_many(sources, channels="separate", batch=2))
     assert isinstance(results[2], AudioError)

@@ -53,6 +53,19 @@ def _fitting(stream: AudioStream, frame: av.AudioFrame) -> Iterator[av.AudioFram
     yield from fit.resample(None)
 
 
+def stereo(one: Samples, other: Samples, shift: int = 0) -> bytes:
+    """A WAV file at 16 kHz with a recording on each channel, the other so many samples later."""
+    late = np.concatenate([np.zeros(shift, np.float32), other])
+    length = max(len(one), len(late))
+    return encode(
+        np.stack([np.pad(side, (0, length - len(side))) for side in (one, late)], 1),
+        16000,
+        "wav",
+        "pcm_s16le",
+        "stereo",
+    )
+
+
 def video(samples: Samples | None, rate: int) -> bytes:
     """Half a second of moving pictures in an MP4, with an audio track or without."""
     buffer = io.BytesIO()

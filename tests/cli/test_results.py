@@ -1,17 +1,27 @@
 """Where transcripts are written, and that they are whole."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import click
 import pytest
 
 from nemotron_asr.cli.inputs import Input
-from nemotron_asr.cli.results import Folder
+from nemotron_asr.cli.results import RENDER, Folder, Printed
 from nemotron_asr.events import Segment, Word
 from nemotron_asr.transcript import Transcript
 
 SAID = Transcript(1.0, "de-DE", (Segment(0.0, 0.4, "Öl.", "de-DE", 0.9, (Word("Öl.", 0.0, 0.4, 0.9),)),))
+
+
+TALK = replace(
+    SAID,
+    segments=tuple(
+        replace(SAID.segments[0], speaker=f"channel {speaker}", text=text, spaced=True)
+        for speaker, text in ((0, "Shall"), (0, "we?"), (1, "Yes."), (0, "Good."))
+    ),
+)
 
 
 def recordings(*places: str) -> list[Input]:
@@ -65,3 +75,19 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="No space left"):
         results.write(recording, SAID)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_speakers_have_a_line_for_each_turn() -> None:
+    assert RENDER["text"](TALK) == "channel 0: Shall we?\nchannel 1: Yes.\nchannel 0: Good.\n"
+    assert RENDER["text"](SAID) == "Öl.\n"
+    assert RENDER["text"](replace(SAID, segments=())) == "\n"
+
+
+def test_every_line_has_its_recording(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = recordings("a.wav", "b.wav")
+    results = Printed("text", listed)
+    results.write(listed[0], SAID)
+    results.write(listed[1], TALK)
+    assert capsys.readouterr().out == (
+        "in/a.wav: Öl.\nin/b.wav: channel 0: Shall we?\nin/b.wav: channel 1: Yes.\nin/b.wav: channel 0: Good.\n"
+    )

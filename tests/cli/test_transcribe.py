@@ -13,6 +13,7 @@ import pytest
 
 from nemotron_asr import Recognizer, load
 from nemotron_asr.transcript import Transcript
+from tests.audio.media import stereo
 from tests.cli.conftest import COMMAND, Run
 from tests.conftest import Sample
 
@@ -95,6 +96,18 @@ def test_language_tags_can_be_kept(run: Run, samples: list[Sample], heard: Trans
     _, out, _ = run("transcribe", samples[0].path, "--model", "MODEL", "--keep-language-tags")
     assert "<de-DE>" not in heard.text
     assert "<de-DE>" in out
+
+
+def test_channels_apart_are_speakers(run: Run, samples: list[Sample], recognizer: Recognizer, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    path.write_bytes(stereo(samples[0].audio, samples[1].audio))
+    wanted = recognizer.transcribe(path, channels="separate")
+    command = ("transcribe", path, "--model", "MODEL", "--channels", "separate")
+    assert json.loads(run(*command, "--format", "json")[1]) == wanted.to_dict()
+    status, out, err = run(*command)
+    assert (status, err) == (0, "")
+    assert {line.partition(": ")[0] for line in out.splitlines()} == {"channel 0", "channel 1"}
+    assert run(*command, "--format", "srt") == (0, wanted.to_srt(), "")
 
 
 def test_what_cannot_be_decoded_is_reported_and_the_rest_go_on(run: Run, clips: Path, tmp_path: Path) -> None:

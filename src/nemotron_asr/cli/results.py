@@ -4,6 +4,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,8 +22,15 @@ def _json(transcript: "Transcript", indent: int | None = None) -> str:
     return json.dumps(transcript.to_dict(), ensure_ascii=False, indent=indent) + "\n"
 
 
+def _text(transcript: "Transcript") -> str:
+    """The text on a line; where there are speakers, a line for each turn, after the speaker."""
+    turns = [(speaker, tuple(said)) for speaker, said in groupby(transcript.segments, key=attrgetter("speaker"))]
+    lines = [(f"{speaker}: " if speaker else "") + replace(transcript, segments=said).text for speaker, said in turns]
+    return "\n".join(lines) + "\n"
+
+
 RENDER: dict[str, Callable[["Transcript"], str]] = {
-    "text": lambda transcript: f"{transcript.text}\n",
+    "text": _text,
     "json": lambda transcript: _json(transcript, indent=2),
     "jsonl": _json,
     "srt": lambda transcript: transcript.to_srt(),
@@ -76,7 +86,7 @@ class Printed:
         """Print a transcript."""
         text = RENDER[self._form](transcript)
         if self._named:
-            text = f"{recording.name}: {text}"
+            text = "".join(f"{recording.name}: {line}\n" for line in text.removesuffix("\n").split("\n"))
         if self._array:
             text = (",\n" if self._count else "[\n") + text.rstrip("\n")
         self._count += 1

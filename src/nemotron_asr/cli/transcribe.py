@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from nemotron_asr.cli.progress import Meter
 from nemotron_asr.cli.results import RENDER, Folder, Printed, Results
 from nemotron_asr.cli.running import DONE, FAILED, note
 from nemotron_asr.errors import NemotronError
+
+if TYPE_CHECKING:
+    from nemotron_asr.recordings import Channels
 
 
 @click.command()
@@ -25,11 +29,26 @@ from nemotron_asr.errors import NemotronError
     help="Write one file per recording, and skip those written before.",
 )
 @click.option("--recursive", is_flag=True, help="Transcribe the recordings in folders, and in the folders in them.")
+@click.option(
+    "--channels",
+    type=click.Choice(["mix", "separate"]),
+    default="mix",
+    show_default=True,
+    help="Hear all channels as one, or each alone as a speaker of its own.",
+)
 @listening_options(latency_ms=1120)
-def transcribe(audio: tuple[str, ...], form: str, output: Path | None, recursive: bool, listening: Listening) -> int:
+def transcribe(
+    audio: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    recursive: bool,
+    channels: "Channels",
+    listening: Listening,
+) -> int:
     """Transcribe audio and video files.
 
-    One recording prints its text; several print a line each, after the file's name.
+    One recording prints its text; several print a line each, after the file's name. With separate channels a line is
+    what one of them says before another does.
     """
     recordings = collect(audio, recursive=recursive)
     results = Folder(output, form, recordings) if output else Printed(form, recordings)
@@ -38,21 +57,21 @@ def transcribe(audio: tuple[str, ...], form: str, output: Path | None, recursive
         note(f"{len(recordings) - len(pending)} of {len(recordings)} done already, skipped")
     if not pending:
         return DONE
-    failed = _transcribe(pending, results, listening)
+    failed = _transcribe(pending, results, channels, listening)
     if failed and len(recordings) > 1:
         note(f"{failed} of {len(recordings)} failed")
     return FAILED if failed else DONE
 
 
-def _transcribe(recordings: Sequence[Input], results: Results, listening: Listening) -> int:
+def _transcribe(recordings: Sequence[Input], results: Results, channels: "Channels", listening: Listening) -> int:
     """Transcribe into `results`; count the failures."""
     failed = 0
     with Meter(recordings) as meter, closing(results):
         recognizer = listening.load()
         heard = (
-            enumerate(recognizer.transcribe_many(meter.sources(), **listening.options))
+            enumerate(recognizer.transcribe_many(meter.sources(), channels=channels, **listening.options))
             if results.ordered
-            else recognizer.transcribe_as_finished(meter.sources(), **listening.options)
+            else recognizer.transcribe_as_finished(meter.sources(), channels=channels, **listening.options)
         )
         for number, result in heard:
             recording = recordings[number]
