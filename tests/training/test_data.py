@@ -14,8 +14,9 @@ from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.features import window_samples, window_start
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training import data
-from nemotron_asr.training.data import AudioCache, Batch, Batches, DataConfig, Source, make_buckets
+from nemotron_asr.training import cache
+from nemotron_asr.training.cache import AudioCache
+from nemotron_asr.training.data import Batch, Batches, DataConfig, Source, make_buckets
 from nemotron_asr.training.manifest import read_manifest
 from tests.training.conftest import Line, write_manifest
 
@@ -35,7 +36,7 @@ def test_the_cache_holds_what_the_decoder_gives_and_decodes_once(
 ) -> None:
     clips = read_manifest(manifest)
     first = AudioCache(clips, tmp_path, "clips")
-    monkeypatch.setattr(data, "load", None)  # a second decoding would fail
+    monkeypatch.setattr(cache, "load", None)  # a second decoding would fail
     second = AudioCache(clips, tmp_path, "clips")
     for row, clip in enumerate(clips):
         np.testing.assert_allclose(first[row], load(clip.path), atol=0.5001 / 32768)

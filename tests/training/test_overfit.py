@@ -33,6 +33,7 @@ def test_a_small_model_learns_real_clips_exactly(tmp_path: Path, manifest: Path,
     trainer = Trainer(training, model, tokenizer)
     trainer.run()
     for lookahead in (3, 6, 13):  # without lookahead, who has five sentences by heart may start the wrong one
-        heard = transcribe(trainer.objective, tokenizer, trainer.validation, config.default_prompt, lookahead)
-        assert [h.text for h in heard] == [h.reference for h in heard]
-        assert [h.detected for h in heard] == [h.language for h in heard]
+        modes = transcribe(trainer.objective, tokenizer, trainer.validation, lookahead, ("auto", "language"))
+        for heard in modes.values():
+            assert [h.text for h in heard] == [h.reference for h in heard]
+            assert [h.detected for h in heard] == [h.language for h in heard]

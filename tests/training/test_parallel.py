@@ -45,10 +45,10 @@ manifest, output, dies_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3
 folder = manifest.parent
 
 class Mortal(Trainer):
-    def train_step(self, batch):
+    def train_step(self, *batches):
         if self.step == dies_at and not self.replicas.leads:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().train_step(batch)
+        return super().train_step(*batches)
 
 data = DataConfig((Source(manifest),), folder / "cache", batch_seconds=8, bucket_seconds=(3.5, 5))
 training = TrainingConfig(
@@ -60,7 +60,7 @@ model = NemotronASR(ModelConfig(**json.loads((folder / "model.json").read_text()
 trainer = Mortal(training, model, Tokenizer.from_json((folder / "tokenizer.json").read_bytes()))
 began = trainer.step
 trainer.run()
-state = {"objective": trainer.objective.state_dict(), "average": trainer.average.state_dict(),
+state = {"objective": trainer.objective.state_dict(), "average": trainer.average.values,
          "moments": trainer.optimizer.state_dict()["state"], "began": began, "ended": trainer.step}
 torch.save(state, output / f"rank-{trainer.replicas.rank}.pt")
 """

@@ -48,14 +48,16 @@ def teach_letters(objective: Objective, batch: Batch, enough: float) -> None:
 
     It starts with zeros, for five sentences are too few to forget a random start.
     """
-    for parameter in objective.ctc.parameters():
+    head = objective.ctc
+    assert head
+    for parameter in head.parameters():
         nn.init.zeros_(parameter)
-    optimizer = torch.optim.Adam(objective.ctc.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(head.parameters(), 1e-3)
     with torch.no_grad():
         frames, lengths = objective.encode(*objective.mel(batch, None), batch.lookahead)
     loss = torch.tensor(torch.inf)
     while loss > enough:
-        log_probs = objective.ctc(frames).unflatten(-1, (SLOTS, -1)).log_softmax(-1)
+        log_probs = head(frames).unflatten(-1, (SLOTS, -1)).log_softmax(-1)
         loss = objective._ctc(log_probs, lengths, batch) / batch.token_lengths.sum()
         optimizer.zero_grad()
         loss.backward()

@@ -11,7 +11,7 @@ from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.data import Batches, DataConfig, Source
+from nemotron_asr.training.data import Batch, Batches, DataConfig, Source
 from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.trainer import BEST, LAST, Trainer, TrainingConfig, read_checkpoint
 
@@ -36,7 +36,7 @@ def states(trainer: Trainer) -> dict[str, Any]:
         for i, state in trainer.optimizer.state_dict()["state"].items()
         for name, value in state.items()
     }
-    averages = {f"average {name}": value for name, value in trainer.average.state_dict().items()}
+    averages = {f"average {name}": value for name, value in trainer.average.values.items()}
     return {**trainer.objective.state_dict(), **averages, **moments}
 
 
@@ -58,10 +58,10 @@ def test_killed_and_resumed_is_bit_identical_to_never_stopped(
     with monkeypatch.context() as patch:
         step = Trainer.train_step
 
-        def dies(self: Trainer, batch: Any) -> tuple[float, float, float]:
+        def dies(self: Trainer, *batches: Batch) -> dict[str, float]:
             if self.step == 13:
                 raise KilledError
-            return step(self, batch)
+            return step(self, *batches)
 
         patch.setattr(Trainer, "train_step", dies)
         with pytest.raises(KilledError):

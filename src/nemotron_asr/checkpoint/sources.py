@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from nemotron_asr.checkpoint.adapter import is_adapter, read_adapter
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
 from nemotron_asr.checkpoint.files import read_json
 from nemotron_asr.checkpoint.huggingface import FILES, read_huggingface, write_huggingface
@@ -51,6 +52,8 @@ def load_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _load_folder(folder: Path) -> Checkpoint:
+    if is_adapter(folder):
+        return read_adapter(folder, load_checkpoint)
     config = folder / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{folder} is not a model: it has no config.json")

@@ -8,6 +8,7 @@ import click
 from nemotron_asr import __version__
 from nemotron_asr.cli.bench import bench
 from nemotron_asr.cli.evaluate import evaluate
+from nemotron_asr.cli.finetune import finetune
 from nemotron_asr.cli.languages import languages
 from nemotron_asr.cli.models import convert, info
 from nemotron_asr.cli.running import run
@@ -19,7 +20,8 @@ __all__ = ["commands", "main"]
 
 
 @click.group(
-    invoke_without_command=True, commands=[transcribe, stream, serve, evaluate, bench, convert, info, languages]
+    invoke_without_command=True,
+    commands=[transcribe, stream, serve, finetune, evaluate, bench, convert, info, languages],
 )
 @click.version_option(__version__, prog_name="nemotron-asr")
 @click.pass_context

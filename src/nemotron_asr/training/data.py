@@ -5,7 +5,6 @@ that was seen before is several times faster. There is no sampler state: batch n
 that is killed goes on exactly where it was.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,30 +14,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nemotron_asr.audio import load
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
-from nemotron_asr.errors import AudioError, ManifestError
+from nemotron_asr.errors import ManifestError
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.augment import AugmentConfig, Augmenter, Samples
-from nemotron_asr.training.manifest import Clip, Example, read_manifest, select
+from nemotron_asr.training.cache import AudioCache
+from nemotron_asr.training.manifest import Example, Selection, select
 from nemotron_asr.training.parallel import ALONE, Replicas
+from nemotron_asr.training.sources import read_clips
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A manifest to train on."""
+    """A manifest to train on, or a folder of recordings with their texts."""
 
     manifest: Path
     weight: float = 1.0  # how often each of its clips is drawn, relative to other sources
     synthetic: bool = False  # its clips have digital silence: they always get a noise floor
+    language: str = ""  # of the clips in a folder
+    share: float = 0.0  # of all draws, whatever its weight: for replay; 0: the weight decides
 
 
 @dataclass(frozen=True)
@@ -79,56 +80,6 @@ class Batch:
         return int(self.lengths.sum()) / SAMPLE_RATE
 
 
-class AudioCache:
-    """The decoded audio of a list of clips as one memory-mapped file of 16-bit samples."""
-
-    def __init__(self, clips: Sequence[Clip], folder: Path, name: str) -> None:
-        """Open the cache of `clips`, or decode them all; clips that cannot be decoded have length zero."""
-        stem = folder / f"{name}-{_fingerprint(clips)}"
-        index, data = stem.with_suffix(".json"), stem.with_suffix(".pcm")
-        if not index.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            lengths = _decode(clips, data)
-            partial = index.with_suffix(".part")
-            partial.write_text(json.dumps(lengths))
-            partial.replace(index)
-        self.lengths: NDArray[np.int64] = np.array(json.loads(index.read_text()), dtype=np.int64)
-        self._ends = np.cumsum(self.lengths)
-        empty = not self._ends[-1]
-        self._data = np.zeros(0, np.int16) if empty else np.memmap(data, dtype=np.int16, mode="r")
-
-    def __getitem__(self, clip: int) -> Samples:
-        """The samples of one clip, float32 in [-1, 1)."""
-        end = self._ends[clip]
-        return self._data[end - self.lengths[clip] : end].astype(np.float32) / np.float32(32768)
-
-
-def _fingerprint(clips: Sequence[Clip]) -> str:
-    """Changes when a file of the list is replaced."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        stat = clip.path.stat() if clip.path.exists() else None
-        digest.update(f"{clip.path}|{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
-    """Write the samples of all clips one after the other; returns their numbers."""
-    log.info("decoding %d clips into %s", len(clips), target)
-    lengths, partial = [], target.with_suffix(".pcm.part")
-    with partial.open("wb") as file:
-        for clip in clips:
-            try:
-                samples = load(clip.path)
-            except AudioError as error:
-                log.warning("left out: %s", error)
-                samples = np.zeros(0, np.float32)
-            file.write(np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16).tobytes())
-            lengths.append(len(samples))
-    partial.replace(target)
-    return lengths
-
-
 @dataclass(frozen=True)
 class Item:
     """One example and where its audio lies."""
@@ -150,18 +101,40 @@ class Item:
 
 def load_source(source: Source, tokenizer: Tokenizer, model: ModelConfig, config: DataConfig) -> list[Item]:
     """Read, decode and check a manifest; what is left out is logged with its reason."""
-    clips = read_manifest(source.manifest)
+    clips = read_clips(source.manifest, source.language)
     audio = AudioCache(clips, config.cache, source.manifest.stem)
     lengths = audio.lengths.tolist()
     clips = [replace(clip, row=row, duration=lengths[row] / SAMPLE_RATE) for row, clip in enumerate(clips)]
     selection = select(clips, tokenizer, model, longest=max(config.bucket_seconds))
     for line in selection.report():
         log.info("%s: %s", source.manifest, line)
+    _record(selection, config.cache / f"{source.manifest.stem}-left-out.jsonl")
     weights = config.language_weights
     return [
         Item(example, audio, source.weight * weights.get(example.clip.language, 1.0), source.synthetic)
         for example in selection.examples
     ]
+
+
+def _record(selection: Selection, path: Path) -> None:
+    """Write down every clip that is left out, and why."""
+    named = [(clip, reason) for reason, clips in selection.rejected.items() for clip in clips]
+    lines = [json.dumps({"audio_filepath": str(clip.path), "text": clip.text, "reason": why}) for clip, why in named]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def share_out(loaded: Sequence[tuple[Source, list[Item]]]) -> list[Item]:
+    """All items, weighted so that the sources that ask for a share of the draws get it."""
+    total = sum(item.weight for source, items in loaded if not source.share for item in items)
+    rest = 1 - sum(source.share for source, items in loaded if items)
+    if rest <= 0:
+        raise ManifestError("replay leaves no draws for the manifests to train on; give it a share below one")
+    result: list[Item] = []
+    for source, items in loaded:
+        own = sum(item.weight for item in items)
+        factor = source.share * total / rest / own if source.share and total and own else 1.0
+        result += [replace(item, weight=item.weight * factor) for item in items]
+    return result
 
 
 @dataclass(frozen=True)
@@ -220,7 +193,7 @@ class Batches(Dataset[Batch]):
         Raises:
             ManifestError: a manifest cannot be read, or nothing in them can be used.
         """
-        items = [item for source in config.sources for item in load_source(source, tokenizer, model, config)]
+        items = share_out([(source, load_source(source, tokenizer, model, config)) for source in config.sources])
         if not items:
             raise ManifestError(f"no usable clip in {', '.join(str(s.manifest) for s in config.sources)}")
         self.config, self.auto, self.replica = config, model.default_prompt, replica

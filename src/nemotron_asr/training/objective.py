@@ -1,13 +1,16 @@
 """From a batch to a loss: the whole model once, forwards."""
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 from nemotron_asr.config import HOP, ModelConfig
 from nemotron_asr.features import LogMel, window_start
@@ -29,6 +32,7 @@ class ObjectiveConfig:
     history_dropout: float = 0.0  # share of tokens that the predictor does not see: it learns few texts by heart
     prune_margin: float = 4.0  # tokens around the alignment that CTC expects
     bfloat16: bool = False  # linear layers of the encoder and the joint in bfloat16
+    recompute: bool = False  # encoder blocks keep their inputs alone and are computed again when going back
 
 
 @dataclass(frozen=True)
@@ -56,21 +60,28 @@ class BFloat16Linears(TorchFunctionMode):
 
 
 class Objective(nn.Module):
-    """The losses of a model on a batch. Its `ctc` head exists in training only.
+    """The losses of a model on a batch.
 
-    CTC on the encoder's output is the shortest way from a loss to the encoder, and letters are heard before pieces of
-    words are: the transducer finds its alignment sooner. Once the head knows where letters are, the transducer's
-    lattice is computed only around there.
+    With a `spelling`, CTC over letters is added, by a head that exists in training only: it is the shortest way from a
+    loss to the encoder, and letters are heard before pieces of words are, so that the transducer finds its alignment
+    sooner. Once the head knows where letters are, the transducer's lattice is computed only around there. A model that
+    is trained already needs none of that.
     """
 
     def __init__(
-        self, model: NemotronASR, spelling: Spelling, options: ObjectiveConfig, augment: AugmentConfig | None
+        self, model: NemotronASR, spelling: Spelling | None, options: ObjectiveConfig, augment: AugmentConfig | None
     ) -> None:
         super().__init__()
         config: ModelConfig = model.config
         self.model, self.features, self.options, self.augment = model, LogMel(config), options, augment
-        self.spelling = spelling
-        self.ctc = nn.Linear(config.d_model, SLOTS * spelling.size)
+        self.spelling = cast("Spelling", spelling)  # asked only where there is a head
+        self.ctc = nn.Linear(config.d_model, SLOTS * spelling.size) if spelling else None
+        if options.recompute:
+            _recompute(cast("Iterable[nn.Module]", model.encoder.blocks), self.precision)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """How the encoder computes."""
+        return BFloat16Linears() if self.options.bfloat16 else nullcontext()
 
     def mel(self, batch: Batch, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Log-mel frames (B, 8T, n_mels), masked when a generator is given, and how many are valid (B,)."""
@@ -84,7 +95,7 @@ class Objective(nn.Module):
     def encode(self, mel: Tensor, mel_lengths: Tensor, lookahead: int) -> tuple[Tensor, Tensor]:
         """Encoder frames (B, T, d_model) of whole utterances, and how many are valid (B,)."""
         state = self.model.encoder.initial_state(len(mel), history=0)
-        with BFloat16Linears() if self.options.bfloat16 else nullcontext():
+        with self.precision():
             frames, _ = self.model.encoder(mel, mel_lengths, state, lookahead + 1)
         return frames, encoder_lengths(mel_lengths)
 
@@ -96,15 +107,17 @@ class Objective(nn.Module):
             generator: draws the masks over the spectrogram; none, no masks.
             transducer: false leaves its loss out.
         """
-        mel, mel_lengths = self.mel(batch, generator)
-        frames, lengths = self.encode(mel, mel_lengths, batch.lookahead)
+        frames, lengths = self.encode(*self.mel(batch, generator), batch.lookahead)
         tokens = batch.token_lengths.sum()
-        log_probs = self.ctc(frames).unflatten(-1, (SLOTS, -1)).log_softmax(-1)
-        ctc = self._ctc(log_probs, lengths, batch) / tokens
+        cells = valid_cells(lengths, batch.token_lengths, frames.shape[1], batch.tokens.shape[1])
+        ctc = frames.new_zeros(())
+        if self.ctc is not None:
+            log_probs = self.ctc(frames).unflatten(-1, (SLOTS, -1)).log_softmax(-1)
+            ctc = self._ctc(log_probs, lengths, batch) / tokens
+            if transducer and ctc.item() < self.options.prune_below:
+                cells = self._likely(log_probs.detach(), lengths, batch)
         if not transducer:
             return Losses(ctc.new_zeros(()), ctc)
-        prune = ctc.item() < self.options.prune_below
-        cells = self._likely(log_probs.detach(), lengths, batch) if prune else _all_cells(log_probs, lengths, batch)
         arcs = self._arcs(frames, cells, batch)
         rnnt = lattice_loss(*arcs, lengths, batch.token_lengths, self.options.fastemit).sum() / tokens
         return Losses(rnnt, ctc)
@@ -138,8 +151,14 @@ class Objective(nn.Module):
         return joint_arcs(enc, pred, transducer.head, batch.tokens, cells, dtype)
 
 
-def _all_cells(log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
-    return valid_cells(lengths, batch.token_lengths, log_probs.shape[1], batch.tokens.shape[1])
+def _recompute(blocks: Iterable[nn.Module], precision: Callable[[], AbstractContextManager[object]]) -> None:
+    """Let blocks forget in training what they would need to go back (Chen et al. 2016)."""
+
+    def contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
+        return nullcontext(), precision()  # forwards, the caller's holds already
+
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, context_fn=contexts)
 
 
 def encoder_lengths(mel_lengths: Tensor) -> Tensor:

@@ -5,10 +5,14 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+VALIDATION = timedelta(hours=6)
+"""How long the others wait for the leader, who alone validates. A process that is gone is noticed at once."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Replicas:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            if device.startswith("cuda"):
+                torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            backend = "nccl" if device.startswith("cuda") else "gloo"
+            dist.init_process_group(backend, timeout=VALIDATION)
             atexit.register(dist.destroy_process_group)  # its threads would otherwise abort a process that ends
         return cls(dist.get_rank(), dist.get_world_size())
 

@@ -4,26 +4,29 @@ Whatever is random in step n is drawn from (seed, n); so the checkpoint holds we
 n, and a run that is killed and resumed computes the same numbers to the last bit.
 """
 
-import copy
 import logging
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nemotron_asr.errors import CheckpointError
+from nemotron_asr.languages import AUTO
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.data import Batches, DataConfig, Item, Source, load_source
+from nemotron_asr.training.data import Batch, Batches, DataConfig, Item, Source, load_source
 from nemotron_asr.training.objective import Objective, ObjectiveConfig
 from nemotron_asr.training.parallel import Replicas
 from nemotron_asr.training.spelling import Spelling
-from nemotron_asr.training.validation import Score, score, transcribe
+from nemotron_asr.training.state import Average, read_checkpoint, take, trained, write_state
+from nemotron_asr.training.validation import score, transcribe
+from nemotron_asr.training.watching import Lines, Scores, Watcher
+
+__all__ = ["BEST", "LAST", "Trainer", "TrainingConfig", "read_checkpoint", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class TrainingConfig:
     data: DataConfig
     output: Path  # folder of checkpoints; training goes on from the last one in it
     steps: int
-    validation: tuple[Path, ...] = ()  # manifests
+    validation: tuple[Path | Source, ...] = ()  # manifests
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
 
     peak_lr: float = 1.5e-3
@@ -56,6 +59,9 @@ class TrainingConfig:
     validate_every: int = 1000
     save_every: int = 500
     validation_lookahead: int = 13  # encoder frames
+    validation_modes: tuple[str, ...] = (AUTO,)  # "auto": the language is left to the model; "language": given
+    validate_first: bool = False  # the model as it comes, too
+    accumulate: int = 1  # batches per step
 
     def lr(self, step: int) -> float:
         """Noam's schedule (Vaswani et al. 2017) with its peak given, then the cool-down."""
@@ -66,22 +72,33 @@ class TrainingConfig:
 class Trainer:
     """Trains one model on one configuration."""
 
-    def __init__(self, config: TrainingConfig, model: NemotronASR, tokenizer: Tokenizer) -> None:
-        """Load the data and, when the output folder has one, the last checkpoint."""
+    def __init__(
+        self, config: TrainingConfig, model: NemotronASR, tokenizer: Tokenizer, watchers: Sequence[Watcher] = ()
+    ) -> None:
+        """Load the data and, when the output folder has one, the last checkpoint.
+
+        Args:
+            config: how to train.
+            model: trained in place: those of its parameters that require a gradient.
+            tokenizer: the model's.
+            watchers: told of everything, where this process leads.
+        """
         torch.set_flush_denormal(True)  # vanishing weights and states would otherwise be computed ten times slower
         self.config, self.tokenizer = config, tokenizer
         self.replicas = Replicas.join(config.device)
-        sources = [Source(manifest) for manifest in config.validation]
+        self.watchers: list[Watcher] = [Lines(config.log_every, config.steps), *watchers] if self.replicas.leads else []
+        sources = [source if isinstance(source, Source) else Source(source) for source in config.validation]
         with self.replicas.leader_first():
             self.batches = Batches(config.data, tokenizer, model.config, self.replicas)
             self.validation: list[Item] = [
                 item for source in sources for item in load_source(source, tokenizer, model.config, config.data)
             ]
         torch.manual_seed(config.data.seed)
-        self.objective = Objective(model, Spelling(tokenizer), config.objective, config.data.augment).to(config.device)
-        self.average = copy.deepcopy(self.objective).requires_grad_(requires_grad=False)
+        spelling = Spelling(tokenizer) if config.ctc_weight else None
+        self.objective = Objective(model, spelling, config.objective, config.data.augment).to(config.device)
+        self.average = Average(self.objective, config.ema)
         self.optimizer = torch.optim.AdamW(
-            _decayed(self.objective, config.weight_decay), lr=0.0, betas=(0.9, 0.98), fused=True
+            _decayed(trained(self.objective).values(), config.weight_decay), lr=0.0, betas=(0.9, 0.98), fused=True
         )
         self.step, self.best = 0, math.inf
         if (last := config.output / LAST).exists():
@@ -91,32 +108,30 @@ class Trainer:
         """Train until `config.steps`; returns the path of the best checkpoint."""
         config = self.config
         config.output.mkdir(parents=True, exist_ok=True)
-        progress = Progress()
-        for batch in self.batches.loader(self.step, config.steps, config.workers):
-            progress.add(*self.train_step(batch.to(config.device)), batch.seconds)
+        if config.validate_first and self.step == 0 and self.validation and self.replicas.leads:
+            self.validate()
+        first, last = (step * config.accumulate for step in (self.step, config.steps))
+        loader = iter(self.batches.loader(first, last, config.workers))
+        while batches := [batch.to(config.device) for batch in islice(loader, config.accumulate)]:
+            values = self.train_step(*batches)
+            for watcher in self.watchers:
+                watcher.stepped(self.step, values)
             if not self.replicas.leads:
                 continue
-            if self._due(config.log_every):
-                log.info("step %d/%d lr %.2e %s", self.step, config.steps, config.lr(self.step), progress.line())
-            if self._due(config.validate_every):
+            if self.validation and self._due(config.validate_every):
                 self.validate()
-                progress = Progress()
-            if self._due(config.save_every):
-                self._save(config.output / LAST)
+            elif self._due(config.save_every):
+                self.save()
         if self.replicas.leads and not (config.output / BEST).exists():
-            self._keep(math.inf)
+            self._keep({}, math.inf)
         return config.output / BEST
 
-    def train_step(self, batch: Any) -> tuple[float, float, float]:
-        """One step; returns both losses per token and the norm of the gradient."""
-        config, seed = self.config, (self.config.data.seed << 40) + self.step * self.replicas.size + self.replicas.rank
-        torch.manual_seed(seed)
+    def train_step(self, *batches: Batch) -> dict[str, float]:
+        """One step on all batches together; returns losses per token, gradient norm, rate, and seconds of audio."""
+        config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr(self.step)
-        transducer = self.step >= config.ctc_steps
-        losses = self.objective(batch, torch.Generator().manual_seed(seed), transducer=transducer)
-        loss = losses.rnnt + config.ctc_weight * losses.ctc if transducer else losses.ctc
-        loss.backward()
+        losses = [self._backward(batch, i, 1 / len(batches)) for i, batch in enumerate(batches)]
         self.replicas.average_gradients(self.objective.parameters())
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), config.clip)
         if norm.isfinite():
@@ -125,105 +140,81 @@ class Trainer:
             log.warning("step %d skipped: the gradient is %s", self.step, norm.item())
         self.optimizer.zero_grad()
         self.step += 1
-        self._update_average()
-        return losses.rnnt.item(), losses.ctc.item(), norm.item()
+        self.average.update(self.step)
+        rnnt, ctc = (sum(x.item() for x in kind) / len(batches) for kind in zip(*losses, strict=True))
+        seconds = sum(batch.seconds for batch in batches)
+        return {"loss": rnnt, "ctc": ctc, "norm": norm.item(), "lr": config.lr(self.step - 1), "seconds": seconds}
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # Early weights are worthless: the average forgets them quickly at first.
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step)) if self.config.ema else 0.0
-        for ours, theirs in zip(self.average.parameters(), self.objective.parameters(), strict=True):
-            ours.lerp_(theirs, 1 - decay)
+    def _backward(self, batch: Batch, number: int, share: float) -> tuple[Tensor, Tensor]:
+        """Add a batch's share to the gradient; its randomness depends on its number in the whole run alone."""
+        place = (self.step * self.config.accumulate + number) * self.replicas.size + self.replicas.rank
+        seed = (self.config.data.seed << 40) + place
+        torch.manual_seed(seed)
+        transducer = self.step >= self.config.ctc_steps
+        losses = self.objective(batch, torch.Generator().manual_seed(seed), transducer=transducer)
+        loss = losses.rnnt + self.config.ctc_weight * losses.ctc if transducer else losses.ctc
+        (share * loss).backward()
+        return losses.rnnt.detach(), losses.ctc.detach()
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.config.steps
 
-    def validate(self) -> Score | None:
+    def validate(self) -> Scores:
         """Measure the averaged weights on the validation manifests and keep them when they are the best so far."""
-        if not self.validation:
-            return None
-        auto, lookahead = self.average.model.config.default_prompt, self.config.validation_lookahead
-        hypotheses = transcribe(self.average, self.tokenizer, self.validation, auto, lookahead)
-        result = score(hypotheses)
-        log.info("step %d: %s", self.step, result)
-        for hypothesis in hypotheses[:: max(1, len(hypotheses) // 4)]:
+        with self.average.in_use():
+            heard = transcribe(
+                self.objective, self.tokenizer, self.validation, self.config.validation_lookahead,
+                self.config.validation_modes,
+            )  # fmt: skip
+        scores = {mode: score(hypotheses) for mode, hypotheses in heard.items()}
+        for watcher in self.watchers:
+            watcher.validated(self.step, scores)
+        some = heard[self.config.validation_modes[0]]
+        for hypothesis in some[:: max(1, len(some) // 4)]:
             log.info("  said %r, heard %r <%s>", hypothesis.reference, hypothesis.text[:200], hypothesis.detected)
-        if result.wer < self.best:
-            self._keep(result.wer)
-        return result
+        wer = sum(score.wer for score in scores.values()) / len(scores)
+        if wer < self.best:
+            self._keep(scores, wer)
+        self.save()  # what was measured is not measured again
+        return scores
 
-    def _keep(self, wer: float) -> None:
+    def _keep(self, scores: Scores, wer: float) -> None:
+        """Write the averaged weights of the model: those that are trained, which may be all."""
         self.best = wer
-        weights = {name: value.cpu() for name, value in self.average.model.state_dict().items()}
-        _write({"model": weights, "step": self.step, "wer": wer}, self.config.output / BEST)
+        inside = {name: value.cpu() for name, value in self.average.values.items() if name.startswith("model.")}
+        weights = {name.removeprefix("model."): value for name, value in inside.items()}
+        write_state({"model": weights, "step": self.step, "wer": wer}, self.config.output / BEST)
+        for watcher in self.watchers:
+            watcher.kept(self.step, weights, scores)
 
-    def _save(self, path: Path) -> None:
+    def save(self) -> None:
+        """Write all that it takes to go on from here."""
+        parameters = {name: parameter.data for name, parameter in trained(self.objective).items()}
         state = {
-            "objective": self.objective.state_dict(),
-            "average": self.average.state_dict(),
+            "objective": parameters,
+            "average": self.average.values,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "best": self.best,
         }
-        _write(state, path)
+        write_state(state, self.config.output / LAST)
 
     def _restore(self, path: Path) -> None:
         state = read_checkpoint(path)
-        self.objective.load_state_dict(state["objective"])
-        self.average.load_state_dict(state["average"])
+        take(trained(self.objective), state["objective"], path)
+        take(self.average.values, state["average"], path)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best = state["step"], state["best"]
         log.info("going on from step %d of %s", self.step, path)
 
 
-class Progress:
-    """Means since the last line."""
-
-    def __init__(self) -> None:
-        self._rows: list[Sequence[float]] = []
-        self._since = time.monotonic()
-
-    def add(self, rnnt: float, ctc: float, norm: float, seconds: float) -> None:
-        """Take in one step."""
-        self._rows.append((rnnt, ctc, norm, seconds))
-
-    def line(self) -> str:
-        """Losses per token, gradient norm and speed; starts anew."""
-        now = time.monotonic()
-        totals = [sum(column) for column in zip(*self._rows, strict=True)]
-        n, elapsed = len(self._rows), now - self._since
-        self._rows, self._since = [], now
-        rnnt, ctc, norm = (total / n for total in totals[:3])
-        return f"loss {rnnt:.3f} ctc {ctc:.3f} norm {norm:.2f} {totals[3] / elapsed:.0f} s/s {elapsed / n:.2f} s/step"
-
-
-def _decayed(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _decayed(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Decay matrices, not norms and biases."""
-    parameters = list(module.parameters())
-    return [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _write(state: Mapping[str, Any], path: Path) -> None:
-    """All or nothing: a kill while writing leaves the old file."""
-    partial = path.with_suffix(".part")
-    torch.save(dict(state), partial)
-    partial.replace(path)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a file that the trainer has written.
-
-    Raises:
-        CheckpointError: it is damaged or something else.
-    """
-    try:
-        state: dict[str, Tensor | Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a training checkpoint: {error}") from error
-    return state
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for parameter in parameters:
+        (matrices if parameter.dim() > 1 else others).append(parameter)
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def train(config: TrainingConfig, model: NemotronASR, tokenizer: Tokenizer) -> Path:

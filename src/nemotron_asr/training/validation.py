@@ -1,4 +1,4 @@
-"""Word error rate of a model in training: greedy decoding of whole clips, the language left to the model."""
+"""Word error rate of a model in training: greedy decoding of whole clips, the language left to the model or given."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ import jiwer
 import torch
 
 from nemotron_asr.decoding.greedy import greedy, initial_state
-from nemotron_asr.languages import TAG
+from nemotron_asr.languages import AUTO, TAG
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Bucket, Item, collate
 from nemotron_asr.training.objective import Objective
@@ -40,36 +40,54 @@ class Score:
         return f"WER {self.wer:.1%} ({each}), language right {self.detected:.1%}"
 
 
+WORDLESS = re.compile(r"([\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff])")
+"""Thai, Chinese and Japanese are written without spaces: there, letters count as words."""
+
+
 def normalise(text: str) -> str:
     """Lower case without punctuation; what is compared are words."""
-    return " ".join(re.sub(r"[^\w\s']", " ", text.casefold()).split())
+    return " ".join(re.sub(r"[^\w\s']", " ", WORDLESS.sub(r" \1 ", text.casefold())).split())
 
 
 @torch.inference_mode()
 def transcribe(
-    objective: Objective, tokenizer: Tokenizer, items: Sequence[Item], prompt: int, lookahead: int
-) -> list[Hypothesis]:
-    """Decode clips, the longest first, in small batches."""
+    objective: Objective, tokenizer: Tokenizer, items: Sequence[Item], lookahead: int, modes: Sequence[str] = (AUTO,)
+) -> dict[str, list[Hypothesis]]:
+    """Decode clips, the longest first, in small batches: in mode "auto", in mode "language", or both."""
+    was_training = objective.training
     objective.eval()
     ordered = sorted(items, key=lambda item: -item.samples)
-    found = []
+    found: dict[str, list[Hypothesis]] = {mode: [] for mode in modes}
     for start in range(0, len(ordered), ROWS):
         rows = ordered[start : start + ROWS]
-        tokens = [item.example.tokens for item in rows]
-        shape = Bucket(rows[0].samples, max(map(len, tokens)), len(rows), list(rows))
-        batch = collate([item.load() for item in rows], tokens, [prompt] * len(rows), shape, lookahead)
-        batch = batch.to(next(objective.parameters()).device)
-        frames, valid = objective.encode(*objective.mel(batch, None), lookahead)
-        transducer = objective.model.transducer
-        fused = objective.model.prompt(frames.float(), batch.prompts)
-        said, _ = greedy(transducer, fused, valid, initial_state(transducer, len(rows)))
-        for item, emissions in zip(rows, said, strict=True):
-            text = tokenizer.decode([emission.token for emission in emissions])
-            tags = TAG.findall(text)
-            clip = item.example.clip
-            found.append(Hypothesis(clip.language, clip.text, TAG.sub(" ", text).strip(), tags[-1] if tags else ""))
-    objective.train()
+        for mode, texts in _decode(objective, tokenizer, rows, lookahead, modes).items():
+            found[mode] += [_hypothesis(item, text) for item, text in zip(rows, texts, strict=True)]
+    objective.train(was_training)
     return found
+
+
+def _decode(
+    objective: Objective, tokenizer: Tokenizer, rows: list[Item], lookahead: int, modes: Sequence[str]
+) -> dict[str, list[str]]:
+    """The texts of one batch in every mode: the encoder, which knows of no language, hears it once."""
+    model = objective.model
+    tokens, prompts = [item.example.tokens for item in rows], [item.example.prompt for item in rows]
+    shape = Bucket(rows[0].samples, max(map(len, tokens)), len(rows), rows)
+    batch = collate([item.load() for item in rows], tokens, prompts, shape, lookahead)
+    batch = batch.to(next(objective.parameters()).device)
+    frames, valid = objective.encode(*objective.mel(batch, None), lookahead)
+    auto = torch.full_like(batch.prompts, model.config.default_prompt)
+    texts = {}
+    for mode in modes:
+        fused = model.prompt(frames.float(), auto if mode == AUTO else batch.prompts)
+        said, _ = greedy(model.transducer, fused, valid, initial_state(model.transducer, len(rows)))
+        texts[mode] = [tokenizer.decode([emission.token for emission in emissions]) for emissions in said]
+    return texts
+
+
+def _hypothesis(item: Item, text: str) -> Hypothesis:
+    tags, clip = TAG.findall(text), item.example.clip
+    return Hypothesis(clip.language, clip.text, TAG.sub(" ", text).strip(), tags[-1] if tags else "")
 
 
 def score(hypotheses: Sequence[Hypothesis]) -> Score:

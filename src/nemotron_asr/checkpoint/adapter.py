@@ -1,0 +1,96 @@
+"""Low-rank adapters (LoRA, Hu et al. 2021) in the layout of the `peft` library, merged into their model when read.
+
+A folder holds `adapter_config.json`, which names the model, and `adapter_model.safetensors`: for a matrix `X.weight`
+the factors `X.lora_A.weight` (rank, in) and `X.lora_B.weight` (out, rank).
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from nemotron_asr.checkpoint.checkpoint import Checkpoint
+from nemotron_asr.checkpoint.files import json_writer, read_json, reading, safetensors_writer, write_folder
+from nemotron_asr.checkpoint.int8 import to_float
+from nemotron_asr.checkpoint.settings import Settings
+from nemotron_asr.errors import CheckpointError
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+MAX_RANK = 4096
+A, B = ".lora_A.weight", ".lora_B.weight"
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter."""
+    return (folder / CONFIG).is_file()
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """What tells a model from another of the same shape: training changes every norm of the encoder."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        if name.endswith("norm_out.weight"):
+            digest.update(weights[name].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_adapter(tensors: Mapping[str, Tensor], folder: Path, settings: Mapping[str, Any], notes: str) -> None:
+    """Write factors, `peft`'s settings, and what people should know."""
+    files = {
+        TENSORS: safetensors_writer(dict(tensors)),
+        "README.md": lambda path: path.write_text(notes, encoding="utf-8"),
+        CONFIG: json_writer(dict(settings)),
+    }
+    write_folder(folder, files)
+
+
+def read_adapter(folder: Path, load: Callable[[str], Checkpoint]) -> Checkpoint:
+    """The model that an adapter was made for, with the adapter in it.
+
+    Args:
+        folder: of the adapter.
+        load: finds a model by its name.
+
+    Raises:
+        CheckpointError: damaged, or not made for that model.
+    """
+    settings = Settings(read_json(folder / CONFIG), CONFIG)
+    settings.require("peft_type", "LORA")
+    rank, alpha = settings.integer("r", low=1, high=MAX_RANK), settings.integer("lora_alpha", low=1)
+    name = settings.get("base_model_name_or_path")
+    if not isinstance(name, str) or is_adapter(Path(name)):
+        raise CheckpointError(f"{folder}: base_model_name_or_path is {str(name)[:80]!r}; it must name a whole model")
+    base = load(name)
+    weights = to_float(base.weights)
+    if settings.values.get("base_fingerprint") not in {None, fingerprint(weights)}:
+        raise CheckpointError(f"{folder} was made for another version of the model {name!r}")
+    return replace(base, weights=merge(weights, _read(folder / TENSORS), alpha / rank, str(folder)))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with reading(str(path)), safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        return {name.removeprefix("base_model.model."): file.get_tensor(name) for name in names}
+
+
+def merge(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scale: float, where: str) -> dict[str, Tensor]:
+    """Every matrix W plus scale * B A, in float32.
+
+    Raises:
+        CheckpointError: factors without a matrix, or of a shape that does not fit it.
+    """
+    merged = dict(weights)
+    stems = {name.removesuffix(A).removesuffix(B) for name in adapter}
+    for stem in sorted(stems):
+        weight, a, b = weights.get(f"{stem}.weight"), adapter.get(stem + A), adapter.get(stem + B)
+        if weight is None or a is None or b is None or a.dim() != 2 or b.dim() != 2:
+            raise CheckpointError(f"{where}: {stem[:80]!r} is not a matrix of the model with two factors")
+        if (b.shape[0], a.shape[1]) != tuple(weight.shape) or a.shape[0] != b.shape[1]:
+            raise CheckpointError(f"{where}: the factors of {stem!r} do not fit its shape {list(weight.shape)}")
+        merged[f"{stem}.weight"] = torch.addmm(weight.float(), b.float(), a.float(), alpha=scale)
+    return merged

@@ -1,0 +1,67 @@
+"""Decoded audio on disk: every recording is decoded once, and read from there in every step."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nemotron_asr.audio import load
+from nemotron_asr.errors import AudioError
+from nemotron_asr.training.augment import Samples
+from nemotron_asr.training.manifest import Clip
+
+log = logging.getLogger(__name__)
+
+
+class AudioCache:
+    """The decoded audio of a list of clips as one memory-mapped file of 16-bit samples."""
+
+    def __init__(self, clips: Sequence[Clip], folder: Path, name: str) -> None:
+        """Open the cache of `clips`, or decode them all; clips that cannot be decoded have length zero."""
+        stem = folder / f"{name}-{_fingerprint(clips)}"
+        index, data = stem.with_suffix(".json"), stem.with_suffix(".pcm")
+        if not index.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            lengths = _decode(clips, data)
+            partial = index.with_suffix(".part")
+            partial.write_text(json.dumps(lengths))
+            partial.replace(index)
+        self.lengths: NDArray[np.int64] = np.array(json.loads(index.read_text()), dtype=np.int64)
+        self._ends = np.cumsum(self.lengths)
+        empty = not self._ends[-1]
+        self._data = np.zeros(0, np.int16) if empty else np.memmap(data, dtype=np.int16, mode="r")
+
+    def __getitem__(self, clip: int) -> Samples:
+        """The samples of one clip, float32 in [-1, 1)."""
+        end = self._ends[clip]
+        return self._data[end - self.lengths[clip] : end].astype(np.float32) / np.float32(32768)
+
+
+def _fingerprint(clips: Sequence[Clip]) -> str:
+    """Changes when a file of the list is replaced."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        stat = clip.path.stat() if clip.path.exists() else None
+        digest.update(f"{clip.path}|{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
+    """Write the samples of all clips one after the other; returns their numbers."""
+    log.info("decoding %d clips into %s", len(clips), target)
+    lengths, partial = [], target.with_suffix(".pcm.part")
+    with partial.open("wb") as file:
+        for clip in clips:
+            try:
+                samples = load(clip.path)
+            except AudioError as error:
+                log.warning("left out: %s", error)
+                samples = np.zeros(0, np.float32)
+            file.write(np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16).tobytes())
+            lengths.append(len(samples))
+    partial.replace(target)
+    return lengths

@@ -1,0 +1,70 @@
+"""What `nemotron-asr finetune` is told, and the promise that a run goes on with what it was begun with."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nemotron_asr.checkpoint.adapter import is_adapter
+from nemotron_asr.errors import OptionError
+from nemotron_asr.training.data import Source
+
+FREE = {"device", "workers", "output"}
+"""Options that may differ when a run goes on: they do not change what is computed."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """What `nemotron-asr finetune` is told."""
+
+    train: tuple[Source, ...]
+    validation: tuple[Source, ...]
+    output: Path
+    model: str = "tiny"
+    lora_rank: int = 0  # 0: no adapters, the weights themselves are trained
+    freeze_encoder: bool = False
+    new_locale: str = ""  # LOCALE or LOCALE:LIKE, see `add_locale`
+    steps: int = 1000
+    batch_seconds: float = 60.0  # audio per batch, padding included
+    accumulate: int = 1  # batches per step
+    lr: float = 0.0  # peak; 0: 3e-4, with adapters 1e-3
+    warmup: int = 100  # steps
+    ema: float = 0.999  # decay of the average of the weights
+    latency_ms: int = 1120  # at which validation is done
+    validate_every: int = 0  # steps; 0: ten times in a run
+    augment: bool = True
+    bfloat16: bool = False
+    recompute: bool = False  # forget activations, to save memory
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = 0
+
+    @property
+    def peak_lr(self) -> float:
+        """The rate in use."""
+        return self.lr or (1e-3 if self.lora_rank else 3e-4)
+
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            OptionError: options contradict each other.
+        """
+        if self.lora_rank and self.freeze_encoder:
+            raise OptionError("adapters are in the encoder, which is frozen; choose one of the two")
+        if self.lora_rank and is_adapter(Path(self.model)):
+            raise OptionError(f"{self.model} is an adapter itself; merge it first: nemotron-asr convert")
+
+    def claim(self) -> None:
+        """Make the output folder this run's.
+
+        Raises:
+            OptionError: it holds a run with other options.
+        """
+        options = json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in FREE}, default=str))
+        path = self.output / "options.json"
+        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else options
+        changed = ", ".join(f"{name} {before.get(name)!r}" for name in options if options[name] != before.get(name))
+        if changed:
+            raise OptionError(f"{self.output} holds a run with {changed}; repeat that, or choose another folder")
+        self.output.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(options, indent=2), encoding="utf-8")
