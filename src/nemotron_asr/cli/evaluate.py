@@ -134,8 +134,8 @@ def _heard(plan: _Plan) -> "list[Hearing]":
     from nemotron_asr.recognizer import load
 
     recognizer = load(plan.model, plan.device, plan.dtype)
-    clips = plan.usable(read_clips(plan.manifests, recognizer.config))
-    manners = [(Mode(mode), int(latency)) for mode in _MODES[plan.mode] for latency in plan.latencies]
+    clips = list(dict.fromkeys(plan.usable(read_clips(plan.manifests, recognizer.config))))
+    manners = [(Mode(mode), int(latency)) for mode in _MODES[plan.mode] for latency in dict.fromkeys(plan.latencies)]
     with Records(plan.results, _identity(plan)) as records:
         hearings = hear_the_rest(recognizer, clips, manners, records, plan.batch)
         return plan.usable(_watched(hearings, len(manners) * len(clips)))

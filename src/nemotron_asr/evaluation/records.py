@@ -35,6 +35,7 @@ class Records:
         self._hearings: dict[Key, Hearing] = {}
         self._file: TextIO | None = None
         if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size:
                 self._read(path, model)
             self._file = path.open("a", encoding="utf-8", newline="\n")
@@ -71,14 +72,13 @@ class Records:
         """Take the whole lines; the end of one that was being written when the machine stopped is cut off."""
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        first, *rest = whole.split(b"\n")[:-1] or [b""]
         try:
-            written_by = json.loads(first)
-            hearings = [_hearing(json.loads(line)) for line in rest]
+            entries = [json.loads(line) for line in whole.splitlines()]
+            hearings = [_hearing(entry) for entry in entries[1:]]
         except (ValueError, TypeError, KeyError) as error:
             raise OptionError(f"{path} does not hold results of an evaluation: {error}") from error
-        if written_by != dict(model):
-            raise OptionError(f"{path} holds results of {written_by}, this is {dict(model)}; give another file")
+        if entries and entries[0] != dict(model):
+            raise OptionError(f"{path} holds results of {entries[0]}, this is {dict(model)}; give another file")
         for hearing in hearings:
             self._keep(hearing)
         if len(whole) < len(content):

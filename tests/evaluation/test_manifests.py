@@ -1,0 +1,36 @@
+"""Clips of manifests; what cannot be evaluated is named and the rest goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.errors import ManifestError
+from nemotron_asr.evaluation.manifests import Spoken, read_clips
+
+LINE = '{"audio_filepath": "a.wav", "duration": 1, "text": "Ein Haus.", "target_lang": "de"}'
+
+
+def test_what_cannot_be_evaluated_stands_in_its_place(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    lines = [
+        LINE,
+        "{",
+        LINE.replace('"de"', '"xx-XX"'),
+        LINE.replace("Ein Haus", "..."),
+        LINE.replace("a.wav", "b.wav"),
+    ]
+    manifest.write_text("\n".join(lines), encoding="utf-8")
+    first, *bad, last = read_clips([str(manifest)], ModelConfig())
+    assert first == Spoken(str(tmp_path / "a.wav"), "de-DE", "Ein Haus.")
+    assert last == Spoken(str(tmp_path / "b.wav"), "de-DE", "Ein Haus.")
+    messages = [str(error) for error in bad if isinstance(error, ManifestError)]
+    assert len(messages) == 3
+    assert "m.jsonl, line 2: not JSON" in messages[0]
+    assert "a.wav: language 'xx-XX' is unknown" in messages[1]
+    assert "a.wav: '....' has no words" in messages[2]
+
+
+def test_a_manifest_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ManifestError, match=r"cannot read manifest none\.jsonl"):
+        list(read_clips(["none.jsonl"], ModelConfig()))
