@@ -11,7 +11,7 @@ class Word:
     word: str
     start: float
     end: float
-    confidence: float  # geometric mean of its tokens' probabilities
+    confidence: float  # how sure the model was of its least sure token, between 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Segment:
     end: float
     text: str
     language: str | None  # None: the model named none
-    confidence: float  # geometric mean of the tokens' probabilities
+    confidence: float  # mean of the words': about the share of them that is right
     words: tuple[Word, ...]
     spaced: bool = True  # a space separates it from the segment before
     speaker: str | None = None  # e.g. "channel 0" where channels are heard one by one

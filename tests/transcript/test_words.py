@@ -1,5 +1,7 @@
 """Words as their script has them, with times on the grid."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.transcript.pieces import events, finals, said, transcript
@@ -41,5 +43,11 @@ def test_a_word_ends_before_its_punctuation_when_that_is_late() -> None:
     assert [(w.word, w.end) for w in segment.words] == [("Hallo,", 0.64), ("welt", pytest.approx(1.52))]
 
 
-def test_confidence_is_the_tokens() -> None:
-    assert transcript("▁Hal lo").words[0].confidence == pytest.approx(0.9048, abs=1e-3)
+def test_confidence_is_that_of_the_token_least_sure() -> None:
+    tokens = [
+        replace(token, confidence=sure)
+        for token, sure in zip(said("▁Hal lo ▁wel t"), (0.9, 0.5, 0.7, 0.8), strict=True)
+    ]
+    (segment,) = finals(events(tokens, 30, 1))
+    assert [word.confidence for word in segment.words] == [0.5, 0.7]
+    assert segment.confidence == pytest.approx(0.6)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -45,6 +45,13 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
         click.option("--language", default=AUTO, metavar="auto|LOCALE", show_default=True, help=_LANGUAGE),
         click.option("--languages", metavar="LOCALE,...", help="With auto: find no other languages than these."),
         click.option("--latency", type=_LATENCY, default=str(latency_ms), show_default=True, help=_LATENCY_HELP),
+        click.option("--boost", multiple=True, metavar="PHRASE[:WEIGHT]", help=_BOOST),
+        click.option(
+            "--boost-file",
+            type=click.File(encoding="utf-8"),
+            metavar="FILE",
+            help="Phrases to boost, one a line; lines with # are notes.",
+        ),
         click.option(
             "--keep-language-tags", is_flag=True, help="Leave the model's tags, such as <de-DE>, in the text."
         ),
@@ -60,6 +67,7 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
                 "language": others.pop("language"),
                 "languages": _listed(others.pop("languages")),
                 "latency_ms": int(others.pop("latency")),
+                "boost": [*others.pop("boost"), *_phrases(others.pop("boost_file"))],
                 "keep_language_tags": others.pop("keep_language_tags"),
             }
             return command(listening=Listening(model, device, dtype, wanted), **others)
@@ -76,6 +84,11 @@ def _listed(names: str | None) -> list[str]:
     return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
+def _phrases(file: TextIO | None) -> list[str]:
+    lines = [line.strip() for line in file or ()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 _LATENCY = click.Choice([str(latency) for latency in LATENCIES])
 DTYPE = click.Choice(["auto", "float32", "bfloat16", "int8"])
 _MODEL = (
@@ -86,5 +99,6 @@ _LATENCY_HELP = (
     "Milliseconds of audio that the model hears at a time: more gives better words. "
     "160 works, but the released model was not trained on it."
 )
+_BOOST = "A phrase that is likely, such as a name; may be repeated. Weights go from 0 to 4, 1 is usual."
 DEVICE = "Where to compute; auto is the first GPU, if there is one."
 _DTYPE_HELP = "Precision; auto is bfloat16 on a GPU and, on a CPU, int8 for a large model."

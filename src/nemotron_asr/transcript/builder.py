@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SAMPLES
@@ -20,7 +21,6 @@ from nemotron_asr.transcript.words import (
     begins_word,
     characters,
     closes,
-    confidence,
     ends_sentence,
     frames_until,
     seconds,
@@ -237,5 +237,5 @@ class TranscriptBuilder:
         said = words(written, self._tokens, self._floor, self._duration)
         text = "".join(character for character, _ in written)
         shown = f"{text.strip()} {self.tokenizer.piece(tag.token)}" if tag and self.keep_language_tags else text.strip()
-        sure = confidence(self._tokens)
+        sure = round(fmean(word.confidence for word in said), 4)
         return Segment(said[0].start, said[-1].end, shown, language, sure, tuple(said), text[0].isspace())

@@ -87,8 +87,8 @@ def words(text: Sequence[Character], tokens: Sequence[Emission], floor: int, dur
 
 
 def confidence(tokens: Sequence[Emission]) -> float:
-    """The geometric mean of the tokens' probabilities."""
-    return round(math.exp(math.fsum(token.logprob for token in tokens) / len(tokens)), 4)
+    """How sure the model was of the token of a word that it was least sure of: of all means the one that tells most."""
+    return round(min(token.confidence for token in tokens), 4)
 
 
 def seconds(frame: float) -> float:
