@@ -5,7 +5,7 @@
 
 Every dtype hears the same speech and, so that histories do not drift apart, is asked for the first token only: the
 log-probabilities of all tokens at every frame, before anything was said. What words this costs is measured on the
-embedded model, by `recipes.tiny.measure --dtype`.
+embedded model, by `nemotron-asr evaluate --dtype`.
 """
 
 import argparse
