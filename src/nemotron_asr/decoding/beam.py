@@ -7,13 +7,15 @@ modified adaptive expansion search (Kim et al. 2020): a hypothesis far below the
 speech is followed by one or two, and equal ones are merged, which adds their probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nemotron_asr.decoding.fusion import Fusion, Words, completing
 from nemotron_asr.decoding.greedy import Emission
-from nemotron_asr.decoding.hypotheses import DEAD, PENDING, Hypotheses, commit, merged, nothing_said, settle
+from nemotron_asr.decoding.hypotheses import DEAD, NOTHING, PENDING, Hypotheses, commit, merged, nothing_said, settle
 from nemotron_asr.model import PredictorState, Transducer
 
 MARGIN = 5.0
@@ -30,15 +32,19 @@ class BeamState:
     hypotheses: Hypotheses
     width: Tensor  # (B,) how many hypotheses the stream keeps
     last: Tensor  # (B,) the frame of the last settled token, counted from the end of the frames decoded so far
+    words: Words  # the word models
+    completing: Tensor  # (vocab_size + 1,) 1 for tokens that complete the word before them
 
     def gather(self, rows: Tensor) -> "BeamState":
         """A copy of some rows."""
-        return BeamState(self.hypotheses.at(rows), self.width[rows], self.last[rows])
+        hypotheses, words = self.hypotheses.at(rows), self.words.gather(rows)
+        return BeamState(hypotheses, self.width[rows], self.last[rows], words, self.completing)
 
     def scatter(self, rows: Tensor, new: "BeamState") -> None:
         """Write `new` into `rows`, in place."""
         self.hypotheses.put(rows, new.hypotheses)
         self.width[rows], self.last[rows] = new.width, new.last
+        self.words.scatter(rows, new.words)
 
     def grown(self) -> "BeamState":
         """Twice as many rows; the new ones hold nothing of use."""
@@ -55,15 +61,23 @@ class BeamState:
         self.last += frames
 
 
-def initial_beam(transducer: Transducer, widths: Tensor, capacity: int) -> BeamState:
+def initial_beam(
+    transducer: Transducer, widths: Tensor, capacity: int, fusions: Sequence[Fusion | None] = ()
+) -> BeamState:
     """Streams that have said nothing.
 
     Args:
         transducer: predictor and joint.
         widths: (B,) how many hypotheses each stream keeps; 1 is greedy search.
         capacity: the most of them that a state of this shape can hold.
+        fusions: the streams' word models; none has one unless given. All have the same tokenizer.
     """
-    return BeamState(nothing_said(transducer, len(widths), capacity), widths.clone(), torch.zeros_like(widths))
+    bias = transducer.head.bias
+    words = Words.begin(fusions or [None] * len(widths), capacity)
+    fusion = next(filter(None, fusions), None)
+    ends = completing(fusion.tokenizer, len(bias)) if fusion else torch.zeros(len(bias))
+    hypotheses = nothing_said(transducer, len(widths), capacity)
+    return BeamState(hypotheses, widths.clone(), torch.zeros_like(widths), words, ends.to(hypotheses.score))
 
 
 def beam(
@@ -94,9 +108,10 @@ def beam(
     state.shift(time)
     rows = (time < valid).nonzero()[:, 0]
     while len(rows):
-        hypotheses = _next_symbols(transducer, enc[rows, time[rows]], time[rows], state.gather(rows))
-        state.hypotheses.put(rows, hypotheses)
-        left = rows[hypotheses.done.all(1)]
+        part = state.gather(rows)
+        part.hypotheses = _next_symbols(transducer, enc[rows, time[rows]], time[rows], part)
+        state.scatter(rows, part)
+        left = rows[part.hypotheses.done.all(1)]
         if len(left):
             part = state.gather(left)
             settled = _leave_frame(part, time[left], transducer.config.max_symbols)
@@ -125,48 +140,59 @@ def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: Beam
         transducer: predictor and joint.
         enc: (B, d_joint) the frame that each stream is in, projected.
         time: (B,) its index.
-        state: of these streams.
+        state: of these streams; its words move on.
     """
     hypotheses, capacity = state.hypotheses, state.hypotheses.score.shape[1]
-    blank, label, token = _continuations(transducer, enc, hypotheses)
+    blank, label, logprob, token = _continuations(transducer, enc, hypotheses, state.completing)
     stay = merged(hypotheses.score + blank, hypotheses.tokens)
     go = hypotheses.score[..., None] + label
     score, choice = torch.cat([stay, go.flatten(1)], 1).topk(capacity)
     kept = torch.arange(capacity, device=score.device) < state.width[:, None]
     score = score.masked_fill(~kept | (score < score[:, :1] - MARGIN), DEAD)
-    choice = choice - capacity
-    speaks = (choice >= 0) & (score > DEAD)
-    parent = torch.where(choice < 0, choice + capacity, choice // label.shape[2])
+    said = choice - capacity
+    speaks = (said >= 0) & (score > DEAD)
+    said = said.clamp(min=0)
+    parent = torch.where(choice < capacity, choice, said // label.shape[2])
+    token = token.flatten(1).gather(1, said)
     new = hypotheses.at(torch.arange(len(enc), device=score.device)[:, None], parent)
     new.score, new.done = score, ~speaks
     if speaks.any():
-        row, slot = speaks.nonzero(as_tuple=True)
-        source = row, choice[row, slot]
-        _say(transducer, new, (row, slot), token.flatten(1)[source])
-        new.append((row, slot), token.flatten(1)[source], time[row], label.flatten(1)[source])
+        place = _places(speaks)
+        _say(transducer, new, place, token[place])
+        new.append(place, token[place], time[place[0]], logprob.flatten(1)[place[0], said[place]])
+    state.words.follow(parent, token.masked_fill(~speaks, NOTHING), new.worth)
     return new
 
 
-def _continuations(transducer: Transducer, enc: Tensor, hypotheses: Hypotheses) -> tuple[Tensor, Tensor, Tensor]:
+def _continuations(
+    transducer: Transducer, enc: Tensor, hypotheses: Hypotheses, completing: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What may follow in the current frame.
 
     Returns:
-        (B, K) the log-probability of leaving the frame, 0 for those that have; (B, K, W) those of the W likeliest
-        tokens; and these tokens.
+        (B, K) the log-probability of leaving the frame, 0 for those that have; and of the W best tokens (B, K, W) what
+        they add to the score, the log-probabilities, and the tokens.
     """
     config, shape = transducer.config, hypotheses.score.shape
-    place = (hypotheses.live & ~hypotheses.done).nonzero(as_tuple=True)
+    place = _places(hypotheses.live & ~hypotheses.done)
     logits = transducer.joint(enc[place[0]], hypotheses.out[place])
     logprobs = logits.to(hypotheses.score.dtype).log_softmax(-1)
+    gains = logprobs + hypotheses.worth[place][:, None] * completing
+    gains[:, config.blank] = DEAD
+    gains[hypotheses.symbols[place] >= config.max_symbols] = DEAD
+    best, token = gains.topk(min(shape[1], config.vocab_size))
     blank = logprobs.new_zeros(shape)
     blank[place] = logprobs[:, config.blank]
-    logprobs[:, config.blank] = DEAD
-    logprobs[hypotheses.symbols[place] >= config.max_symbols] = DEAD
-    best, token = logprobs.topk(min(shape[1], config.vocab_size))
-    labels = logprobs.new_full((*shape, best.shape[1]), DEAD)
-    tokens = torch.zeros_like(labels, dtype=torch.long)
-    labels[place], tokens[place] = best, token
-    return blank, labels, tokens
+    gain = logprobs.new_full((*shape, best.shape[1]), DEAD)
+    logprob, tokens = torch.zeros_like(gain), torch.zeros_like(gain, dtype=torch.long)
+    gain[place], logprob[place], tokens[place] = best, logprobs.gather(1, token), token
+    return blank, gain, logprob, tokens
+
+
+def _places(where: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows and columns where something is true."""
+    row, slot = where.nonzero().T
+    return row, slot
 
 
 def _say(transducer: Transducer, hypotheses: Hypotheses, place: tuple[Tensor, Tensor], token: Tensor) -> None:
@@ -196,5 +222,6 @@ def _leave_frame(part: BeamState, time: Tensor, most: int) -> list[list[Emission
 
 def _end(part: BeamState) -> list[list[Emission]]:
     """Only the best hypotheses are left, and all their tokens settled."""
+    part.hypotheses.score = part.hypotheses.score + part.hypotheses.worth  # the last word is complete, too
     commit(part.hypotheses, torch.full_like(part.last, PENDING))
     return settle(part.hypotheses, part.last)

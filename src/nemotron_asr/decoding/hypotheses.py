@@ -27,6 +27,7 @@ class Hypotheses:
     h: Tensor  # (B, K, layers, d_pred)
     c: Tensor  # (B, K, layers, d_pred)
     score: Tensor  # (B, K) natural logarithm of the probability, against the best one's at the end of the last frame
+    worth: Tensor  # (B, K) what a word model will add when the word is complete
     done: Tensor  # (B, K) has left the current frame
     symbols: Tensor  # (B, K) tokens said in the current frame
     length: Tensor  # (B, K) tokens that are not settled
@@ -78,9 +79,8 @@ def nothing_said(transducer: Transducer, batch: int, width: int) -> Hypotheses:
     score[:, 0] = 0
     count = torch.zeros(batch, width, dtype=torch.long, device=out.device)
     tokens = torch.full((batch, width, PENDING), NOTHING, device=out.device)
-    return Hypotheses(
-        out, h, c, score, count.bool(), count, count.clone(), tokens, tokens.clone(), score.new_zeros(tokens.shape)
-    )
+    pending = count, tokens, tokens.clone(), score.new_zeros(tokens.shape)
+    return Hypotheses(out, h, c, score, torch.zeros_like(score), count.bool(), count.clone(), *pending)
 
 
 def merged(score: Tensor, tokens: Tensor) -> Tensor:
