@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
+from nemotron_asr.postprocess import Postprocess
+
 
 class Options(TypedDict, total=False):
     """Keyword arguments of `transcribe`, `transcribe_many`, `stream` and `Engine.open`; all of them have defaults.
@@ -20,6 +22,7 @@ class Options(TypedDict, total=False):
         vad: listen to where somebody speaks: speech begins and ends with the voice, and words far from any are left out.
             It is off by default, and needs the extra `vad`.
         keep_language_tags: leave the model's language tags in the text; they are taken out by default.
+        postprocess: what changes finished segments, a function or one for each language; see `postprocess`.
     """
 
     language: str
@@ -30,3 +33,4 @@ class Options(TypedDict, total=False):
     longest_segment_ms: int
     vad: bool
     keep_language_tags: bool
+    postprocess: Postprocess | None

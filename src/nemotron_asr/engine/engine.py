@@ -12,6 +12,7 @@ from nemotron_asr.config import LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.calibration import calibrate
 from nemotron_asr.engine.cost import Capacity, StepCost
+from nemotron_asr.engine.events import EventQueue
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import Loop
 from nemotron_asr.engine.promise import Promise
@@ -93,7 +94,8 @@ class Engine:
         if self._closed is not None:
             raise EngineClosedError("the engine is closed")
         stream = Stream(NO_ROW, settings.target, settings.chunk, settings.boost)
-        live = Live(stream, settings.builder(self._model.tokenizer), recording)
+        events = EventQueue(settings.postprocess)
+        live = Live(stream, settings.builder(self._model.tokenizer), recording, events)
         session = Session(self, self._loop, live, self._model, sample_rate)
         if not recording:
             self._admission.enter(live, settings.chunk)

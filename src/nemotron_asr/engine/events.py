@@ -1,45 +1,63 @@
 """The events of one stream on their way from the engine's thread to whoever reads them."""
 
+import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Lock
 
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.errors import StreamFailedError
-from nemotron_asr.events import Event, Partial
+from nemotron_asr.events import Event, Final, Partial, Segment
+from nemotron_asr.postprocess import Postprocessor
+
+logger = logging.getLogger(__name__)
 
 UNREAD = 1000
 """Events that may wait to be read; a partial replaces the one before it, so this is many minutes of speech."""
 
 
 class EventQueue:
-    """Written by the engine, read by one thread or coroutine.
+    """Written by the engine, read by one thread or coroutine; `postprocess` changes finals on their way in.
 
     A partial holds all that the one before it held, so a reader who falls behind finds the newest only; one who does
     not read at all is the stream's end, not the engine's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, postprocess: Postprocessor | None = None) -> None:
+        self._postprocess = postprocess
         self._events: deque[Event] = deque()
         self._lock = Lock()
         self._reader: Promise[None] | None = None
         self.ended = False
         self.error: BaseException | None = None
 
-    def put(self, events: Sequence[Event]) -> None:
-        """Append events.
+    def put(self, events: Sequence[Event]) -> list[Event]:
+        """Append events; return them as they are to be read. An error in postprocessing ends the queue.
 
         Raises:
             StreamFailedError: too many were not read.
         """
+        told = list(events) if self._postprocess is None else self._finished(events, self._postprocess)
         with self._lock:
-            for event in events:
+            if self.error is not None:
+                return []
+            for event in told:
                 if isinstance(event, Partial) and self._events and isinstance(self._events[-1], Partial):
                     self._events.pop()
                 self._events.append(event)
             if len(self._events) > UNREAD:
                 raise StreamFailedError(f"{len(self._events)} events of this stream were not read; read on or close it")
             self._wake()
+        return told
+
+    def _finished(self, events: Sequence[Event], postprocess: Postprocessor) -> list[Event]:
+        try:
+            return [_changed(event, postprocess) if isinstance(event, Final) else event for event in events]
+        except Exception as error:  # a user's function: it may raise anything, and must not end the engine
+            logger.warning("postprocessing a segment failed", exc_info=True)
+            self.end(StreamFailedError(f"postprocessing a segment failed: {error!r}"))
+            return []
 
     def end(self, error: BaseException | None = None) -> None:
         """No more events; with an error, none of those unread either."""
@@ -84,3 +102,10 @@ class EventQueue:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.keep(None)
+
+
+def _changed(final: Final, postprocess: Postprocessor) -> Final:
+    segment = postprocess(final.segment)
+    if not isinstance(segment, Segment):
+        raise TypeError(f"a postprocessor gives back a segment, not {segment!r}")
+    return replace(final, segment=segment)

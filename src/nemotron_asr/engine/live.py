@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS, SAMPLE_RATE
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.events import EventQueue
@@ -47,6 +48,14 @@ class Live:
     def backlog(self) -> float:
         """Seconds of audio that wait for a step."""
         return max(0.0, self.stream.seconds - self.done)
+
+    def hear(self, edges: Sequence[Edge]) -> None:
+        """Voice begins or ends in audio that comes next.
+
+        Raises:
+            StreamFailedError: nobody reads the events.
+        """
+        self.events.put(list(self.builder.hear(edges)))
 
     def heard(self, samples: Samples, now: float) -> None:
         """Audio has come."""
@@ -102,8 +111,7 @@ class Live:
 
     def cut(self) -> None:
         """Answer a flush: the segment ends here."""
-        events = list(self.builder.cut())
-        self.events.put(events)
+        events = self.events.put(list(self.builder.cut()))
         self._flushes.popleft()[1].keep(next((event.segment for event in events if isinstance(event, Final)), None))
 
     def flush_nothing(self) -> None:

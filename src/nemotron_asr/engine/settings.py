@@ -11,6 +11,7 @@ from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
 from nemotron_asr.errors import LanguageError, OptionError
 from nemotron_asr.languages import AUTO, canonical, prompt_row
+from nemotron_asr.postprocess import Postprocess, Postprocessor, by_language
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import TranscriptBuilder, Voice
 
@@ -39,6 +40,7 @@ class Settings:
     longest_frames: int
     vad: bool
     keep_language_tags: bool
+    postprocess: Postprocessor | None
 
     def builder(self, tokenizer: Tokenizer) -> TranscriptBuilder:
         """What makes events of the stream's tokens."""
@@ -63,6 +65,7 @@ def check_options(
     longest_segment_ms: int = 30_000,
     vad: bool = False,
     keep_language_tags: bool = False,
+    postprocess: Postprocess | None = None,
 ) -> Settings:
     """The settings of one stream; see `Options`.
 
@@ -81,6 +84,7 @@ def check_options(
         _frames("the longest segment", longest_segment_ms),
         vad,
         keep_language_tags,
+        by_language(postprocess) if postprocess is not None else None,
     )
 
 
