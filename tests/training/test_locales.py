@@ -1,0 +1,56 @@
+"""A language that a model lacks: a prompt and a tag, begun as another's, and nothing else changes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nemotron_asr.checkpoint import Checkpoint
+from nemotron_asr.errors import LanguageError
+from nemotron_asr.languages import PROMPTS
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.training.locales import add_locale
+from tests.conftest import PIECES, checkpoint_of, random_model, tiny_config
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    with torch.no_grad():
+        return checkpoint_of(random_model(tiny_config(vocab_size=len(PIECES))))
+
+
+def test_a_new_locale_begins_as_another(checkpoint: Checkpoint) -> None:
+    added = add_locale(checkpoint, "cy-GB", like="en-US")
+    row = added.config.prompts["cy-GB"]
+    assert row not in PROMPTS.values()
+    assert {name: added.config.prompts[name] for name in PROMPTS} == dict(PROMPTS)
+    rows, before = (x.weights["prompt.language.weight"] for x in (added, checkpoint))
+    torch.testing.assert_close(rows[row], before[PROMPTS["en-US"]])
+    tag, like = added.tokenizer.id_of("<cy-GB>"), checkpoint.tokenizer.id_of("<en-US>")
+    assert tag == checkpoint.config.blank
+    assert added.config.blank == tag + 1
+    for name in ("embed.weight", "head.weight", "head.bias"):
+        new, old = added.weights[f"transducer.{name}"], checkpoint.weights[f"transducer.{name}"]
+        torch.testing.assert_close(new[tag], old[like])
+        torch.testing.assert_close(torch.cat([new[:tag], new[tag + 1 :]]), old)
+    NemotronASR(added.config).load_state_dict(added.weights)
+
+
+def test_its_tag_is_one_token_in_a_text_and_all_others_stay(checkpoint: Checkpoint) -> None:
+    added, text = add_locale(checkpoint, "cy-GB"), "▁the ▁cat"
+    ids = added.tokenizer.encode(f"{text} <cy-GB>")
+    assert ids[-1] == checkpoint.config.blank
+    assert ids[:-1] == checkpoint.tokenizer.encode(f"{text} <en-US>")[:-1]
+    assert added.tokenizer.language_tags == {**checkpoint.tokenizer.language_tags, ids[-1]: "cy-GB"}
+
+
+def test_what_is_there_stays_and_what_cannot_be_is_named(checkpoint: Checkpoint) -> None:
+    assert add_locale(checkpoint, "de-DE") is checkpoint
+    with pytest.raises(LanguageError, match="'welsh' has not the form"):
+        add_locale(checkpoint, "welsh")
+    full = replace(checkpoint, config=replace(checkpoint.config, prompts={f"x{i}": i for i in range(128)}))
+    with pytest.raises(LanguageError, match="all 128 prompts are taken"):
+        add_locale(full, "cy-GB")
+    silent = replace(checkpoint, config=replace(checkpoint.config, n_prompts=0))
+    with pytest.raises(LanguageError, match="takes no prompts"):
+        add_locale(silent, "cy-GB")

@@ -1,0 +1,119 @@
+"""Clips from manifests, folders and datasets, and how often each is drawn."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import pytest
+
+from nemotron_asr.audio import load
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.errors import ManifestError
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.data import Batches, DataConfig, Source
+from nemotron_asr.training.manifest import read_manifest
+from nemotron_asr.training.sources import fetch_dataset, read_clips
+from tests.training.conftest import Line, write_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path, lines: list[Line]) -> Path:
+    """Two recordings with their texts, one without, and a text without a recording."""
+    folder = tmp_path / "recordings"
+    (folder / "more").mkdir(parents=True)
+    shutil.copy(lines[0]["audio_filepath"], folder / "a.opus")
+    (folder / "a.txt").write_text(f" {lines[0]['text']}\n", encoding="utf-8")
+    shutil.copy(lines[1]["audio_filepath"], folder / "more" / "b.opus")
+    (folder / "more" / "b.txt").write_text(lines[1]["text"], encoding="utf-8")
+    shutil.copy(lines[2]["audio_filepath"], folder / "silent.opus")
+    (folder / "unheard.txt").write_text("Nobody said this.")
+    (folder / "README.md").write_text("no recording")
+    return folder
+
+
+def test_a_folder_pairs_recordings_with_texts(folder: Path, lines: list[Line]) -> None:
+    clips = read_clips(folder, "de-DE")
+    assert {clip.path.relative_to(folder).as_posix(): clip.text for clip in clips} == {
+        "a.opus": lines[0]["text"],
+        "more/b.opus": lines[1]["text"],
+        "silent.opus": "",
+        "unheard": "Nobody said this.",
+    }
+    assert {clip.language for clip in clips} == {"de-DE"}
+
+
+def test_what_a_folder_lacks_is_counted_and_named(
+    folder: Path, tokenizer: Tokenizer, config: ModelConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = DataConfig((Source(folder, language="de-DE"),), tmp_path / "cache", augment=None)
+    with caplog.at_level("INFO"):
+        batches = Batches(data, tokenizer, config)
+    assert sum(len(bucket.items) for bucket in batches.buckets) == 2
+    assert "left out, empty text: 1" in caplog.text
+    assert "left out, unreadable: 1" in caplog.text
+    named = (tmp_path / "cache" / "recordings-left-out.jsonl").read_text(encoding="utf-8")
+    assert [name in named for name in ("silent.opus", "unheard", "a.opus")] == [True, True, False]
+
+
+def test_folders_that_cannot_be_used_are_errors(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="say the language"):
+        read_clips(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ManifestError, match="holds no recording"):
+        read_clips(tmp_path / "empty", "de-DE")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, lines: list[Line]) -> Path:
+    """A dataset of one table, as the hub keeps them."""
+    (tmp_path / "set").mkdir()
+    rows = {
+        "audio": [{"bytes": Path(line["audio_filepath"]).read_bytes(), "path": "x.opus"} for line in lines],
+        "sentence": [line["text"] for line in lines],
+        "locale": [line["target_lang"] for line in lines],
+    }
+    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "set" / "train.parquet")
+    return tmp_path / "set"
+
+
+def test_a_dataset_becomes_recordings_and_a_manifest_once(
+    dataset: Path, tmp_path: Path, lines: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    manifest = fetch_dataset(f"hf:{dataset}", tmp_path / "datasets")
+    clips = read_manifest(manifest)
+    assert [(clip.text, clip.language) for clip in clips] == [(line["text"], line["target_lang"]) for line in lines]
+    assert len(load(clips[0].path)) == len(load(lines[0]["audio_filepath"]))
+    shutil.rmtree(dataset)
+    assert fetch_dataset(f"hf:{dataset}", tmp_path / "datasets") == manifest
+
+
+def test_a_dataset_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="cannot be used"):
+        fetch_dataset(f"hf:{tmp_path}/nothing", tmp_path / "datasets")
+
+
+def test_replay_gets_its_share_of_the_draws(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
+) -> None:
+    new, others = write_manifest(tmp_path / "a.jsonl", lines[:1]), write_manifest(tmp_path / "b.jsonl", lines[1:4])
+    options = DataConfig(
+        (Source(new, weight=7), Source(others, share=0.25)),
+        tmp_path,
+        batch_seconds=8,
+        bucket_seconds=(5,),
+        augment=None,
+    )
+    batches = Batches(options, tokenizer, config)
+    drawn: Counter[str] = Counter()
+    for step in range(500):
+        batch = batches[step]
+        tags = (int(row[n - 1]) for row, n in zip(batch.tokens, batch.token_lengths, strict=True))
+        drawn.update(tokenizer.language_tags[tag] for tag in tags)
+    assert drawn[lines[0]["target_lang"]] / drawn.total() == pytest.approx(0.75, abs=0.05)
+
+
+def test_replay_alone_is_an_error(manifest: Path, tmp_path: Path, tokenizer: Tokenizer, config: ModelConfig) -> None:
+    with pytest.raises(ManifestError, match="share below one"):
+        Batches(DataConfig((Source(manifest, share=1.0),), tmp_path), tokenizer, config)
