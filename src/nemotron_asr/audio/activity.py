@@ -54,7 +54,7 @@ class VoiceActivity:
     """
 
     def __init__(self) -> None:
-        self._network = _network()
+        self._network = require_voice_activity()
         self._held = np.zeros(CONTEXT, np.float32)  # what the next window needs, and what it has already
         self._hidden, self._cell = np.zeros(128, np.float32), np.zeros(128, np.float32)
         self._windows = 0
@@ -85,11 +85,15 @@ class VoiceActivity:
 
 
 @cache
-def _network() -> "Network":
-    """The package's weights, once per process."""
+def require_voice_activity() -> "Network":
+    """The network with the package's weights, once per process.
+
+    Raises:
+        OptionError: the package is not installed.
+    """
     package = find_spec("silero_vad")
     if package is None or not package.submodule_search_locations:
-        raise OptionError("voice activity needs the package silero-vad: pip install 'nemotron-asr[vad]'")
+        raise OptionError("voice activity (vad) needs silero-vad: pip install 'nemotron-asr[vad]'")
     return Network(Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k.safetensors")
 
 
@@ -122,11 +126,16 @@ class Network:
         for weight, bias, stride in self._convolutions:
             x = _convolve(x, weight, bias, stride)
         gates = np.concatenate([x[0], hidden]) @ self._gates + self._gates_bias
-        keep = 1 / (1 + np.exp(-gates))
+        keep = _sigmoid(gates)
         cell = keep[128:256] * cell + keep[:128] * np.tanh(gates[256:384])
         hidden = keep[384:] * np.tanh(cell)
-        logit = float(np.maximum(hidden, 0) @ self._out) + self._out_bias
-        return float(1 / (1 + np.exp(-logit))), hidden, cell
+        return float(_sigmoid(np.maximum(hidden, 0) @ self._out + self._out_bias)), hidden, cell
+
+
+def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logistic function, by one that does not overflow."""
+    logistic: NDArray[np.float32] = np.float32(0.5) * (1 + np.tanh(np.float32(0.5) * x))
+    return logistic
 
 
 def _matrix(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
