@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import wave
 from pathlib import Path
@@ -96,6 +97,27 @@ def test_language_tags_can_be_kept(run: Run, samples: list[Sample], heard: Trans
     _, out, _ = run("transcribe", samples[0].path, "--model", "MODEL", "--keep-language-tags")
     assert "<de-DE>" not in heard.text
     assert "<de-DE>" in out
+
+
+def test_words_are_masked_and_numbers_written(
+    run: Run, samples: list[Sample], heard: Transcript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, words = samples[0].path, tmp_path / "words.txt"
+    words.write_text(f"# not to be read\n{heard.words[0].word.upper()}\n")
+    command = ("transcribe", path, "--model", "MODEL", "--profanity-filter", words)
+    status, out, err = run(*command, "--itn")
+    assert (status, err) == (0, "")
+    assert out.startswith(heard.text[0] + "*" * (len(heard.words[0].word) - 1))
+    monkeypatch.setitem(sys.modules, "text_to_num", None)
+    assert run(*command) == (0, out, "")
+    status, out, err = run(*command, "--itn")
+    assert (status, out) == (2, "")
+    assert "pip install 'nemotron-asr[itn]'" in err
+
+
+def test_a_word_list_that_is_missing_is_named(run: Run, samples: list[Sample]) -> None:
+    status, out, err = run("transcribe", samples[0].path, "--profanity-filter", "none.txt")
+    assert (status, out, err) == (2, "", "error: none.txt: No such file or directory\n")
 
 
 def test_channels_apart_are_speakers(run: Run, samples: list[Sample], recognizer: Recognizer, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from nemotron_asr.cli.running import debug
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.languages import AUTO
 from nemotron_asr.options import Options
+from nemotron_asr.postprocess import Postprocessor, chain, mask_words, read_words, spoken_numbers
 
 if TYPE_CHECKING:
     from nemotron_asr.recognizer import Recognizer
@@ -55,6 +56,8 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
         click.option(
             "--keep-language-tags", is_flag=True, help="Leave the model's tags, such as <de-DE>, in the text."
         ),
+        click.option("--profanity-filter", metavar="WORDLIST", help=_PROFANITY_FILTER),
+        click.option("--itn", is_flag=True, help="Write spoken numbers in digits."),
         click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE),
         click.option("--dtype", type=DTYPE, default="auto", show_default=True, help=_DTYPE_HELP),
         debug,
@@ -69,6 +72,7 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
                 "latency_ms": int(others.pop("latency")),
                 "boost": [*others.pop("boost"), *_phrases(others.pop("boost_file"))],
                 "keep_language_tags": others.pop("keep_language_tags"),
+                "postprocess": _postprocess(others.pop("profanity_filter"), itn=others.pop("itn")),
             }
             return command(listening=Listening(model, device, dtype, wanted), **others)
 
@@ -89,6 +93,13 @@ def _phrases(file: TextIO | None) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def _postprocess(word_list: str | None, *, itn: bool) -> Postprocessor | None:
+    steps = [spoken_numbers()] if itn else []
+    if word_list is not None:
+        steps.append(mask_words(read_words(word_list)))
+    return chain(*steps) if steps else None
+
+
 _LATENCY = click.Choice([str(latency) for latency in LATENCIES])
 DTYPE = click.Choice(["auto", "float32", "bfloat16", "int8"])
 _MODEL = (
@@ -100,5 +111,6 @@ _LATENCY_HELP = (
     "160 works, but the released model was not trained on it."
 )
 _BOOST = "A phrase that is likely, such as a name; may be repeated. Weights go from 0 to 4, 1 is usual."
+_PROFANITY_FILTER = "Mask the words of this file, one a line: only their first letter stays, in final text."
 DEVICE = "Where to compute; auto is the first GPU, if there is one."
 _DTYPE_HELP = "Precision; auto is bfloat16 on a GPU and, on a CPU, int8 for a large model."
