@@ -1,6 +1,7 @@
 """Media files made while testing, so that none needs to be kept."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 import nemotron_asr.audio
 from nemotron_asr.audio import Samples
 
-SPEECH = Path(nemotron_asr.audio.__file__).parents[1] / "samples" / "en-US.opus"
+SAMPLES = Path(nemotron_asr.audio.__file__).parents[1] / "samples"
+SPEECH = SAMPLES / "en-US.opus"
+LISTED = json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8"))
+SECONDS: float = next(entry["duration"] for entry in LISTED if entry["file"] == SPEECH.name)
 
 
 def tone(seconds: float, rate: int, hertz: float = 440.0, level: float = 0.5) -> Samples:

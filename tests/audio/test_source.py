@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nemotron_asr.audio import AudioSource, Samples, load, probe_duration, read_blocks, read_channels
 from nemotron_asr.errors import AudioError, OptionError
-from tests.audio.media import SPEECH, correlation, encode, noise, tone
+from tests.audio.media import SECONDS, SPEECH, correlation, encode, noise, tone
 
 FORMATS = {
     "telephony mu-law": (8000, "wav", "pcm_mulaw"),
@@ -48,8 +48,8 @@ def at_rate(samples: Samples, rate: int) -> Samples:
 
 
 def test_bundled_speech_is_as_long_as_it_says(speech: Samples) -> None:
-    assert len(speech) / 16000 == pytest.approx(3.328, abs=0.001)
-    assert probe_duration(SPEECH) == pytest.approx(3.328, abs=0.01)
+    assert len(speech) / 16000 == pytest.approx(SECONDS, abs=0.001)
+    assert probe_duration(SPEECH) == pytest.approx(SECONDS, abs=0.01)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -60,7 +60,7 @@ def test_every_format_keeps_speech_and_its_times(speech: Samples, name: str) -> 
     delay = 85 if codec == "ac3" else 0  # raw AC-3 has no field for its encoder's delay of 256 samples
     assert len(result) == pytest.approx(len(speech), abs=260)
     assert correlation(result[delay:], speech) > 0.99
-    assert probe_duration(content) == pytest.approx(3.328, abs=0.05)
+    assert probe_duration(content) == pytest.approx(SECONDS, abs=0.05)
 
 
 def test_int16_is_exact(tmp_path: Path) -> None:
@@ -198,5 +198,5 @@ def test_the_duration_of_an_array_is_exact() -> None:
 
 def test_probing_leaves_the_file_readable() -> None:
     file = io.BytesIO(SPEECH.read_bytes())
-    assert probe_duration(file) == pytest.approx(3.328, abs=0.01)
+    assert probe_duration(file) == pytest.approx(SECONDS, abs=0.01)
     assert len(load(file)) == len(load(SPEECH))
