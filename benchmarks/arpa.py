@@ -1,6 +1,6 @@
 """Counts words and writes an ARPA file: n-grams with Witten-Bell smoothing, enough to try a language model.
 
-    python -m benchmarks.arpa DATA/text/de-DE.txt --order 3 --output de.arpa
+    python -m benchmarks.arpa DATA/text/de-DE.txt --without DATA/speech/dev.jsonl --output de.arpa
 
 For a model in earnest take KenLM's `lmplz`, whose smoothing is better and which does not hold everything in memory.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nemotron_asr.decoding.ngram import UNKNOWN, spoken
+from nemotron_asr.training.manifest import read_manifest
 
 Gram = tuple[str, ...]
 
@@ -22,6 +23,12 @@ def sentences(paths: Iterable[Path]) -> Iterable[list[str]]:
         for line in path.read_text(encoding="utf-8").splitlines():
             if words := [word for part in line.split() if (word := spoken(part))]:
                 yield ["<s>", *words, "</s>"]
+
+
+def others(lines: Iterable[list[str]], manifest: Path) -> Iterable[list[str]]:
+    """The sentences that no clip of a manifest says."""
+    said = {tuple(filter(None, map(spoken, clip.text.split()))) for clip in read_manifest(manifest)}
+    return (line for line in lines if tuple(line[1:-1]) not in said)
 
 
 def counted(lines: Iterable[Sequence[str]], order: int) -> list[Counter[Gram]]:
@@ -75,8 +82,10 @@ def main() -> None:
     parser.add_argument("texts", type=Path, nargs="+")
     parser.add_argument("--order", type=int, default=3)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--without", type=Path, help="leave out the sentences of a manifest, which will be measured")
     options = parser.parse_args()
-    write(options.output, sentences(options.texts), options.order)
+    lines = sentences(options.texts)
+    write(options.output, others(lines, options.without) if options.without else lines, options.order)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from nemotron_asr.decoding import beam as search
 from nemotron_asr.decoding.beam import BeamState, beam, initial_beam
 from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
 from nemotron_asr.model import Transducer
@@ -41,6 +42,7 @@ def test_one_hypothesis_is_greedy(transducer: Transducer) -> None:
     found, _ = beam(transducer, frames, valid, fresh(transducer, 1, 1, 1, 1, 1))
     for row in range(5):
         assert [(e.token, e.frame) for e in found[row]] == [(e.token, e.frame) for e in expected[row]]
+        assert [e.confidence for e in found[row]] == pytest.approx([e.confidence for e in expected[row]], abs=1e-5)
         assert [e.logprob for e in found[row]] == pytest.approx([e.logprob for e in expected[row]], abs=1e-5)
     assert len(found[0]) > 10
 
@@ -68,3 +70,56 @@ def test_a_stream_does_not_depend_on_its_batch() -> None:
     for row, width in enumerate(widths):
         alone = whole(transducer, frames[row, : valid[row]], width)
         assert [(e.token, e.frame) for e in found[row]] == [(e.token, e.frame) for e in alone]
+
+
+def test_streams_move_between_rows(transducer: Transducer) -> None:
+    frames, half, ends = speech(2, 20), torch.tensor([10, 10]), torch.tensor([True, True])
+    expected = [whole(transducer, row, width) for row, width in zip(frames, (3, 2), strict=True)]
+    pool = fresh(transducer, 1).grown().grown()
+    rows = torch.tensor([2, 1])
+    pool.scatter(rows, fresh(transducer, 3, 2))
+    first, state = beam(transducer, frames[:, :10], half, pool.gather(rows))
+    pool.scatter(rows, state)
+    rest, _ = beam(transducer, frames[:, 10:], half, pool.gather(rows), ends=ends)
+    for row in range(2):
+        said = [(e.token, e.frame) for e in first[row]] + [(e.token, 10 + e.frame) for e in rest[row]]
+        assert said == [(e.token, e.frame) for e in expected[row]]
+
+
+def test_frames_that_were_decoded_before_are_left_out(transducer: Transducer) -> None:
+    frames, two = speech(1, 20), torch.tensor([False])
+    first, state = beam(transducer, frames[:, :12], torch.tensor([12]), fresh(transducer, 4), ends=two)
+    rest, _ = beam(transducer, frames[:, 8:], torch.tensor([12]), state, torch.tensor([4]), torch.tensor([True]))
+    said = [(e.token, e.frame) for e in first[0]] + [(e.token, 8 + e.frame) for e in rest[0]]
+    assert said == [(e.token, e.frame) for e in whole(transducer, frames[0], 4)]
+
+
+def logprob(transducer: Transducer, frames: torch.Tensor, tokens: list[int]) -> float:
+    """The probability that a transducer says just these tokens: the sum over all alignments (Graves 2012)."""
+    out, _ = transducer.predict(torch.tensor([[CONFIG.blank, *tokens]]), transducer.initial_state(1))
+    table = transducer.joint(transducer.project(frames)[:, None], out[0][None]).log_softmax(-1)
+    alpha = torch.full((len(frames) + 1, len(tokens) + 1), -torch.inf, dtype=torch.double)
+    alpha[0, 0] = 0
+    for t in range(len(frames)):
+        for u, token in enumerate(tokens):
+            alpha[t, u + 1] = torch.logaddexp(alpha[t, u + 1], alpha[t, u] + table[t, u, token])
+        alpha[t + 1] = alpha[t] + table[t, :, CONFIG.blank]
+    return float(alpha[-1, -1])
+
+
+def test_scores_are_sums_over_alignments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for all that is not hopeless next to nothing is lost."""
+    config = tiny_config(vocab_size=3, max_symbols=50)
+    transducer = random_model(config).transducer.double()
+    transducer.head.bias[config.blank] = 5
+    monkeypatch.setattr(f"{__name__}.CONFIG", config)
+    frames = speech(1, 3)
+    state = initial_beam(transducer, torch.tensor([60]), 60)
+    monkeypatch.setattr(search, "MARGIN", 12.0)
+    monkeypatch.setattr(search, "PATIENCE", 99)
+    said, state = beam(transducer, frames, torch.tensor([3]), state)
+    found = [([e.token for e in said[0] + a.emissions], a.score) for a in state.alternatives(0)]
+    best = logprob(transducer, frames[0], found[0][0])
+    assert len(found) > 5
+    for tokens, score in found[:5]:
+        assert score == pytest.approx(logprob(transducer, frames[0], tokens) - best, abs=1e-2)

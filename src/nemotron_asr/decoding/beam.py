@@ -14,8 +14,19 @@ import torch
 from torch import Tensor
 
 from nemotron_asr.decoding.fusion import Fusion, Words, completing
-from nemotron_asr.decoding.greedy import Emission
-from nemotron_asr.decoding.hypotheses import DEAD, NOTHING, PENDING, Hypotheses, commit, merged, nothing_said, settle
+from nemotron_asr.decoding.greedy import Emission, certainty
+from nemotron_asr.decoding.hypotheses import (
+    DEAD,
+    NOTHING,
+    PENDING,
+    Alternative,
+    Hypotheses,
+    alternatives,
+    commit,
+    merged,
+    nothing_said,
+    settle,
+)
 from nemotron_asr.model import PredictorState, Transducer
 
 MARGIN = 5.0
@@ -54,6 +65,13 @@ class BeamState:
         """(B,) how many of the last frames are not settled: some hypothesis has a token there."""
         waiting = self.hypotheses.live & (self.hypotheses.length > 0)
         return -self.hypotheses.frames[..., 0].masked_fill(~waiting, 0).amin(1)
+
+    def alternatives(self, row: int) -> list[Alternative]:
+        """What a stream may have said since its last settled token, the likeliest first.
+
+        Frames are counted from the end of the frames decoded so far: they are negative.
+        """
+        return alternatives(self.hypotheses, row)
 
     def shift(self, frames: Tensor) -> None:
         """Count from `frames` (B,) earlier."""
@@ -129,8 +147,8 @@ def beam(
 
 
 def _append(said: list[list[Emission]], rows: Tensor, settled: list[list[Emission]]) -> None:
-    for row, emissions in zip(rows.tolist(), settled, strict=True):
-        said[row] += emissions
+    for row, more in zip(rows.tolist(), settled, strict=True):
+        said[row] += more
 
 
 def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: BeamState) -> Hypotheses:
@@ -143,50 +161,57 @@ def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: Beam
         state: of these streams; its words move on.
     """
     hypotheses, capacity = state.hypotheses, state.hypotheses.score.shape[1]
-    blank, label, logprob, token = _continuations(transducer, enc, hypotheses, state.completing)
-    stay = merged(hypotheses.score + blank, hypotheses.tokens)
-    go = hypotheses.score[..., None] + label
+    follow = _continuations(transducer, enc, hypotheses, state.completing)
+    stay = merged(hypotheses.score + follow.blank, hypotheses.tokens)
+    go = hypotheses.score[..., None] + follow.gain
     score, choice = torch.cat([stay, go.flatten(1)], 1).topk(capacity)
     kept = torch.arange(capacity, device=score.device) < state.width[:, None]
     score = score.masked_fill(~kept | (score < score[:, :1] - MARGIN), DEAD)
-    said = choice - capacity
-    speaks = (said >= 0) & (score > DEAD)
-    said = said.clamp(min=0)
-    parent = torch.where(choice < capacity, choice, said // label.shape[2])
-    token = token.flatten(1).gather(1, said)
+    said = (choice - capacity).clamp(min=0)
+    parent = torch.where(choice < capacity, choice, said // follow.gain.shape[2])
+    speaks = (choice >= capacity) & (score > DEAD)
+    token = follow.token.flatten(1).gather(1, said)
     new = hypotheses.at(torch.arange(len(enc), device=score.device)[:, None], parent)
     new.score, new.done = score, ~speaks
     if speaks.any():
-        place = _places(speaks)
+        row, slot = place = _places(speaks)
+        logprob, sure = follow.logprob.flatten(1)[row, said[place]], follow.sure[row, parent[row, slot]]
         _say(transducer, new, place, token[place])
-        new.append(place, token[place], time[place[0]], logprob.flatten(1)[place[0], said[place]])
+        new.append(place, token[place], time[row], logprob, sure)
     state.words.follow(parent, token.masked_fill(~speaks, NOTHING), new.worth)
     return new
 
 
-def _continuations(
-    transducer: Transducer, enc: Tensor, hypotheses: Hypotheses, completing: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What may follow in the current frame.
+@dataclass(frozen=True)
+class _Continuations:
+    """What may follow in the current frame."""
 
-    Returns:
-        (B, K) the log-probability of leaving the frame, 0 for those that have; and of the W best tokens (B, K, W) what
-        they add to the score, the log-probabilities, and the tokens.
-    """
+    blank: Tensor  # (B, K) the log-probability of leaving the frame, 0 for those that have
+    sure: Tensor  # (B, K) the model's confidence
+    gain: Tensor  # (B, K, W) what the best tokens add to the score
+    token: Tensor  # (B, K, W) these tokens
+    logprob: Tensor  # (B, K, W) their log-probabilities
+
+
+def _continuations(transducer: Transducer, enc: Tensor, hypotheses: Hypotheses, completing: Tensor) -> _Continuations:
     config, shape = transducer.config, hypotheses.score.shape
     place = _places(hypotheses.live & ~hypotheses.done)
-    logits = transducer.joint(enc[place[0]], hypotheses.out[place])
-    logprobs = logits.to(hypotheses.score.dtype).log_softmax(-1)
+    logits = transducer.joint(enc[place[0]], hypotheses.out[place]).to(hypotheses.score.dtype)
+    logprobs = logits.log_softmax(-1)
     gains = logprobs + hypotheses.worth[place][:, None] * completing
     gains[:, config.blank] = DEAD
     gains[hypotheses.symbols[place] >= config.max_symbols] = DEAD
     best, token = gains.topk(min(shape[1], config.vocab_size))
-    blank = logprobs.new_zeros(shape)
-    blank[place] = logprobs[:, config.blank]
-    gain = logprobs.new_full((*shape, best.shape[1]), DEAD)
-    logprob, tokens = torch.zeros_like(gain), torch.zeros_like(gain, dtype=torch.long)
-    gain[place], logprob[place], tokens[place] = best, logprobs.gather(1, token), token
-    return blank, gain, logprob, tokens
+
+    def spread(values: Tensor, elsewhere: float) -> Tensor:
+        whole = values.new_full((*shape, *values.shape[1:]), elsewhere)
+        whole[place] = values
+        return whole
+
+    return _Continuations(
+        spread(logprobs[:, config.blank], 0), spread(certainty(logits), 0),
+        spread(best, DEAD), spread(token, 0), spread(logprobs.gather(1, token), 0),
+    )  # fmt: skip
 
 
 def _places(where: Tensor) -> tuple[Tensor, Tensor]:

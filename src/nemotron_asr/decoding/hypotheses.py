@@ -1,5 +1,6 @@
 """What a beam holds: hypotheses in tensors, and which of their tokens are settled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -34,6 +35,7 @@ class Hypotheses:
     tokens: Tensor  # (B, K, PENDING) these
     frames: Tensor  # (B, K, PENDING) where they were said
     logprobs: Tensor  # (B, K, PENDING) natural logarithms of their probabilities
+    sure: Tensor  # (B, K, PENDING) the model's confidence in them
 
     @property
     def live(self) -> Tensor:
@@ -53,10 +55,15 @@ class Hypotheses:
         for part, row in zip(self.tensors(), new.tensors(), strict=True):
             part[rows] = row
 
-    def append(self, place: tuple[Tensor, Tensor], token: Tensor, frame: Tensor, logprob: Tensor) -> None:
-        """Say one more token at some places."""
+    def pending(self) -> list[Tensor]:
+        """(B, K, PENDING) each: what an emission consists of, in its order."""
+        return [self.tokens, self.frames, self.logprobs, self.sure]
+
+    def append(self, place: tuple[Tensor, Tensor], *emission: Tensor) -> None:
+        """Say one more token at some places: its number, frame, log-probability and confidence."""
         end = (*place, self.length[place])
-        self.tokens[end], self.frames[end], self.logprobs[end] = token, frame, logprob
+        for part, value in zip(self.pending(), emission, strict=True):
+            part[end] = value
         self.length[place] += 1
         self.symbols[place] += 1
 
@@ -65,9 +72,8 @@ class Hypotheses:
         place = torch.arange(PENDING, device=count.device) + count[:, None]
         behind = (place >= PENDING)[:, None]
         index = place.clamp(max=PENDING - 1)[:, None].expand_as(self.tokens)
-        self.tokens = self.tokens.gather(2, index).masked_fill(behind, NOTHING)
-        self.frames = self.frames.gather(2, index)
-        self.logprobs = self.logprobs.gather(2, index)
+        self.tokens, self.frames, self.logprobs, self.sure = (part.gather(2, index) for part in self.pending())
+        self.tokens = self.tokens.masked_fill(behind, NOTHING)
         self.length = (self.length - count[:, None]).clamp(min=0)
 
 
@@ -79,7 +85,8 @@ def nothing_said(transducer: Transducer, batch: int, width: int) -> Hypotheses:
     score[:, 0] = 0
     count = torch.zeros(batch, width, dtype=torch.long, device=out.device)
     tokens = torch.full((batch, width, PENDING), NOTHING, device=out.device)
-    pending = count, tokens, tokens.clone(), score.new_zeros(tokens.shape)
+    zeros = score.new_zeros(tokens.shape)
+    pending = count, tokens, tokens.clone(), zeros, zeros.clone()
     return Hypotheses(out, h, c, score, torch.zeros_like(score), count.bool(), count.clone(), *pending)
 
 
@@ -118,10 +125,34 @@ def settle(hypotheses: Hypotheses, last: Tensor) -> list[list[Emission]]:
     counts = count.tolist()
     if not any(counts):
         return [[] for _ in counts]
-    frames = torch.maximum(hypotheses.frames[place], last[:, None])
-    said = zip(tokens.tolist(), frames.tolist(), hypotheses.logprobs[place].tolist(), counts, strict=True)
-    emissions = [[Emission(*e) for e in zip(t[:n], f[:n], p[:n], strict=True)] for t, f, p, n in said]
-    ends = frames.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
-    last.copy_(torch.where(count > 0, ends, last))
+    tokens, frames, *rest = (part[place] for part in hypotheses.pending())
+    frames = torch.maximum(frames, last[:, None])
+    last.copy_(torch.where(count > 0, frames.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0], last))
     hypotheses.forget(count)
-    return emissions
+    return emissions([tokens, frames, *rest], counts)
+
+
+def emissions(parts: Sequence[Tensor], counts: Sequence[int]) -> list[list[Emission]]:
+    """The first tokens of some rows, from (B, PENDING) tensors of what an emission consists of."""
+    rows = zip(*(part.tolist() for part in parts), strict=True)
+    return [
+        [Emission(*emission) for emission in zip(*(values[:count] for values in row), strict=True)]
+        for row, count in zip(rows, counts, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One of the hypotheses of a stream, from the last settled token on."""
+
+    score: float  # natural logarithm of its probability, against the best one's, with the word model's share
+    emissions: list[Emission]
+
+
+def alternatives(hypotheses: Hypotheses, row: int) -> list[Alternative]:
+    """What one stream may have said, the likeliest first."""
+    score = hypotheses.score[row] + hypotheses.worth[row]
+    score, order = (score - score.max()).sort(descending=True)
+    order = order[score > DEAD]
+    said = emissions([part[row, order] for part in hypotheses.pending()], hypotheses.length[row, order].tolist())
+    return [Alternative(*pair) for pair in zip(score.tolist(), said, strict=False)]
