@@ -39,12 +39,16 @@ class Running:
         return self.service.models.find(None).recognizer
 
     @property
+    def _secure(self) -> str:
+        return "s" if self.service.settings.tls_certificate else ""
+
+    @property
     def http(self) -> str:
-        return f"http://127.0.0.1:{self.ports['http']}"
+        return f"http{self._secure}://127.0.0.1:{self.ports['http']}"
 
     @property
     def websocket(self) -> str:
-        return f"ws://127.0.0.1:{self.ports['http']}"
+        return f"ws{self._secure}://127.0.0.1:{self.ports['http']}"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from nemotron_asr.engine import Session
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.events import Event, Final, Segment, SpeechEnded
 from nemotron_asr.languages import AUTO
+from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.media import Decoders
@@ -158,6 +159,7 @@ class Conversation:
         if unknown := options.keys() - set(CHANGES):
             name = min(unknown)
             raise invalid(f"{name} cannot change in the course of a stream; choose {', '.join(CHANGES)}", name)
+        check_options(options)
         with _translated():
             if options.keys() & {"language", "languages"}:
                 language = options.get("language", AUTO)

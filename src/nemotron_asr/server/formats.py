@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nemotron_asr.audio import Resampler, Samples
+from nemotron_asr.audio.resampler import checked_rate
 from nemotron_asr.audio.samples import MAX_CHANNELS
 from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.errors import AudioError
 from nemotron_asr.server.pcm import COMPANDED, LINEAR, PcmReader
 from nemotron_asr.server.problems import invalid
 
@@ -43,6 +45,10 @@ class AudioFormat:
     def __post_init__(self) -> None:
         if self.encoding not in ENCODINGS:
             raise invalid(f"encoding {self.encoding!r} is not offered; choose {', '.join(ENCODINGS)}", "encoding")
+        try:
+            checked_rate(self.rate)
+        except AudioError as error:
+            raise invalid(str(error), "sample_rate") from None
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise invalid(f"{self.channels} channels are not offered; choose 1 to {MAX_CHANNELS}", "channels")
         if self.channel is not None and not 0 <= self.channel < self.channels and self.encoding != CONTAINER:

@@ -91,7 +91,7 @@ class Keys:
             return self._everybody
         self._look_again()
         shown, found = _digest(token or ""), None
-        for digest, key in self._all():
+        for digest, key in self._digests():
             if hmac.compare_digest(digest, shown):
                 found = key
         if found is None or not token:
@@ -105,7 +105,11 @@ class Keys:
         self._secrets[_digest(secret)] = ends, key
         return secret, ends
 
-    def _all(self) -> list[tuple[bytes, Key]]:
+    def all(self) -> list[Key]:
+        """All keys that are in force."""
+        return [self._everybody, *(key for _, key in self._digests())]
+
+    def _digests(self) -> list[tuple[bytes, Key]]:
         now = time.time()
         return [*self._keys.items(), *((digest, key) for digest, (ends, key) in self._secrets.items() if ends > now)]
 

@@ -27,7 +27,11 @@ def start_logging(form: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[form]())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING if level == "info" else level.upper())
+    uvicorn = logging.getLogger(
+        "uvicorn.error"
+    )  # below warnings it logs addresses with their queries, and keys in them
+    uvicorn.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    uvicorn.addFilter(lambda record: "without completing handshake" not in record.msg)  # so we refuse WebSockets
 
 
 class _Text(logging.Formatter):

@@ -5,12 +5,14 @@ WebSocket /v1/stream    binary messages are audio, text messages are control: {"
 POST /v1/stream         the body is audio, a file or plain samples; the answer is a line of JSON per event, or
                         Server-Sent Events for `Accept: text/event-stream`
 
-Options are in the query: model, language, latency_ms, endpointing_ms (or none), keep_language_tags, interim_results;
-encoding, sample_rate, channels, channel of the audio.
+Options are in the query: model, language, languages=a,b, latency_ms, boost (phrase or phrase:weight, repeated),
+endpointing_ms (or none), longest_segment_ms, vad, keep_language_tags, interim_results; of the audio encoding,
+sample_rate, channels, channel; token, the API key, for browsers, which cannot send headers with a WebSocket.
 """
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -42,8 +44,12 @@ PROTOCOL = "native"
 
 _READ: dict[str, Callable[[QueryParams, str], Any]] = {
     "language": lambda query, name: query[name],
+    "languages": lambda query, name: query[name].split(","),
     "latency_ms": lambda query, name: number(query, name, 0),
+    "boost": lambda query, name: query.getlist(name),
     "endpointing_ms": lambda query, name: None if query[name] == "none" else number(query, name, 0),
+    "longest_segment_ms": lambda query, name: number(query, name, 0),
+    "vad": flag,
     "keep_language_tags": flag,
 }
 """Options of the engine, and how they are read."""
@@ -65,14 +71,17 @@ def routes(service: Service) -> list[BaseRoute]:
         await _converse(websocket, conversation, interim)
 
     async def post(request: Request) -> Response:
-        try:
-            conversation = _open(service, request.query_params, token_of(request), recording=True)
-            interim = flag(request.query_params, "interim_results", default=True)
-        except Problem as problem:
-            return answer_problem(problem)
-        sse = "text/event-stream" in request.headers.get("accept", "")
-        lines = _lines(conversation, request, service, interim, "data: {}\n\n" if sse else "{}\n")
-        return LiveResponse(lines, "text/event-stream" if sse else "application/x-ndjson")
+        async with AsyncExitStack() as stack:
+            try:
+                stack.enter_context(service.uploading())
+                conversation = _open(service, request.query_params, token_of(request), recording=True)
+                interim = flag(request.query_params, "interim_results", default=True)
+            except Problem as problem:
+                return answer_problem(problem)
+            sse = "text/event-stream" in request.headers.get("accept", "")
+            events = _events(stack.pop_all(), conversation, _feed(conversation, request, service), interim)
+            lines = _lines(events, "data: {}\n\n" if sse else "{}\n")
+            return LiveResponse(lines, "text/event-stream" if sse else "application/x-ndjson")
 
     return [WebSocketRoute("/v1/stream", stream), Route("/v1/stream", post, methods=["POST", "PUT"])]
 
@@ -148,17 +157,24 @@ async def _tell(websocket: WebSocket, conversation: Conversation, interim: bool)
             await websocket.send_text(_json(event))
 
 
-async def _lines(
-    conversation: Conversation, request: Request, service: Service, interim: bool, shape: str
-) -> AsyncGenerator[str, None]:
-    """The events of a body, while it comes; a problem on the way is the last line."""
+async def _events(
+    resources: AsyncExitStack, conversation: Conversation, feeding: Coroutine[Any, Any, None], interim: bool
+) -> AsyncGenerator[Heard, None]:
+    """The events of a body, while it comes."""
+    async with resources, conversation, conversation.beside(feeding):
+        async for event in conversation:
+            if interim or not isinstance(event, Partial):
+                yield event
+
+
+async def _lines(events: AsyncGenerator[Heard, None], shape: str) -> AsyncGenerator[str, None]:
+    """Events as lines; a problem on the way is the last one."""
     begun = False
     try:
-        async with conversation, conversation.beside(_feed(conversation, request, service)):
-            async for event in conversation:
-                if interim or not isinstance(event, Partial):
-                    begun = True
-                    yield shape.format(_json(event))
+        async with aclosing(events):
+            async for event in events:
+                begun = True
+                yield shape.format(_json(event))
     except Problem as problem:
         if not begun:
             raise

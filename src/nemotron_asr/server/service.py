@@ -9,21 +9,18 @@ from typing import Any
 
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.languages import AUTO
-from nemotron_asr.options import Options
+from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.conversation import Bounds, Conversation
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.keys import Key, Keys
 from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.metrics import Metrics
 from nemotron_asr.server.models import Model, Models
-from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of
+from nemotron_asr.server.problems import Kind, Problem, problem_of
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.watch import Watch
 
 logger = logging.getLogger(__name__)
-
-OPTIONS = tuple(Options.__annotations__)
-"""Options of a stream, as `Engine.open` takes them."""
 
 
 class Service:
@@ -131,10 +128,7 @@ class Service:
     ) -> Conversation:
         if self.draining:
             raise Problem(Kind.UNAVAILABLE, "the server is about to stop")
-        unknown = options.keys() - set(OPTIONS)
-        if unknown:
-            name = min(unknown)
-            raise invalid(f"option {name!r} is unknown; choose {', '.join(OPTIONS)}", name)
+        check_options(options)
         settings = self.settings
         longest = settings.max_audio_seconds if recording else settings.max_session_seconds
         bounds = Bounds(longest, settings.idle_seconds, float("inf") if recording else longest)

@@ -10,6 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nemotron_asr.server.adapters import LISTENERS, ROUTES
 from nemotron_asr.server.service import Service
@@ -18,6 +19,9 @@ from nemotron_asr.server.sockets import bind, tls_context
 
 GRACE = 5
 """Seconds that connections have to close when no stream is open any more."""
+
+HEADERS = 20.0
+"""Seconds within which a request's headers must have come."""
 
 PING = 20.0
 """Seconds between two looks whether the other side of a WebSocket is still there."""
@@ -80,13 +84,36 @@ class _Http(uvicorn.Server):
         yield
 
 
+class _Patient(H11Protocol):
+    """Waits for a request's headers only so long, however slowly they come."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has come."""
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def on_response_complete(self) -> None:
+        """The next request may come."""
+        super().on_response_complete()
+        self._expect_headers()
+
+    def _expect_headers(self) -> None:
+        self.loop.call_later(HEADERS, self._look, self.cycle)
+
+    def _look(self, before: object) -> None:
+        """Close unless a request has come; a WebSocket has a protocol of its own."""
+        if self.cycle is before and self.transport.get_protocol() is self and not self.transport.is_closing():
+            self.transport.close()
+
+
 @asynccontextmanager
 async def _listen_http(service: Service) -> AsyncIterator[None]:
     settings, tls = service.settings, tls_context(service.settings)
     config = uvicorn.Config(
-        application(service), http="h11", ws="websockets-sansio", lifespan="off", log_config=None, access_log=False,
+        application(service), http=_Patient, ws="websockets-sansio", lifespan="off", log_config=None, access_log=False,
         ws_max_size=settings.max_message_bytes, ws_ping_interval=PING, ws_ping_timeout=PING,
         ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE, server_header=False,
+        limit_concurrency=settings.max_connections,
         ssl_context_factory=(lambda _config, _default: tls) if tls else None,
     )  # fmt: skip
     server, listening = _Http(config), bind(settings.host, settings.port)

@@ -1,0 +1,80 @@
+"""Who may come in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nemotron_asr.errors import OptionError
+from nemotron_asr.server import keys as keys_module
+from nemotron_asr.server.keys import Key, Keys
+from nemotron_asr.server.problems import Kind, Problem
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys"
+    path.write_text("# ours\nalpha name=office streams=1 seconds_per_day=10\n\nbeta\n")
+    return path
+
+
+def test_without_a_file_everybody_may_come_in() -> None:
+    assert Keys().check(None).name == "everybody"
+
+
+def test_keys_have_names_and_limits(file: Path) -> None:
+    keys = Keys(str(file))
+    assert keys.check("alpha") == Key("office", 1, 10.0)
+    assert keys.check("beta").name == "key 4"
+    for token in (None, "", "gamma", "alpha name=office"):
+        with pytest.raises(Problem) as refused:
+            keys.check(token)
+        assert refused.value.kind is Kind.UNAUTHENTICATED
+
+
+def test_streams_and_seconds_are_limited(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = Keys(str(file)).check("alpha")
+    key.enter()
+    with pytest.raises(Problem, match="may have 1"):
+        key.enter()
+    key.leave()
+    key.enter()
+    key.spend(9)
+    with pytest.raises(Problem, match="spent its 10 s"):
+        key.spend(2)
+    now = keys_module.time.time()
+    monkeypatch.setattr(keys_module.time, "time", lambda: now + keys_module.DAY)
+    key.spend(9)
+
+
+def test_the_file_is_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN", 0.0)
+    keys = Keys(str(file))
+    spent = keys.check("alpha")
+    spent.spend(4)
+    file.write_text("alpha name=lab\n")
+    os.utime(file, ns=(1, 1))
+    assert keys.check("alpha") is spent
+    assert (spent.name, spent.streams) == ("lab", None)
+    with pytest.raises(Problem, match="unknown"):
+        keys.check("beta")
+    file.unlink()
+    assert keys.check("alpha") is spent  # it is just being replaced
+
+
+def test_minted_secrets_end(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(str(file))
+    secret, ends = keys.mint(keys.check("beta"), 60)
+    assert keys.check(secret).name == "key 4"
+    monkeypatch.setattr(keys_module.time, "time", lambda: ends + 1)
+    with pytest.raises(Problem, match="unknown"):
+        keys.check(secret)
+
+
+@pytest.mark.parametrize("line", ["alpha colour=red", "alpha streams=many"])
+def test_a_broken_file_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "keys").write_text(line)
+    with pytest.raises(OptionError, match="line 1"):
+        Keys(str(tmp_path / "keys"))
+    with pytest.raises(OptionError, match="cannot be read"):
+        Keys(str(tmp_path / "none"))
