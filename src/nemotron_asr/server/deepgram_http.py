@@ -1,0 +1,118 @@
+"""Deepgram's `/v1/listen` over HTTP: recordings; and what it shares with the one over WebSocket."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from nemotron_asr.engine.settings import RECORDING_MS
+from nemotron_asr.server import deepgram_shapes as shapes
+from nemotron_asr.server.conversation import Conversation
+from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
+from nemotron_asr.server.formats import CONTAINER
+from nemotron_asr.server.keys import Key
+from nemotron_asr.server.problems import Problem, invalid
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.wav import is_wav, read_header
+from nemotron_asr.server.web import LiveResponse, body_of, gone, headers_of, stored, token_of
+from nemotron_asr.transcript import Transcript
+
+PROTOCOL = "deepgram"
+
+
+def open_channels(
+    service: Service, key: Key, wish: Wish, channels: int, *, recording: bool = False, **options: Any
+) -> Iterator[Conversation]:
+    """A conversation for each channel that is heard for itself."""
+    for channel in range(channels) if wish.multichannel else (None,):
+        form = replace(wish.form, channels=channels, channel=channel)
+        yield service.open(
+            key, PROTOCOL, form, model=wish.model, foreign=FOREIGN_MODELS, recording=recording,
+            **{**options, **wish.options},
+        )  # fmt: skip
+
+
+def refusal(problem: Problem, request_id: str) -> JSONResponse:
+    """A problem instead of an answer; clients of WebSockets see nothing but its headers."""
+    said = str(problem).encode("ascii", "replace").decode().replace("\n", " ")
+    headers = {**headers_of(problem), "dg-error": said, "dg-request-id": request_id}
+    return JSONResponse(shapes.error(problem, request_id), problem.status, headers)
+
+
+async def hear(request: Request, service: Service) -> Response:
+    """A recording."""
+    request_id, sha256 = str(uuid4()), hashlib.sha256()
+
+    async def body() -> AsyncIterator[bytes]:
+        async for data in body_of(request, service):
+            sha256.update(data)
+            yield data
+
+    async with AsyncExitStack() as stack:
+        try:
+            key, wish = service.authenticate(token_of(request)), read(request.query_params)
+            if request.headers.get("content-type", "").startswith("application/json"):
+                raise invalid("recordings are not fetched from a URL; send the audio itself")
+            stack.enter_context(service.uploading())
+            path = await stack.enter_async_context(stored(body()))
+            channels = await _channels(path, wish)
+            opened = open_channels(service, key, wish, channels, recording=True, latency_ms=RECORDING_MS)
+            conversations = [await stack.enter_async_context(one) for one in opened]
+        except Problem as problem:
+            return refusal(problem, request_id)
+        name = service.models.find(wish.model, FOREIGN_MODELS).name
+
+        async def answer(resources: AsyncExitStack) -> AsyncGenerator[str, None]:
+            async with resources:
+                transcripts = await _transcripts(conversations, path, wish, request)
+                content = shapes.recording(
+                    transcripts, name, request_id, sha256.hexdigest(), utterances=wish.utterances
+                )
+                yield json.dumps(content, ensure_ascii=False)
+
+        texts = answer(stack.pop_all())
+        return LiveResponse(texts, "application/json", lambda problem: refusal(problem, request_id))
+
+
+async def _channels(path: str, wish: Wish) -> int:
+    """Channels of a recording: as the client says, or as a WAV file's header does."""
+    async with await anyio.open_file(path, "rb") as file:
+        head = await file.read(1 << 16)
+    header = read_header(head, wish.form) if wish.form.encoding == CONTAINER and is_wav(head) else None
+    return header.form.channels if header and header.form else wish.form.channels
+
+
+async def _transcripts(conversations: list[Conversation], path: str, wish: Wish, request: Request) -> list[Transcript]:
+    """All channels side by side, until the client goes away."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            leaving = group.create_task(gone(request))
+            hearing = [group.create_task(_transcript(one, path, wish)) for one in conversations]
+            await asyncio.wait(hearing)
+            leaving.cancel()
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in hearing]
+
+
+async def _transcript(conversation: Conversation, path: str, wish: Wish) -> Transcript:
+    async with conversation.beside(_play(conversation, path, wish)):
+        return await conversation.transcript()
+
+
+async def _play(conversation: Conversation, path: str, wish: Wish) -> None:
+    if wish.form.encoding == CONTAINER:
+        await conversation.play(path)
+        return
+    async with await anyio.open_file(path, "rb") as file:
+        while data := await file.read(1 << 16):
+            await conversation.feed(data)
+    await conversation.close()
