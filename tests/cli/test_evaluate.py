@@ -67,7 +67,9 @@ def test_what_cannot_be_used_is_named_and_the_rest_evaluated(run: Run, samples: 
     manifest = write(tmp_path / "m.jsonl", samples[:1], "{", gone)
     status, out, err = run("evaluate", manifest, *MODEL, "--format", "json")
     assert status == 1
-    assert [line.startswith("skipped: ") for line in err.splitlines()] == [True, True]
+    *named, counted = err.splitlines()
+    assert [line.startswith("skipped: ") for line in named] == [True, True]
+    assert counted == "2 skipped"
     assert "m.jsonl, line 2" in err
     assert "gone.wav" in err
     assert len(json.loads(out)["skipped"]) == 2

@@ -8,7 +8,7 @@ import pytest
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.manifest import Clip, read_manifest, select
+from nemotron_asr.training.manifest import Clip, read_lines, read_manifest, select
 
 GOOD = '{"audio_filepath": "a.wav", "duration": 2.5, "text": " Neben Deutsch. ", "target_lang": "de-DE"}'
 
@@ -44,6 +44,21 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
         read_manifest(path)
     assert message in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_lines_end_where_lines_of_json_end(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    text = "Neben\u2028Deutsch\x85."
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("Neben Deutsch.", text).encode() + b"\r\n")
+    assert [clip.text for clip in read_manifest(path)] == [text]
+
+
+def test_bad_lines_can_be_done_without(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(b"\n".join([b"[" * 100_000, b"\xff", b'{"duration": ' + b"1" * 5000 + b"}", GOOD.encode()]))
+    *bad, good = read_lines(path)
+    assert [str(error).partition(": ")[0] for error in bad] == [f"{path}, line {number}" for number in (1, 2, 3)]
+    assert isinstance(good, Clip)
 
 
 def test_missing_and_empty_manifests_are_errors(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ def evaluate(**options: Any) -> int:
         check_name(plan.plot)
     report = _measure(plan)
     _show(report, plan.form)
+    if plan.skipped:
+        note(f"{len(plan.skipped)} skipped")
     return FAILED if plan.skipped else DONE
 
 

@@ -27,7 +27,7 @@ def write_page(judged: Iterable[Judged], path: Path) -> None:
         clips=[(_link(audio, path), hearings) for audio, hearings in worst], all=len(clips), columns=columns
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(rendered, encoding="utf-8")
+    path.write_text(rendered, encoding="utf-8", errors="xmlcharrefreplace")
 
 
 def columns(judged: Judged) -> list[tuple[str, str, str]]:
@@ -49,6 +49,6 @@ def _badness(hearings: Sequence[Judged]) -> tuple[float, int]:
 def _link(audio: str, page: Path) -> str:
     """The address of a recording, from the page."""
     try:
-        return quote(Path(os.path.relpath(audio, page.parent)).as_posix())
+        return quote(Path(os.path.relpath(audio, page.parent)).as_posix(), errors="surrogateescape")
     except ValueError:  # another drive
         return Path(audio).absolute().as_uri()

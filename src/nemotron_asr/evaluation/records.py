@@ -38,7 +38,7 @@ class Records:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size:
                 self._read(path, model)
-            self._file = path.open("a", encoding="utf-8", newline="\n")
+            self._file = path.open("a", encoding="utf-8", errors="surrogatepass", newline="\n")
             if not self._file.tell():
                 self._write(dict(model))
 
@@ -75,7 +75,7 @@ class Records:
         try:
             entries = [json.loads(line) for line in whole.splitlines()]
             hearings = [_hearing(entry) for entry in entries[1:]]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise OptionError(f"{path} does not hold results of an evaluation: {error}") from error
         if entries and entries[0] != dict(model):
             raise OptionError(f"{path} holds results of {entries[0]}, this is {dict(model)}; give another file")

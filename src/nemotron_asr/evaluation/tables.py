@@ -39,7 +39,8 @@ def to_markdown(report: Report) -> str:
 
 def tables(report: Report) -> list[Table]:
     """All tables that have something to say."""
-    made = [_card(report), _manners(report), _details(report), _detections(report), _calibration(report)]
+    skipped = Table("Left out", ("what, and why",), tuple((reason,) for reason in report.skipped))
+    made = [_card(report), _manners(report), _details(report), _detections(report), _calibration(report), skipped]
     return [table for table in made if table.rows]
 
 
@@ -51,7 +52,7 @@ def _columns(table: Table) -> str:
 
 def _pipes(table: Table) -> str:
     rows = [table.headings, ("---",) * len(table.headings), *table.rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
 
 def _card(report: Report) -> Table:

@@ -83,8 +83,8 @@ def read_lines(path: Path) -> list[Clip | ManifestError]:
         ManifestError: the file cannot be read, or has no lines.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
         raise ManifestError(f"cannot read manifest {path}: {error}") from error
     entries = [_clip_or_error(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
     if not entries:
@@ -92,18 +92,18 @@ def read_lines(path: Path) -> list[Clip | ManifestError]:
     return entries
 
 
-def _clip_or_error(line: str, manifest: Path, number: int) -> Clip | ManifestError:
+def _clip_or_error(line: bytes, manifest: Path, number: int) -> Clip | ManifestError:
     try:
         return _clip(line, manifest, number)
     except ManifestError as error:
         return error
 
 
-def _clip(line: str, manifest: Path, number: int) -> Clip:
+def _clip(line: bytes, manifest: Path, number: int) -> Clip:
     where = f"{manifest}, line {number}"
     try:
         entry = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{where}: not JSON ({error})") from error
     if not isinstance(entry, dict):
         raise ManifestError(f"{where}: a {type(entry).__name__}, not an object")
