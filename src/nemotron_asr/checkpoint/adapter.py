@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
-from nemotron_asr.checkpoint.files import json_writer, read_json, reading, safetensors_writer, write_folder
+from nemotron_asr.checkpoint.files import json_writer, read_json, reading, text_writer, write_folder
 from nemotron_asr.checkpoint.int8 import to_float
 from nemotron_asr.checkpoint.settings import Settings
 from nemotron_asr.errors import CheckpointError
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX, MADE_FOR = "base_model.model.", "made_for"
 MAX_RANK = 4096
 A, B = ".lora_A.weight", ".lora_B.weight"
 
@@ -39,11 +41,14 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_adapter(tensors: Mapping[str, Tensor], folder: Path, settings: Mapping[str, Any], notes: str) -> None:
-    """Write factors, `peft`'s settings, and what people should know."""
+def write_adapter(
+    factors: Mapping[str, Tensor], folder: Path, settings: Mapping[str, Any], made_for: str, notes: str
+) -> None:
+    """Write factors, `peft`'s settings, the model's fingerprint, and what people should know."""
+    tensors = {PREFIX + name: tensor.detach().cpu().contiguous() for name, tensor in factors.items()}
     files = {
-        TENSORS: safetensors_writer(dict(tensors)),
-        "README.md": lambda path: path.write_text(notes, encoding="utf-8"),
+        TENSORS: lambda path: save_file(tensors, path, metadata={"format": "pt", MADE_FOR: made_for}),
+        "README.md": text_writer(notes),
         CONFIG: json_writer(dict(settings)),
     }
     write_folder(folder, files)
@@ -67,15 +72,16 @@ def read_adapter(folder: Path, load: Callable[[str], Checkpoint]) -> Checkpoint:
         raise CheckpointError(f"{folder}: base_model_name_or_path is {str(name)[:80]!r}; it must name a whole model")
     base = load(name)
     weights = to_float(base.weights)
-    if settings.values.get("base_fingerprint") not in {None, fingerprint(weights)}:
+    factors, made_for = _read(folder / TENSORS)
+    if made_for not in {None, fingerprint(weights)}:
         raise CheckpointError(f"{folder} was made for another version of the model {name!r}")
-    return replace(base, weights=merge(weights, _read(folder / TENSORS), alpha / rank, str(folder)))
+    return replace(base, weights=merge(weights, factors, alpha / rank, str(folder)))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:
     with reading(str(path)), safe_open(path, framework="pt") as file:
-        names = list(file.keys())
-        return {name.removeprefix("base_model.model."): file.get_tensor(name) for name in names}
+        names, metadata = list(file.keys()), file.metadata() or {}
+        return {name.removeprefix(PREFIX): file.get_tensor(name) for name in names}, metadata.get(MADE_FOR)
 
 
 def merge(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scale: float, where: str) -> dict[str, Tensor]:

@@ -58,13 +58,12 @@ def save_adapter(weights: Mapping[str, Tensor], folder: Path, base: str, checkpo
     settings = {
         "peft_type": "LORA",
         "base_model_name_or_path": str(Path(base).resolve()) if Path(base).exists() else base,
-        "base_fingerprint": fingerprint(to_float(checkpoint.weights)),
         "r": rank,
         "lora_alpha": ALPHA * rank,
         "target_modules": TARGETS,
         "bias": "none",
     }
-    write_adapter(factors, folder, settings, notes)
+    write_adapter(factors, folder, settings, fingerprint(to_float(checkpoint.weights)), notes)
 
 
 def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,139 @@
+"""Adapters: they alone are trained, and merged into the model's matrices they compute the same."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.errors import CheckpointError
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.adapters import TARGETS, add_adapters, narrow_frozen, save_adapter
+from nemotron_asr.training.state import trained
+
+RANK = 3
+
+
+@pytest.fixture
+def base(tmp_path: Path, config: ModelConfig, tokenizer: Tokenizer) -> Checkpoint:
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(config, tokenizer, dict(NemotronASR(config).state_dict()))
+    save_checkpoint(checkpoint, tmp_path / "base")
+    return checkpoint
+
+
+@pytest.fixture
+def adapted(base: Checkpoint) -> NemotronASR:
+    """The model with adapters that say something."""
+    model = NemotronASR(base.config)
+    model.load_state_dict(base.weights)
+    add_adapters(model, RANK)
+    for parameter in trained(model).values():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def weights(model: NemotronASR) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in trained(model).items()}
+
+
+@torch.no_grad()
+def outputs(model: NemotronASR) -> Tensor:
+    """What the whole model computes from some noise."""
+    torch.manual_seed(1)
+    mel, end = torch.randn(2, 80, model.config.n_mels), torch.tensor([80, 50])
+    frames, _ = model.encoder(mel, end, model.encoder.initial_state(2, history=0), chunk=4)
+    enc = model.transducer.project(model.prompt(frames, torch.tensor([3, 9])))
+    pred, _ = model.transducer.predict(torch.tensor([[1, 2], [3, 4]]), model.transducer.initial_state(2))
+    return model.transducer.joint(enc[:, :, None], pred[:, None])
+
+
+def merged(folder: Path) -> NemotronASR:
+    checkpoint = load_checkpoint(folder)
+    model = NemotronASR(checkpoint.config)
+    model.load_state_dict(checkpoint.weights)
+    return model.eval()
+
+
+def test_merged_equals_unmerged(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+    save_adapter(weights(adapted), tmp_path / "adapter", str(tmp_path / "base"), base, "# Card")
+    plain = merged(tmp_path / "base")
+    assert not torch.allclose(outputs(adapted), outputs(plain), atol=0.1)
+    torch.testing.assert_close(outputs(merged(tmp_path / "adapter")), outputs(adapted), rtol=1e-4, atol=1e-4)
+
+
+def test_peft_reads_what_we_write(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    save_adapter(weights(adapted), tmp_path / "adapter", str(tmp_path / "base"), base, "# Card")
+    theirs = PeftModel.from_pretrained(merged(tmp_path / "base"), str(tmp_path / "adapter")).base_model.model
+    torch.testing.assert_close(outputs(theirs.eval()), outputs(adapted), rtol=1e-4, atol=1e-4)
+
+
+def test_training_changes_adapters_alone(adapted: NemotronASR, base: Checkpoint) -> None:
+    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=0.1)
+    before = {name: parameter.detach().clone() for name, parameter in adapted.named_parameters()}
+    mel, end = torch.randn(1, 80, base.config.n_mels), torch.tensor([80])
+    frames, _ = adapted.encoder(mel, end, adapted.encoder.initial_state(1, history=0), chunk=4)
+    pred, _ = adapted.transducer.predict(torch.tensor([[1, 2]]), adapted.transducer.initial_state(1))
+    enc = adapted.transducer.project(adapted.prompt(frames, torch.tensor([3])))
+    adapted.transducer.joint(enc[:, :2], pred).square().sum().backward()
+    optimizer.step()
+    changed = {name for name, parameter in adapted.named_parameters() if not torch.equal(parameter, before[name])}
+    assert changed == set(trained(adapted))
+    adapters = {name.split(".lora_")[0] for name in changed}
+    assert adapters == {name.removesuffix(".weight") for name in base.weights if re.fullmatch(TARGETS, name[:-7])}
+    assert all(".lora_" in name for name in changed)
+
+
+def test_frozen_matrices_of_the_encoder_can_be_narrow(adapted: NemotronASR) -> None:
+    narrow_frozen(adapted)
+    dtypes = {name: parameter.dtype for name, parameter in adapted.named_parameters()}
+    assert dtypes["encoder.blocks.0.ff1.up.base_layer.weight"] == torch.bfloat16
+    assert {dtypes[name] for name in trained(adapted)} == {torch.float32}
+    assert dtypes["prompt.frame.base_layer.weight"] == dtypes["transducer.head.weight"] == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"peft_type": "IA3"}, "peft_type = 'IA3' is not supported"),
+        ({"r": 0}, "r = 0 must be a whole number from 1"),
+        ({"base_model_name_or_path": None}, "it must name a whole model|has no base_model_name_or_path"),
+        ({"base_model_name_or_path": "ADAPTER"}, "it must name a whole model"),
+        ({"base_model_name_or_path": "OTHER"}, "is not a matrix of the model|made for another version"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_one_clear_error(
+    adapted: NemotronASR, base: Checkpoint, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    folder = tmp_path / "adapter"
+    save_adapter(weights(adapted), folder, str(tmp_path / "base"), base, "# Card")
+    path = folder / "adapter_config.json"
+    names: dict[object, object] = {"ADAPTER": str(folder), "OTHER": "tiny"}
+    settings = {**json.loads(path.read_text()), **{key: names.get(value, value) for key, value in changes.items()}}
+    path.write_text(json.dumps(settings))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+def test_an_adapter_knows_the_version_of_its_model(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+    save_adapter(weights(adapted), tmp_path / "adapter", str(tmp_path / "base"), base, "# Card")
+    name = "encoder.blocks.0.norm_out.weight"
+    save_checkpoint(replace(base, weights={**base.weights, name: 1.01 * base.weights[name]}), tmp_path / "base")
+    with pytest.raises(CheckpointError, match="made for another version of the model"):
+        load_checkpoint(tmp_path / "adapter")
+
+
+def test_factors_that_do_not_fit_are_named(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+    wrong = weights(adapted)
+    name = next(name for name in wrong if "ff1.up.lora_B" in name)
+    save_adapter({**wrong, name: torch.zeros(5, RANK)}, tmp_path / "adapter", str(tmp_path / "base"), base, "")
+    with pytest.raises(CheckpointError, match=r"factors of 'encoder\.blocks\.0\.ff1\.up' do not fit"):
+        load_checkpoint(tmp_path / "adapter")

@@ -1,0 +1,169 @@
+"""Fine-tuning, from a checkpoint on disk to a folder that `load` takes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import pytest
+import torch
+
+from nemotron_asr import load
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nemotron_asr.config import LATENCIES, ModelConfig
+from nemotron_asr.errors import OptionError
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.data import Source
+from nemotron_asr.training.finetune import finetune, prepare, training_config
+from nemotron_asr.training.options import FinetuneConfig
+from nemotron_asr.training.trainer import BEST, LAST, Trainer, read_checkpoint
+from nemotron_asr.training.validation import normalise
+from tests.training.conftest import Line, write_manifest
+
+
+@pytest.fixture
+def base(tmp_path: Path, config: ModelConfig, tokenizer: Tokenizer) -> Checkpoint:
+    """A very small model that knows nothing, on disk."""
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(config, tokenizer, dict(NemotronASR(config).state_dict()))
+    save_checkpoint(checkpoint, tmp_path / "base")
+    return checkpoint
+
+
+@pytest.fixture
+def options(base: Checkpoint, tmp_path: Path, manifest: Path) -> FinetuneConfig:
+    """A run of a few seconds."""
+    assert base
+    source = (Source(manifest),)
+    return FinetuneConfig(
+        source, source, tmp_path / "run", str(tmp_path / "base"), steps=8, batch_seconds=5, warmup=2, validate_every=3
+    )
+
+
+def test_defaults_learn_both_modes_at_every_latency(tmp_path: Path, lines: list[Line]) -> None:
+    """The embedded model learns two recordings, with and without their language, whatever the latency."""
+    source = (Source(write_manifest(tmp_path / "two.jsonl", lines[:2])),)
+    outcome = finetune(
+        FinetuneConfig(source, source, tmp_path / "run", steps=30, batch_seconds=7, warmup=5, lr=1e-3, augment=False)
+    )
+    assert {mode: score.wer for mode, score in outcome.after.items()} == {"auto": 0.0, "language": 0.0}
+    assert all(score.wer > 0 for score in outcome.before.values())
+    recognizer = load(outcome.folder)
+    for latency in LATENCIES:
+        for line in lines[:2]:
+            for language in ("auto", line["target_lang"]):
+                heard = recognizer.transcribe(line["audio_filepath"], language=language, latency_ms=latency)
+                wer = jiwer.wer(normalise(line["text"]), normalise(heard.text))
+                assert wer <= 0.1, f"{latency} ms, {language}: {heard.text!r}"
+                assert heard.language == line["target_lang"]
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"lora_rank": 2, "bfloat16": True, "accumulate": 2}, {"recompute": True, "freeze_encoder": True}],
+    ids=["all weights", "adapters", "frozen encoder"],
+)
+def test_a_killed_run_goes_on_to_the_same_result(
+    options: FinetuneConfig, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    options = replace(options, **changes)
+    straight = replace(options, output=options.output / "straight")
+    outcome = finetune(straight)
+    with monkeypatch.context() as patch:
+        step = Trainer.train_step
+
+        def dies(self: Trainer, *batches: Any) -> dict[str, float]:
+            if self.step == 5:
+                raise KilledError
+            return step(self, *batches)
+
+        patch.setattr(Trainer, "train_step", dies)
+        with pytest.raises(KilledError):
+            finetune(options)
+    resumed = finetune(options)
+    assert resumed.before == outcome.before
+    assert resumed.after == outcome.after
+    ours, theirs = (read_checkpoint(run.output / LAST) for run in (options, straight))
+    assert ours["step"] == theirs["step"] == 8
+    for part in ("objective", "average"):
+        assert [name for name in theirs[part] if not torch.equal(ours[part][name], theirs[part][name])] == []
+    ours, theirs = (load_checkpoint(run.output / "best").weights for run in (options, straight))
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_a_frozen_encoder_stays_and_the_rest_learns(options: FinetuneConfig, base: Checkpoint) -> None:
+    finetune(replace(options, freeze_encoder=True))
+    trained = read_checkpoint(options.output / LAST)["objective"]
+    assert not [name for name in trained if name.startswith("model.encoder.")]
+    changed = [name for name, value in trained.items() if not torch.equal(value, base.weights[name[len("model.") :]])]
+    assert len(changed) > 10
+
+
+def test_another_run_is_not_overwritten(options: FinetuneConfig) -> None:
+    finetune(replace(options, steps=1))
+    with pytest.raises(OptionError, match="steps 1; repeat that"):
+        finetune(options)
+    finetune(replace(options, steps=1, workers=1))
+    with pytest.raises(OptionError, match="which is frozen"):
+        finetune(replace(options, lora_rank=2, freeze_encoder=True))
+
+
+def test_the_folder_has_scores_curves_and_a_card(options: FinetuneConfig, base: Checkpoint) -> None:
+    outcome = finetune(options)
+    card = (outcome.folder / "README.md").read_text(encoding="utf-8")
+    assert f"# Fine-tuned from {options.model}" in card
+    assert "| all |" in card
+    assert "de-DE 0.00 h" in card
+    scores = json.loads((options.output / "scores.json").read_text(encoding="utf-8"))
+    assert list(scores) == ["0", "best", "3", "6", "8"]
+    assert outcome.before["auto"].wer == scores["0"]["auto"]["wer"]
+    assert [path.stat().st_size > 500 for path in (options.output / "logs").iterdir()] == [True]
+    assert load_checkpoint(outcome.folder).about["fine_tuned_from"] == options.model
+    assert read_checkpoint(options.output / BEST)["model"].keys() == base.weights.keys()
+
+
+def test_a_new_locale_is_learnt_with_adapters(options: FinetuneConfig, tmp_path: Path, lines: list[Line]) -> None:
+    welsh = (Source(write_manifest(tmp_path / "cy.jsonl", [{**line, "target_lang": "cy-GB"} for line in lines])),)
+    changes: dict[str, Any] = {"new_locale": "cy-GB:en-US", "lora_rank": 2, "train": welsh, "validation": welsh}
+    outcome = finetune(replace(options, **changes))
+    best = load_checkpoint(outcome.folder)
+    assert "cy-GB" in best.config.prompts
+    assert "cy-GB" in best.tokenizer.language_tags.values()
+    assert outcome.after["auto"].languages.keys() == {"cy-GB"}
+
+
+def gradients(options: FinetuneConfig, base: Checkpoint, batches: int) -> list[torch.Tensor]:
+    """Of one step, not yet clipped by much, on the first batches."""
+    torch.manual_seed(0)
+    config = replace(training_config(options, base), clip=1e9)
+    trainer = Trainer(config, prepare(base, options), base.tokenizer)
+    trainer.optimizer.zero_grad = lambda *_: None  # type: ignore[method-assign] # the gradient is what is looked at
+    trainer.train_step(*(trainer.batches[i] for i in range(batches)))
+    return [parameter.grad for parameter in trainer.objective.parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_recomputed_activations_give_the_same_gradient(
+    options: FinetuneConfig, base: Checkpoint, bfloat16: bool
+) -> None:
+    options = replace(options, bfloat16=bfloat16)
+    kept, recomputed = (gradients(replace(options, recompute=recompute), base, 1) for recompute in (False, True))
+    torch.testing.assert_close(recomputed, kept, rtol=1e-5, atol=1e-6)
+
+
+def test_accumulated_gradients_are_the_mean_of_the_batches(options: FinetuneConfig, base: Checkpoint) -> None:
+    base = replace(base, config=replace(base.config, dropout=0.0))
+    options = replace(options, augment=False, accumulate=2)
+    both = gradients(options, base, 2)
+    torch.manual_seed(0)
+    trainer = Trainer(training_config(options, base), prepare(base, options), base.tokenizer)
+    for i in range(2):
+        (trainer.objective(trainer.batches[i]).rnnt / 2).backward()
+    single = [parameter.grad for parameter in trainer.objective.parameters() if parameter.grad is not None]
+    torch.testing.assert_close(both, single)
