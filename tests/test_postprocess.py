@@ -2,15 +2,26 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron_asr.errors import LanguageError, MissingExtraError, OptionError
 from nemotron_asr.events import Segment, Word
-from nemotron_asr.postprocess import Edit, by_language, chain, mask_words, read_words, rewrite, spoken_numbers
+from nemotron_asr.postprocess import (
+    Edit,
+    Postprocessor,
+    by_language,
+    chain,
+    mask_words,
+    read_words,
+    rewrite,
+    shown,
+    spoken_numbers,
+)
 
 LISTED = ["darn", "son of a gun", "Größe", "他媽", "क", "heck"]
 
@@ -53,6 +64,7 @@ def check(made: Segment, of: Segment) -> None:
     assert made.text.endswith("<en-US>") == of.text.endswith("<en-US>")
 
 
+@settings(deadline=None)
 @given(SEGMENTS, st.data())
 def test_rewritten_words_and_text_agree(of: Segment, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(of.words)), max_size=6)))
@@ -62,6 +74,7 @@ def test_rewritten_words_and_text_agree(of: Segment, data: st.DataObject) -> Non
     assert len(made.words) == len(of.words) - sum(last - first - 1 for first, last, _ in edits)
 
 
+@settings(deadline=None)
 @given(SEGMENTS)
 def test_masked_words_and_text_agree(of: Segment) -> None:
     made = mask_words(LISTED)(of)
@@ -72,6 +85,7 @@ def test_masked_words_and_text_agree(of: Segment) -> None:
     assert mask_words(LISTED)(made) == made
 
 
+@settings(deadline=None)
 @given(SEGMENTS)
 def test_numbers_and_text_agree(of: Segment) -> None:
     check(spoken_numbers()(of), of)
@@ -105,6 +119,47 @@ def test_letters_with_marks_are_one_letter_long_or_not_at_all() -> None:
 
 def test_scripts_without_spaces_are_masked_wherever_they_occur() -> None:
     assert mask_words(LISTED)(segment("你他媽的。", "zh-CN", spaced=False)).text == "你他*的。"
+
+
+def beginning(of: Segment, length: int) -> Segment | None:
+    """What a partial has of a segment, its last word perhaps cut short."""
+    text, words, position = of.text.partition(" <")[0][:length].rstrip(), [], 0
+    for word in of.words:
+        position = of.text.index(word.word, position) + len(word.word)
+        written = text[position - len(word.word) : position]
+        words += [replace(word, word=written)] if written else []
+    return replace(of, text=text, words=tuple(words), end=words[-1].end) if words else None
+
+
+@settings(deadline=None)
+@given(SEGMENTS)
+def test_partials_only_grow_into_their_final_and_show_no_listed_word(of: Segment) -> None:
+    mask, said = mask_words(LISTED), ""
+    for length in range(len(of.text) + 1):
+        so_far = beginning(of, length)
+        if so_far and (seen := shown(mask, so_far)):
+            check(seen, replace(so_far, words=so_far.words[: len(seen.words)], end=seen.end))
+            assert seen.text.startswith(said)
+            assert mask(seen) == seen
+            said = seen.text
+    assert mask(of).text.startswith(said)
+
+
+def partials(mask: Postprocessor, text: str) -> list[str | None]:
+    """What is seen of a text as its letters come."""
+    so_far = [beginning(segment(text), length) for length in range(1, len(text) + 1)]
+    return [seen.text if (seen := shown(mask, each)) else None for each in so_far if each]
+
+
+def test_partials_end_before_what_may_become_a_listed_word() -> None:
+    mask = mask_words(["darn", "so what"])
+    assert partials(mask, "A dark") == ["A", "A", "A", "A", "A", "A dark"]
+    assert partials(mask, "darn it") == [None] * 5 + ["d*** i", "d*** it"]
+    assert partials(mask, "so why") == [None] * 5 + ["so why"]
+    assert partials(chain(marking("!"), mask), "A dar") == ["A", "A", "A", "A", "A"]
+    assert partials(marking("!"), "A dar")[-1] == "A dar"
+    assert partials(by_language({"en": mask}), "dar") == [None] * 3
+    assert partials(by_language({"de": mask}), "dar") == ["d", "da", "dar"]
 
 
 def test_words_do_not_meet_across_a_space() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron_asr.events import Segment, Word
@@ -113,12 +113,14 @@ def letters(text: str) -> str:
     return "".join(text.split())
 
 
+@settings(deadline=None)
 @given(segments())
 def test_srt_says_what_the_segments_say(made: list[Segment]) -> None:
     cues = srt_cues(to_srt(made))
     assert letters("".join("".join(lines) for _, _, lines in cues)) == letters("".join(s.text for s in made))
 
 
+@settings(deadline=None)
 @given(segments())
 def test_spaces_stay_where_the_text_has_them(made: list[Segment]) -> None:
     short = [s for s in made if all(len(word.word) < 20 for word in s.words)]
@@ -126,6 +128,7 @@ def test_spaces_stay_where_the_text_has_them(made: list[Segment]) -> None:
         assert all(any(line in " ".join(s.text.split()) for s in short) for line in lines)
 
 
+@settings(deadline=None)
 @given(segments() | conversations())
 def test_cues_are_small_and_in_order(made: list[Segment]) -> None:
     now = 0
@@ -136,6 +139,7 @@ def test_cues_are_small_and_in_order(made: list[Segment]) -> None:
         now = end
 
 
+@settings(deadline=None)
 @given(segments() | conversations())
 def test_cues_stay_until_they_can_be_read_if_there_is_room(made: list[Segment]) -> None:
     for (start, end, lines), (following, _, _) in pairwise(srt_cues(to_srt(made))):
@@ -143,6 +147,7 @@ def test_cues_stay_until_they_can_be_read_if_there_is_room(made: list[Segment]) 
         assert end - start >= min(1000 * width(shown) / 17 - 1, 7000, following - start)
 
 
+@settings(deadline=None)
 @given(conversations())
 def test_everybody_is_heard_once_and_in_order(made: list[Segment]) -> None:
     said: dict[str | None, str] = {each.speaker: "" for each in made}
@@ -154,6 +159,7 @@ def test_everybody_is_heard_once_and_in_order(made: list[Segment]) -> None:
     }
 
 
+@settings(deadline=None)
 @given(conversations())
 def test_voices_are_labels(made: list[Segment]) -> None:
     cues = vtt_cues(to_vtt(made))
@@ -161,6 +167,7 @@ def test_voices_are_labels(made: list[Segment]) -> None:
     assert [html.unescape(text).split("\n") for text in plain] == [lines for _, _, lines in srt_cues(to_srt(made))]
 
 
+@settings(deadline=None)
 @given(segments())
 def test_vtt_is_srt_with_a_time_for_every_word(made: list[Segment]) -> None:
     cues = vtt_cues(to_vtt(made))

@@ -37,6 +37,17 @@ def test_finals_are_changed_and_partials_are_not(recognizer: Recognizer, samples
     assert texts(changed, Final) == [text.upper() for text in texts(plain, Final)] != texts(plain, Final)
 
 
+def test_partials_of_masked_words_grow_into_their_final(recognizer: Recognizer, samples: list[Sample]) -> None:
+    mask, so_far, seen = mask_words([*WORDS, "the cat"]), "", 0
+    for event in heard(recognizer, samples[0], mask):
+        if isinstance(event, (Partial, Final)):
+            text = event.segment.text
+            assert text.startswith(so_far)
+            assert mask(event.segment) == event.segment
+            so_far, seen = (text, seen + 1) if isinstance(event, Partial) else ("", seen)
+    assert seen > 3
+
+
 def test_recordings_say_what_streams_say(recognizer: Recognizer, samples: list[Sample]) -> None:
     mask = mask_words(WORDS)
     masked = recognizer.transcribe((samples[0].audio, 16000), latency_ms=160, postprocess=mask)

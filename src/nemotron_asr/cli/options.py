@@ -111,6 +111,6 @@ _LATENCY_HELP = (
     "160 works, but the released model was not trained on it."
 )
 _BOOST = "A phrase that is likely, such as a name; may be repeated. Weights go from 0 to 4, 1 is usual."
-_PROFANITY_FILTER = "Mask the words of this file, one a line: only their first letter stays, in final text."
+_PROFANITY_FILTER = "Mask the words of this file, one a line: only their first letter stays."
 DEVICE = "Where to compute; auto is the first GPU, if there is one."
 _DTYPE_HELP = "Precision; auto is bfloat16 on a GPU and, on a CPU, int8 for a large model."

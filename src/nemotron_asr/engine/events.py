@@ -9,7 +9,7 @@ from threading import Lock
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.errors import StreamFailedError
 from nemotron_asr.events import Event, Final, Partial, Segment
-from nemotron_asr.postprocess import Postprocessor
+from nemotron_asr.postprocess import Postprocessor, shown
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +18,11 @@ UNREAD = 1000
 
 
 class EventQueue:
-    """Written by the engine, read by one thread or coroutine; `postprocess` changes finals on their way in.
+    """Written by the engine, read by one thread or coroutine.
 
-    A partial holds all that the one before it held, so a reader who falls behind finds the newest only; one who does
-    not read at all is the stream's end, not the engine's.
+    On their way in, `postprocess` changes finals, and may hide the ends of partials. A partial holds all that the one
+    before it held, so a reader who falls behind finds the newest only; one who does not read at all is the stream's
+    end, not the engine's.
     """
 
     def __init__(self, postprocess: Postprocessor | None = None) -> None:
@@ -53,7 +54,7 @@ class EventQueue:
 
     def _finished(self, events: Sequence[Event], postprocess: Postprocessor) -> list[Event]:
         try:
-            return [_changed(event, postprocess) if isinstance(event, Final) else event for event in events]
+            return [changed for event in events if (changed := _changed(event, postprocess))]
         except Exception as error:  # a user's function: it may raise anything, and must not end the engine
             logger.warning("postprocessing a segment failed", exc_info=True)
             self.end(StreamFailedError(f"postprocessing a segment failed: {error!r}"))
@@ -104,8 +105,14 @@ class EventQueue:
             reader.keep(None)
 
 
-def _changed(final: Final, postprocess: Postprocessor) -> Final:
-    segment = postprocess(final.segment)
+def _changed(event: Event, postprocess: Postprocessor) -> Event | None:
+    """The event as it is to be read, if anything of it is."""
+    if isinstance(event, Partial):
+        seen = shown(postprocess, event.segment)
+        return replace(event, segment=seen) if seen else None
+    if not isinstance(event, Final):
+        return event
+    segment = postprocess(event.segment)
     if not isinstance(segment, Segment):
         raise TypeError(f"a postprocessor gives back a segment, not {segment!r}")
-    return replace(final, segment=segment)
+    return replace(event, segment=segment)

@@ -1,0 +1,126 @@
+"""Functions that change finished segments: one after the other, or one for each language."""
+
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Protocol, runtime_checkable
+
+from nemotron_asr.events import Segment
+from nemotron_asr.languages import canonical
+
+Postprocessor = Callable[[Segment], Segment]
+"""What takes a finished segment and gives it back, changed or not."""
+
+Postprocess = Postprocessor | Mapping[str, Postprocessor]
+"""One for all segments, or one for each language or locale."""
+
+Edit = tuple[int, int, str]
+"""Words from the first up to, not including, the second number, and what is to be written instead."""
+
+
+@runtime_checkable
+class Hiding(Protocol):
+    """A postprocessor that has a say in partials too."""
+
+    def __call__(self, segment: Segment, /) -> Segment:
+        """The finished segment, as it is to be read."""
+
+    def partial(self, segment: Segment, /) -> Segment | None:
+        """What may be seen of an unfinished segment, if anything: how the finished one will begin."""
+
+
+def shown(step: Postprocessor, segment: Segment) -> Segment | None:
+    """What may be seen of an unfinished segment: all of it, unless a postprocessor is `Hiding`."""
+    return step.partial(segment) if isinstance(step, Hiding) else segment
+
+
+def chain(*steps: Postprocessor) -> Postprocessor:
+    """One after the other."""
+    return _Chain(steps)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    steps: tuple[Postprocessor, ...]
+
+    def __call__(self, segment: Segment, /) -> Segment:
+        return reduce(lambda done, step: step(done), self.steps, segment)
+
+    def partial(self, segment: Segment, /) -> Segment | None:
+        left: Segment | None = segment
+        for step in self.steps:
+            left = shown(step, left) if left else None
+        return left
+
+
+def by_language(postprocess: Postprocess) -> Postprocessor:
+    """Choose by the segment's language: its locale (`de-DE`), else its language (`de`), else leave it as it is.
+
+    Raises:
+        LanguageError: a language that nobody knows.
+    """
+    if not isinstance(postprocess, Mapping):
+        return postprocess
+    return _ByLanguage({_key(language): step for language, step in postprocess.items()})
+
+
+@dataclass(frozen=True)
+class _ByLanguage:
+    steps: Mapping[str, Postprocessor]
+
+    def __call__(self, segment: Segment, /) -> Segment:
+        return self._step(segment)(segment)
+
+    def partial(self, segment: Segment, /) -> Segment | None:
+        return shown(self._step(segment), segment)
+
+    def _step(self, segment: Segment) -> Postprocessor:
+        locale = segment.language or ""
+        return self.steps.get(locale) or self.steps.get(base(locale)) or chain()
+
+
+def _key(language: str) -> str:
+    locale = canonical(language)
+    return locale if "-" in language or "_" in language else language.lower()
+
+
+def base(locale: str) -> str:
+    """The language of a locale: `de` of `de-DE`."""
+    return locale.partition("-")[0]
+
+
+def rewrite(segment: Segment, edits: Iterable[Edit]) -> Segment:
+    """Write words differently, in the text too.
+
+    Args:
+        segment: a segment.
+        edits: in order and apart. What several words become is one word, which lasts from the start of the first to the
+            end of the last; its confidence is their geometric mean.
+    """
+    place = places(segment)
+    words, text, done, position = list(segment.words[:0]), "", 0, 0
+    for first, last, written in edits:
+        spoken = segment.words[first:last]
+        confidence = round(math.prod(word.confidence for word in spoken) ** (1 / len(spoken)), 4)
+        words += segment.words[done:first]
+        words.append(replace(spoken[0], word=written, end=spoken[-1].end, confidence=confidence))
+        text += segment.text[position : place[first].start] + written
+        done, position = last, place[last - 1].stop
+    return replace(segment, text=text + segment.text[position:], words=(*words, *segment.words[done:]))
+
+
+def places(segment: Segment) -> list[range]:
+    """Where each word is in the text."""
+    found, position = [], 0
+    for word in segment.words:
+        start = segment.text.index(word.word, position)
+        position = start + len(word.word)
+        found.append(range(start, position))
+    return found
+
+
+def is_letter(character: str) -> bool:
+    """Whether it is part of a word: a letter, a mark upon one, or a digit."""
+    return unicodedata.category(character)[0] in "LMN"
