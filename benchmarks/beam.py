@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from nemotron_asr import audio
 from nemotron_asr.config import FRAME_SECONDS, HOP, chunk_frames
-from nemotron_asr.decoding.beam import beam, initial_beam
+from nemotron_asr.decoding.beam import Beam, beam, initial_beam
 from nemotron_asr.decoding.fusion import Fusion
 from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
 from nemotron_asr.decoding.ngram import NGram
@@ -60,7 +60,7 @@ def searches(runner: Runner, widths: Iterable[int], fusion: Fusion | None) -> di
     def of(width: int, fusion: Fusion | None) -> Search:
         def search(frames: Tensor, valid: Tensor) -> list[list[Emission]]:
             rows = len(frames)
-            state = initial_beam(transducer, torch.full((rows,), width), width, [fusion] * rows)
+            state = initial_beam(transducer, rows, Beam(width, fusion))
             return beam(transducer, frames, valid, state, ends=torch.ones(rows, dtype=torch.bool))[0]
 
         return search

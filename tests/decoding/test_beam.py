@@ -6,13 +6,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from nemotron_asr.decoding import beam as search
-from nemotron_asr.decoding.beam import BeamState, beam, initial_beam
+from nemotron_asr.decoding.beam import Beam, BeamState, beam, initial_beam
 from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
 from nemotron_asr.model import Transducer
 from tests.conftest import random_model, tiny_config
 
 CONFIG = tiny_config(max_symbols=3)
-CAPACITY = 5
+WIDEST = 5
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def speech(rows: int, length: int, seed: int = 1) -> torch.Tensor:
     return torch.randn(rows, length, CONFIG.d_model, dtype=torch.double, generator=generator)
 
 
-def fresh(transducer: Transducer, *widths: int) -> BeamState:
-    return initial_beam(transducer, torch.tensor(widths), CAPACITY)
+def fresh(transducer: Transducer, width: int, rows: int = 1) -> BeamState:
+    return initial_beam(transducer, rows, Beam(width))
 
 
 def whole(transducer: Transducer, frames: torch.Tensor, width: int) -> list[Emission]:
@@ -39,7 +39,7 @@ def whole(transducer: Transducer, frames: torch.Tensor, width: int) -> list[Emis
 def test_one_hypothesis_is_greedy(transducer: Transducer) -> None:
     frames, valid = speech(5, 40), torch.tensor([40, 13, 0, 27, 1])
     expected, _ = greedy(transducer, frames, valid, initial_state(transducer, 5))
-    found, _ = beam(transducer, frames, valid, fresh(transducer, 1, 1, 1, 1, 1))
+    found, _ = beam(transducer, frames, valid, fresh(transducer, 1, 5))
     for row in range(5):
         assert [(e.token, e.frame) for e in found[row]] == [(e.token, e.frame) for e in expected[row]]
         assert [e.confidence for e in found[row]] == pytest.approx([e.confidence for e in expected[row]], abs=1e-5)
@@ -48,7 +48,7 @@ def test_one_hypothesis_is_greedy(transducer: Transducer) -> None:
 
 
 @settings(deadline=None, max_examples=8, phases=[Phase.explicit, Phase.generate])
-@given(cuts=st.lists(st.integers(1, 23), max_size=6), width=st.integers(1, CAPACITY), seed=st.integers(0, 99))
+@given(cuts=st.lists(st.integers(1, 23), max_size=6), width=st.integers(1, WIDEST), seed=st.integers(0, 99))
 def test_chunks_say_what_the_whole_says(transducer: Transducer, cuts: list[int], width: int, seed: int) -> None:
     frames = speech(1, 24, seed)
     places = [0, *sorted(set(cuts)), 24]
@@ -65,17 +65,17 @@ def test_chunks_say_what_the_whole_says(transducer: Transducer, cuts: list[int],
 
 def test_a_stream_does_not_depend_on_its_batch() -> None:
     transducer = random_model(CONFIG).transducer
-    frames, valid, widths = speech(4, 20).float(), torch.tensor([20, 13, 17, 1]), [4, 2, 1, 5]
-    found, _ = beam(transducer, frames, valid, fresh(transducer, *widths), ends=torch.ones(4, dtype=torch.bool))
-    for row, width in enumerate(widths):
-        alone = whole(transducer, frames[row, : valid[row]], width)
+    frames, valid = speech(4, 20).float(), torch.tensor([20, 13, 17, 1])
+    found, _ = beam(transducer, frames, valid, fresh(transducer, 4, 4), ends=torch.ones(4, dtype=torch.bool))
+    for row in range(4):
+        alone = whole(transducer, frames[row, : valid[row]], 4)
         assert [(e.token, e.frame) for e in found[row]] == [(e.token, e.frame) for e in alone]
 
 
 def test_streams_move_between_rows(transducer: Transducer) -> None:
     frames, half, ends = speech(2, 20), torch.tensor([10, 10]), torch.tensor([True, True])
-    expected = [whole(transducer, row, width) for row, width in zip(frames, (3, 2), strict=True)]
-    pool = fresh(transducer, 1).grown().grown()
+    expected = [whole(transducer, row, 3) for row in frames]
+    pool = fresh(transducer, 3).grown().grown()
     rows = torch.tensor([2, 1])
     pool.scatter(rows, fresh(transducer, 3, 2))
     first, state = beam(transducer, frames[:, :10], half, pool.gather(rows))
@@ -114,7 +114,7 @@ def test_scores_are_sums_over_alignments(monkeypatch: pytest.MonkeyPatch) -> Non
     transducer.head.bias[config.blank] = 5
     monkeypatch.setattr(f"{__name__}.CONFIG", config)
     frames = speech(1, 3)
-    state = initial_beam(transducer, torch.tensor([60]), 60)
+    state = fresh(transducer, 60)
     monkeypatch.setattr(search, "MARGIN", 12.0)
     monkeypatch.setattr(search, "PATIENCE", 99)
     said, state = beam(transducer, frames, torch.tensor([3]), state)

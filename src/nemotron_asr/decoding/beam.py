@@ -7,13 +7,13 @@ modified adaptive expansion search (Kim et al. 2020): a hypothesis far below the
 speech is followed by one or two, and equal ones are merged, which adds their probabilities.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nemotron_asr.decoding.fusion import Fusion, Words, completing
+from nemotron_asr.decoding.bias import Bias
+from nemotron_asr.decoding.fusion import Fusion, Words
 from nemotron_asr.decoding.greedy import Emission, certainty
 from nemotron_asr.decoding.hypotheses import (
     DEAD,
@@ -36,12 +36,22 @@ PATIENCE = 10
 """Frames after which a token of the best hypothesis is settled: as long as the pause that ends a segment."""
 
 
+@dataclass(frozen=True)
+class Beam:
+    """How a stream is searched; one hypothesis is greedy search."""
+
+    width: int
+    fusion: Fusion | None = None
+
+
+GREEDY = Beam(1)
+
+
 @dataclass
 class BeamState:
     """Streams after their last frame; axis 0 is the batch."""
 
     hypotheses: Hypotheses
-    width: Tensor  # (B,) how many hypotheses the stream keeps
     last: Tensor  # (B,) the frame of the last settled token, counted from the end of the frames decoded so far
     words: Words  # the word models
     completing: Tensor  # (vocab_size + 1,) 1 for tokens that complete the word before them
@@ -49,17 +59,18 @@ class BeamState:
     def gather(self, rows: Tensor) -> "BeamState":
         """A copy of some rows."""
         hypotheses, words = self.hypotheses.at(rows), self.words.gather(rows)
-        return BeamState(hypotheses, self.width[rows], self.last[rows], words, self.completing)
+        return BeamState(hypotheses, self.last[rows], words, self.completing)
 
     def scatter(self, rows: Tensor, new: "BeamState") -> None:
         """Write `new` into `rows`, in place."""
         self.hypotheses.put(rows, new.hypotheses)
-        self.width[rows], self.last[rows] = new.width, new.last
+        self.last[rows] = new.last
         self.words.scatter(rows, new.words)
+        self.completing = torch.maximum(self.completing, new.completing)
 
     def grown(self) -> "BeamState":
         """Twice as many rows; the new ones hold nothing of use."""
-        return self.gather(torch.arange(2 * len(self.width), device=self.width.device) % len(self.width))
+        return self.gather(torch.arange(2 * len(self.last), device=self.last.device) % len(self.last))
 
     def lag(self) -> Tensor:
         """(B,) how many of the last frames are not settled: some hypothesis has a token there."""
@@ -79,23 +90,14 @@ class BeamState:
         self.last += frames
 
 
-def initial_beam(
-    transducer: Transducer, widths: Tensor, capacity: int, fusions: Sequence[Fusion | None] = ()
-) -> BeamState:
-    """Streams that have said nothing.
-
-    Args:
-        transducer: predictor and joint.
-        widths: (B,) how many hypotheses each stream keeps; 1 is greedy search.
-        capacity: the most of them that a state of this shape can hold.
-        fusions: the streams' word models; none has one unless given. All have the same tokenizer.
-    """
-    bias = transducer.head.bias
-    words = Words.begin(fusions or [None] * len(widths), capacity)
-    fusion = next(filter(None, fusions), None)
-    ends = completing(fusion.tokenizer, len(bias)) if fusion else torch.zeros(len(bias))
-    hypotheses = nothing_said(transducer, len(widths), capacity)
-    return BeamState(hypotheses, widths.clone(), torch.zeros_like(widths), words, ends.to(hypotheses.score))
+def initial_beam(transducer: Transducer, batch: int, search: Beam) -> BeamState:
+    """Streams that have said nothing."""
+    hypotheses = nothing_said(transducer, batch, search.width)
+    last = torch.zeros(batch, dtype=torch.long, device=hypotheses.score.device)
+    words = Words.begin([search.fusion] * batch, search.width)
+    size = transducer.config.vocab_size + 1
+    completing = search.fusion.completing if search.fusion else torch.zeros(size)
+    return BeamState(hypotheses, last, words, completing.to(hypotheses.score))
 
 
 def beam(
@@ -105,6 +107,7 @@ def beam(
     state: BeamState,
     first: Tensor | None = None,
     ends: Tensor | None = None,
+    bias: Bias | None = None,
 ) -> tuple[list[list[Emission]], BeamState]:
     """The tokens that all likely hypotheses agree on.
 
@@ -115,6 +118,7 @@ def beam(
         state: where the streams stand; not modified.
         first: (B,) the frame to begin with; 0 unless given.
         ends: (B,) whose likeliest hypothesis is settled after the last frame; nobody's unless given.
+        bias: what the streams prefer and rule out; where their hypotheses are within phrases is part of `state`.
 
     Returns:
         Per row the newly settled tokens in order, and the new state. A token that was heard in earlier frames has a
@@ -127,7 +131,8 @@ def beam(
     rows = (time < valid).nonzero()[:, 0]
     while len(rows):
         part = state.gather(rows)
-        part.hypotheses = _next_symbols(transducer, enc[rows, time[rows]], time[rows], part)
+        liked = bias and bias.of_hypotheses(rows, bias.place[rows])
+        part.hypotheses = _next_symbols(transducer, enc[rows, time[rows]], time[rows], part, liked)
         state.scatter(rows, part)
         left = rows[part.hypotheses.done.all(1)]
         if len(left):
@@ -151,7 +156,7 @@ def _append(said: list[list[Emission]], rows: Tensor, settled: list[list[Emissio
         said[row] += more
 
 
-def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: BeamState) -> Hypotheses:
+def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: BeamState, bias: Bias | None) -> Hypotheses:
     """Continue every hypothesis that is still in the frame by blank and by tokens; keep the best.
 
     Args:
@@ -159,14 +164,14 @@ def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: Beam
         enc: (B, d_joint) the frame that each stream is in, projected.
         time: (B,) its index.
         state: of these streams; its words move on.
+        bias: what these streams prefer.
     """
     hypotheses, capacity = state.hypotheses, state.hypotheses.score.shape[1]
-    follow = _continuations(transducer, enc, hypotheses, state.completing)
+    follow = _continuations(transducer, enc, hypotheses, state.completing, bias)
     stay = merged(hypotheses.score + follow.blank, hypotheses.tokens)
     go = hypotheses.score[..., None] + follow.gain
     score, choice = torch.cat([stay, go.flatten(1)], 1).topk(capacity)
-    kept = torch.arange(capacity, device=score.device) < state.width[:, None]
-    score = score.masked_fill(~kept | (score < score[:, :1] - MARGIN), DEAD)
+    score = score.masked_fill(score < score[:, :1] - MARGIN, DEAD)
     said = (choice - capacity).clamp(min=0)
     parent = torch.where(choice < capacity, choice, said // follow.gain.shape[2])
     speaks = (choice >= capacity) & (score > DEAD)
@@ -177,6 +182,10 @@ def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: Beam
         row, slot = place = _places(speaks)
         logprob, sure = follow.logprob.flatten(1)[row, said[place]], follow.sure[row, parent[row, slot]]
         _say(transducer, new, place, token[place])
+        if bias:
+            liked = bias.of_hypotheses(row, new.phrase[place])
+            liked.said(torch.arange(len(row), device=row.device), token[place])
+            new.phrase[place] = liked.place
         new.append(place, token[place], time[row], logprob, sure)
     state.words.follow(parent, token.masked_fill(~speaks, NOTHING), new.worth)
     return new
@@ -193,12 +202,15 @@ class _Continuations:
     logprob: Tensor  # (B, K, W) their log-probabilities
 
 
-def _continuations(transducer: Transducer, enc: Tensor, hypotheses: Hypotheses, completing: Tensor) -> _Continuations:
+def _continuations(
+    transducer: Transducer, enc: Tensor, hypotheses: Hypotheses, completing: Tensor, bias: Bias | None
+) -> _Continuations:
     config, shape = transducer.config, hypotheses.score.shape
     place = _places(hypotheses.live & ~hypotheses.done)
     logits = transducer.joint(enc[place[0]], hypotheses.out[place]).to(hypotheses.score.dtype)
     logprobs = logits.log_softmax(-1)
-    gains = logprobs + hypotheses.worth[place][:, None] * completing
+    preferred = bias.of_hypotheses(place[0], hypotheses.phrase[place]).preferred(logprobs) if bias else logprobs
+    gains = preferred + hypotheses.worth[place][:, None] * completing
     gains[:, config.blank] = DEAD
     gains[hypotheses.symbols[place] >= config.max_symbols] = DEAD
     best, token = gains.topk(min(shape[1], config.vocab_size))
@@ -231,13 +243,14 @@ def _leave_frame(part: BeamState, time: Tensor, most: int) -> list[list[Emission
     """All hypotheses have left a frame (B,) and go on to the next; `most` is how many tokens one frame may bring.
 
     Returns:
-        The tokens that are settled now: those agreed on, and those of the best hypothesis that are old.
+        The tokens that are settled now: those agreed on, when whoever disagrees with the best on old ones is dropped.
     """
-    hypotheses = part.hypotheses
-    place = torch.arange(len(time), device=time.device), hypotheses.score.argmax(1)
-    length, room = hypotheses.length[place], PENDING - most
-    old = (hypotheses.frames[place] <= time[:, None] - PATIENCE).cumprod(1).sum(1)
-    commit(hypotheses, torch.maximum(torch.minimum(old, length), length - room))
+    hypotheses, room = part.hypotheses, PENDING - most
+    best, length = hypotheses.score.argmax(1, keepdim=True), hypotheses.length
+    said = torch.arange(PENDING, device=time.device) < length[..., None]
+    old = (said & (hypotheses.frames <= time[:, None, None] - PATIENCE)).sum(-1)
+    due = torch.maximum(old.gather(1, best), length.gather(1, best) - room)
+    commit(hypotheses, torch.maximum(old, due))
     settled = settle(hypotheses, part.last)
     score = hypotheses.score.masked_fill(hypotheses.length > room, DEAD)
     hypotheses.score = score - score.amax(1, keepdim=True)
@@ -248,5 +261,5 @@ def _leave_frame(part: BeamState, time: Tensor, most: int) -> list[list[Emission
 def _end(part: BeamState) -> list[list[Emission]]:
     """Only the best hypotheses are left, and all their tokens settled."""
     part.hypotheses.score = part.hypotheses.score + part.hypotheses.worth  # the last word is complete, too
-    commit(part.hypotheses, torch.full_like(part.last, PENDING))
+    commit(part.hypotheses, torch.full_like(part.hypotheses.length, PENDING))
     return settle(part.hypotheses, part.last)

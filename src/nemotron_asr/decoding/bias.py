@@ -1,7 +1,7 @@
 """What a stream prefers and what it rules out, for a batch of streams at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from threading import Lock
 from typing import Self
@@ -136,6 +136,24 @@ class Bias:
         scores = logits.gather(-1, token[:, None].expand(-1, logits.shape[1], -1)) + gain[:, None]
         best, index = scores.max(-1)
         return best, token.gather(1, index)
+
+    def of_hypotheses(self, rows: Tensor, place: Tensor) -> "Bias":
+        """The preferences of hypotheses: (n,) the rows of their streams, (n, 2) their own places."""
+        number = self.place[rows, :1]
+        place = torch.where(place[:, :1] == number, place, torch.cat([number, torch.zeros_like(number)], 1))
+        banned, penalty = self.banned[rows], self.penalty[rows]
+        return replace(self, root=self.root[rows], place=place, banned=banned, penalty=penalty)
+
+    def preferred(self, logprobs: Tensor) -> Tensor:
+        """Log-probabilities (n, vocab_size + 1) of all rows, preferences included; silence stays as likely as it is."""
+        token, _, gain = self._arcs_of(torch.arange(len(logprobs), device=logprobs.device))
+        added = torch.zeros_like(logprobs).scatter_reduce(1, token, gain.to(logprobs), "amax")
+        added.scatter_add_(1, self.banned, self.penalty.to(logprobs))
+        words = logprobs.index_fill(1, torch.tensor([self.blank], device=logprobs.device), -torch.inf)
+        preferred = words + added
+        preferred += words.logsumexp(1, keepdim=True) - preferred.logsumexp(1, keepdim=True)
+        preferred[:, self.blank] = logprobs[:, self.blank]
+        return preferred
 
     def said(self, rows: Tensor, tokens: Tensor) -> None:
         """Move on by a token in each of some rows."""

@@ -6,6 +6,7 @@ every hypothesis beforehand, so it is one number that is added to all tokens whi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -41,6 +42,12 @@ class Fusion:
     weight: float = 0.3
     bonus: float = 1.0
 
+    @cached_property
+    def completing(self) -> Tensor:
+        """(vocab_size + 1,) 1 for tokens that complete the word before them, 0 for others."""
+        tags, tokens = self.tokenizer.language_tags, range(self.tokenizer.vocab_size)
+        return torch.tensor([*(i in tags or self.tokenizer.text(i).startswith(" ") for i in tokens), False]).float()
+
     def begin(self) -> Context:
         """Nothing was said."""
         return Context(self.model.start())
@@ -59,12 +66,6 @@ class Fusion:
             return Context(state, word)
         after, logprob = self.model.score(state, word)
         return Context(state, word, after, self.weight * logprob + self.bonus)
-
-
-def completing(tokenizer: Tokenizer, size: int) -> Tensor:
-    """(size,) 1 for tokens that complete the word before them, 0 for others."""
-    begins = [i in tokenizer.language_tags or tokenizer.text(i).startswith(" ") for i in range(tokenizer.vocab_size)]
-    return torch.tensor([*begins, *[False] * (size - len(begins))]).float()
 
 
 @dataclass

@@ -29,6 +29,7 @@ class Hypotheses:
     c: Tensor  # (B, K, layers, d_pred)
     score: Tensor  # (B, K) natural logarithm of the probability, against the best one's at the end of the last frame
     worth: Tensor  # (B, K) what a word model will add when the word is complete
+    phrase: Tensor  # (B, K, 2) where it is within likely phrases, see `Bias.place`
     done: Tensor  # (B, K) has left the current frame
     symbols: Tensor  # (B, K) tokens said in the current frame
     length: Tensor  # (B, K) tokens that are not settled
@@ -87,7 +88,8 @@ def nothing_said(transducer: Transducer, batch: int, width: int) -> Hypotheses:
     tokens = torch.full((batch, width, PENDING), NOTHING, device=out.device)
     zeros = score.new_zeros(tokens.shape)
     pending = count, tokens, tokens.clone(), zeros, zeros.clone()
-    return Hypotheses(out, h, c, score, torch.zeros_like(score), count.bool(), count.clone(), *pending)
+    phrase = count[..., None].repeat(1, 1, 2)
+    return Hypotheses(out, h, c, score, torch.zeros_like(score), phrase, count.bool(), count.clone(), *pending)
 
 
 def merged(score: Tensor, tokens: Tensor) -> Tensor:
@@ -99,11 +101,11 @@ def merged(score: Tensor, tokens: Tensor) -> Tensor:
 
 
 def commit(hypotheses: Hypotheses, due: Tensor) -> None:
-    """Drop what disagrees with the best hypothesis on its first `due` (B,) tokens."""
+    """Drop the hypotheses that disagree with the best one on their first `due` (B, K) tokens."""
     best = hypotheses.score.argmax(1)
     tokens = hypotheses.tokens[torch.arange(len(best), device=best.device), best]
-    open_ = torch.arange(PENDING, device=due.device) >= due[:, None]
-    agrees = ((hypotheses.tokens == tokens[:, None]) | open_[:, None]).all(-1)
+    undecided = torch.arange(PENDING, device=due.device) >= due[..., None]
+    agrees = ((hypotheses.tokens == tokens[:, None]) | undecided).all(-1)
     hypotheses.score = hypotheses.score.masked_fill(~agrees, DEAD)
 
 
