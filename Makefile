@@ -8,13 +8,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One thread for each worker: more threads than idle cores make torch many times slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check bench serve format clean
+.PHONY: demo test test-browser check bench serve format clean
 
 demo: $(VENV)/.core  ## transcribe the bundled recordings with the embedded model
 	$(BIN)/python -m nemotron_asr.demo
 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest --numprocesses 2 --quiet
+
+test-browser: $(VENV)/.dev  ## the page, in Debian's chromium with chromium-driver
+	$(BIN)/python -m pytest --quiet tests/browser
 
 check: $(VENV)/.dev  ## lint, format, types
 	$(BIN)/ruff check

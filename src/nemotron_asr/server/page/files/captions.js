@@ -1,0 +1,99 @@
+// Segments on the screen: the words of a partial are grey, and settle when their segment is final.
+
+const UNSURE = 0.4;
+
+/** The transcript and the element that shows it. */
+export class Captions {
+  constructor(element, onWord) {
+    this.element = element;
+    this.segments = []; // finals
+    this.paragraph = null; // of the segment that still grows
+    element.addEventListener("click", ({ target }) => {
+      if (target.classList.contains("said")) onWord(Number(target.dataset.start));
+    });
+  }
+
+  get empty() {
+    return !this.element.firstChild;
+  }
+
+  get text() {
+    return this.segments.map((segment) => segment.text).join("\n");
+  }
+
+  /** Show an event of the stream, whose times count from `offset`. */
+  show(event, offset = 0) {
+    if (event.type !== "partial" && event.type !== "final") return;
+    const words = event.words.map((word) => ({ ...word, start: word.start + offset, end: word.end + offset }));
+    const segment = { ...event, start: event.start + offset, end: event.end + offset, words };
+    const following = this.element.scrollHeight - this.element.scrollTop - this.element.clientHeight < 80;
+    this.write(segment);
+    if (event.type === "final") this.settle(segment);
+    if (following) this.element.scrollTop = this.element.scrollHeight;
+  }
+
+  write(segment) {
+    this.paragraph ??= this.element.appendChild(document.createElement("p"));
+    this.paragraph.className = "partial";
+    if (segment.language) this.paragraph.lang = segment.language;
+    const old = [...this.paragraph.querySelectorAll(".word")];
+    segment.words.forEach((word, i) => this.word(word, i, old[i], segment));
+  }
+
+  /** Words never go away: those that are there are kept, and only what is new in them is written. */
+  word(word, index, element, segment) {
+    if (!element) {
+      if (index && spaced(segment, index)) this.paragraph.append(" ");
+      element = this.paragraph.appendChild(document.createElement("span"));
+      element.className = "word";
+    }
+    if (element.textContent !== word.word) element.textContent = word.word;
+    element.dataset.start = word.start;
+    element.dataset.end = word.end;
+    element.classList.toggle("unsure", word.confidence < UNSURE);
+    element.title = `${word.start.toFixed(2)} s, ${Math.round(100 * word.confidence)} % sure`;
+  }
+
+  settle(segment) {
+    const { start, end, text, language, confidence, words } = segment;
+    this.segments.push({ start, end, text, language, confidence, words });
+    this.paragraph.className = "final";
+    for (const word of this.paragraph.querySelectorAll(".word")) word.classList.add("said");
+    if (language) {
+      const mark = this.paragraph.appendChild(document.createElement("span"));
+      mark.className = "language";
+      mark.textContent = language;
+    }
+    this.paragraph = null;
+  }
+
+  /** Mark the words that are said at a time of the recording. */
+  play(seconds) {
+    for (const word of this.element.querySelectorAll(".said")) {
+      const playing = word.dataset.start <= seconds && seconds < word.dataset.end;
+      if (word.classList.toggle("playing", playing) && playing) word.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  /** The transcript in the shape of `nemotron-asr transcribe --format json`. */
+  transcript(file, duration) {
+    const counts = new Map();
+    for (const { language, words } of this.segments) counts.set(language, (counts.get(language) ?? 0) + words.length);
+    const [language] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [null];
+    const text = this.segments.map((segment) => segment.text).join(" ");
+    return { file, duration, language, text, segments: this.segments };
+  }
+
+  clear() {
+    this.segments = [];
+    this.paragraph = null;
+    this.element.replaceChildren();
+  }
+}
+
+/** Whether the segment's text has a space before a word; some scripts have none. */
+function spaced(segment, index) {
+  let place = 0;
+  segment.words.slice(0, index).forEach(({ word }) => (place = segment.text.indexOf(word, place) + word.length));
+  return segment.text[place] === " ";
+}

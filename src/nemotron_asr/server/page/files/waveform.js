@@ -1,0 +1,65 @@
+// A recording as a picture: how loud it is, how far it is transcribed, where it is played.
+
+const MOST_BYTES = 300e6; // beyond this a browser would run out of memory over the samples
+
+/** Loudness of a recording in so many parts, between 0 and 1; null when the browser cannot decode it. */
+async function loudness(file, parts) {
+  if (file.size > MOST_BYTES) return null;
+  const context = new OfflineAudioContext(1, 1, 16000);
+  const audio = await file.arrayBuffer().then((data) => context.decodeAudioData(data)).catch(() => null);
+  if (!audio) return null;
+  const samples = audio.getChannelData(0);
+  const size = samples.length / parts;
+  const peaks = Array.from({ length: parts }, (_, i) => peak(samples, Math.floor(i * size), Math.floor((i + 1) * size)));
+  const most = Math.max(...peaks, 0.01);
+  return peaks.map((value) => value / most);
+}
+
+function peak(samples, start, end) {
+  let most = 0;
+  const step = Math.max(1, Math.floor((end - start) / 200));
+  for (let i = start; i < end; i += step) most = Math.max(most, Math.abs(samples[i]));
+  return most;
+}
+
+export class Waveform {
+  constructor(canvas, onSeek) {
+    this.canvas = canvas;
+    this.peaks = null;
+    this.heard = this.played = 0; // shares
+    canvas.addEventListener("click", ({ offsetX }) => onSeek(offsetX / canvas.clientWidth));
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+  }
+
+  async load(file) {
+    this.heard = this.played = 0;
+    this.peaks = null;
+    this.draw();
+    this.peaks = await loudness(file, 400);
+    this.draw();
+  }
+
+  show(changes) {
+    Object.assign(this, changes);
+    this.draw();
+  }
+
+  draw() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const scale = devicePixelRatio;
+    this.canvas.width = width * scale;
+    this.canvas.height = height * scale;
+    const pen = this.canvas.getContext("2d");
+    pen.scale(scale, scale);
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name);
+    const step = width / (this.peaks?.length ?? 1);
+    this.peaks?.forEach((value, i) => {
+      const share = i / this.peaks.length;
+      pen.fillStyle = share < this.played ? colour("--accent") : share < this.heard ? colour("--quiet") : colour("--line");
+      const tall = Math.max(1, value * height);
+      pen.fillRect(i * step, (height - tall) / 2, Math.max(1, step - 1), tall);
+    });
+  }
+}

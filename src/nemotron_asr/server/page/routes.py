@@ -1,0 +1,123 @@
+"""What the page asks of the server besides `/v1/stream`: its own files, its choices, the server's state, subtitles."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from nemotron_asr import languages
+from nemotron_asr.config import LATENCIES
+from nemotron_asr.events import Segment, Word
+from nemotron_asr.server.problems import Kind, Problem, invalid
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.web import answer_problem, body_of, token_of
+from nemotron_asr.transcript import Transcript
+
+FILES = Path(__file__).with_name("files")
+
+MOST_BYTES = 32 * 2**20
+"""Of a transcript that is to become subtitles: some hundred hours."""
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss: blob:; media-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+"""The page runs its own scripts only, and nobody frames it."""
+
+
+class _Files(StaticFiles):
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """A file with the page's headers."""
+        response = super().file_response(*arguments, **options)
+        response.headers.update(HEADERS)
+        return response
+
+
+def routes(service: Service) -> list[BaseRoute]:
+    """What the adapter answers. Its files and its choices need no API key; the rest does where keys are asked for."""
+
+    def index(_: Request) -> Response:
+        return FileResponse(FILES / "index.html", headers=HEADERS)
+
+    def choices(_: Request) -> Response:
+        return JSONResponse(
+            {
+                "models": [
+                    {"name": model.name, "languages": [_named(locale) for locale in model.languages]}
+                    for model in service.models.by_name.values()
+                ],
+                "latencies_ms": list(LATENCIES),
+                "key_needed": bool(service.settings.api_key_file),
+            }
+        )
+
+    def state(request: Request) -> Response:
+        try:
+            service.authenticate(token_of(request))
+        except Problem as problem:
+            return answer_problem(problem)
+        return JSONResponse({name: asdict(engine.statistics) for name, engine in service.models.engines.items()})
+
+    async def subtitles(request: Request) -> Response:
+        try:
+            service.authenticate(token_of(request))
+            transcript = _transcript(await _json(request, service))
+        except Problem as problem:
+            return answer_problem(problem)
+        srt = request.url.path.endswith(".srt")
+        return PlainTextResponse(transcript.to_srt() if srt else transcript.to_vtt())
+
+    return [
+        Route("/", index),
+        Route("/page/choices", choices),
+        Route("/page/state", state),
+        Route("/page/transcript.srt", subtitles, methods=["POST"]),
+        Route("/page/transcript.vtt", subtitles, methods=["POST"]),
+        Mount("/page", _Files(directory=FILES)),
+    ]
+
+
+def _named(locale: str) -> dict[str, str]:
+    return {"locale": locale, "name": languages.name(locale)}
+
+
+async def _json(request: Request, service: Service) -> Any:
+    data = b""
+    async for piece in body_of(request, service):
+        data += piece
+        if len(data) > MOST_BYTES:
+            raise Problem(Kind.TOO_LARGE, f"the transcript has more than {MOST_BYTES} bytes, which is the limit")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise invalid("the body is not JSON") from None
+
+
+def _transcript(content: Any) -> Transcript:
+    """A transcript from the JSON that ours is told in."""
+    try:
+        segments = tuple(_segment(each) for each in content["segments"])
+        return Transcript(float(content["duration"]), None, segments)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        raise invalid("the body is not a transcript in the shape of `--format json`") from None
+
+
+def _segment(content: Mapping[str, Any]) -> Segment:
+    words = tuple(_word(each) for each in content["words"])
+    text, start, end = str(content["text"]), float(content["start"]), float(content["end"])
+    if not all(word.word in text for word in words) or not 0 <= start <= end < 10**6:
+        raise ValueError
+    return Segment(start, end, text, None, 0.0, words)
+
+
+def _word(content: Mapping[str, Any]) -> Word:
+    return Word(str(content["word"]), float(content["start"]), float(content["end"]), 0.0)

@@ -1,0 +1,56 @@
+"""A real browser, headless, whose microphone plays a recording."""
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service as Driver
+
+from tests.conftest import Sample
+from tests.server.conftest import Running, running
+
+CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Running]:
+    with running(max_streams=8) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def spoken(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the microphone hears: a second of nothing, a sentence, and nothing more."""
+    path = tmp_path_factory.mktemp("microphone") / "spoken.wav"
+    silence = np.zeros(16_000, np.float32)
+    heard = np.concatenate([silence, samples[0].audio, np.tile(silence, 20)])
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((heard * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture
+def browser(spoken: Path, tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1100,900",
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={spoken}%noloop", "--autoplay-policy=no-user-gesture-required",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, Driver(DRIVER))
+    browser.set_page_load_timeout(60)
+    yield browser
+    logged = [entry for entry in browser.execute("getLog", {"type": "browser"})["value"] if entry["level"] == "SEVERE"]
+    errors = [entry for entry in logged if entry["source"] != "network"]  # refusals are shown on the page
+    browser.quit()
+    assert not errors
