@@ -168,7 +168,7 @@ class Teller:
             yield self._results(time, is_final=True, speech_final=True)
         if self.wish.utterance_end is not None:
             silent = 0.0 if self._requested else self.wish.pause
-            self._due = duration + self.wish.utterance_end - silent
+            self._due = max(duration - silent, self._last_word) + self.wish.utterance_end
             yield from self.passed(duration)
         self._ended = self._requested = False
 
