@@ -31,6 +31,16 @@ def test_what_cannot_be_evaluated_stands_in_its_place(tmp_path: Path) -> None:
     assert "a.wav: '....' has no words" in messages[2]
 
 
+def test_ends_of_words_are_those_of_all_words(tmp_path: Path) -> None:
+    manifest, ends = tmp_path / "m.jsonl", ([0.5, 1], [0.5])
+    lines = [f'{LINE[:-1]}, "word_ends": {some}}}' for some in ends]
+    manifest.write_text("\n".join(lines), encoding="utf-8")
+    good, bad = read_clips([str(manifest)], ModelConfig())
+    assert isinstance(good, Spoken)
+    assert good.ends == (0.5, 1.0)
+    assert "the ends of 1 words are given, but its text has 2" in str(bad)
+
+
 def test_a_manifest_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ManifestError, match=r"cannot read manifest none\.jsonl"):
         list(read_clips(["none.jsonl"], ModelConfig()))

@@ -35,6 +35,8 @@ def test_reads_lines_and_resolves_paths_against_the_folder(tmp_path: Path) -> No
         (GOOD.replace("2.5", "-1"), "line 2: duration is -1"),
         (GOOD.replace("2.5", "NaN"), "line 2: duration is nan"),
         (GOOD.replace("2.5", "true"), "line 2: duration is True"),
+        (f'{GOOD[:-1]}, "word_ends": 3}}', "line 2: word_ends is 3; it must be a list of seconds"),
+        (f'{GOOD[:-1]}, "word_ends": ["1"]}}', "line 2: word_ends is ['1']"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -51,6 +53,12 @@ def test_lines_end_where_lines_of_json_end(tmp_path: Path) -> None:
     text = "Neben\u2028Deutsch\x85."
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("Neben Deutsch.", text).encode() + b"\r\n")
     assert [clip.text for clip in read_manifest(path)] == [text]
+
+
+def test_words_may_have_ends(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(f'{GOOD[:-1]}, "word_ends": [0.4, 1]}}\n{GOOD}\n', encoding="utf-8")
+    assert [clip.ends for clip in read_manifest(path)] == [(0.4, 1.0), ()]
 
 
 def test_bad_lines_can_be_done_without(tmp_path: Path) -> None:

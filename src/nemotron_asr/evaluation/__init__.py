@@ -6,8 +6,9 @@
     records.py        `Hearing`s on disk, so that a long evaluation goes on where it stopped
     normalisation.py  text -> the words or characters that are compared
     scoring.py        alignments, error counts, bootstrap
+    judging.py        `Hearing` -> `Judged`: what is right, how sure the model was, how late it came
     calibration.py    confidence against truth
-    report.py         `Hearing`s -> `Report`: every figure there is
+    report.py         `Judged` -> `Report`: every figure there is
     tables.py         `Report` -> text, Markdown
     plots.py          `Report` -> error rate against latency and delay, error rate per locale
     page.py           the worst clips as a page with players

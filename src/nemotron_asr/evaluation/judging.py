@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nemotron_asr.evaluation.listening import Hearing
-from nemotron_asr.evaluation.normalisation import metric, units
+from nemotron_asr.evaluation.normalisation import units, words
 from nemotron_asr.evaluation.scoring import Counts, Pair, align, count
 
 
@@ -50,7 +50,7 @@ def _right_words(hearing: Hearing) -> dict[int, int]:
 
     Words are normalised one by one, so that each keeps its own confidence and time.
     """
-    said = _owned(_spoken_words(hearing), hearing.locale)
+    said = _owned(words(hearing.reference, hearing.locale), hearing.locale)
     heard = _owned([word.word for word in hearing.words], hearing.locale)
     meant: dict[int, int] = {}
     wrong: set[int] = set()
@@ -62,18 +62,13 @@ def _right_words(hearing: Hearing) -> dict[int, int]:
     return {word: place for word, place in meant.items() if word not in wrong}
 
 
-def _spoken_words(hearing: Hearing) -> list[str]:
-    by_words = metric(hearing.locale) == "WER"
-    return hearing.reference.split() if by_words else units(hearing.reference, hearing.locale)
-
-
-def _owned(words: Sequence[str], locale: str) -> list[tuple[str, int]]:
+def _owned(spoken: Sequence[str], locale: str) -> list[tuple[str, int]]:
     """The units of words, each with the place of its word."""
-    return [(unit, place) for place, word in enumerate(words) for unit in units(word, locale)]
+    return [(unit, place) for place, word in enumerate(spoken) for unit in units(word, locale)]
 
 
 def _delays(hearing: Hearing, right: Mapping[int, int]) -> Iterator[float]:
-    first = len(_spoken_words(hearing)) - len(hearing.ends)
+    first = len(words(hearing.reference, hearing.locale)) - len(hearing.ends)
     for word, place in right.items():
         if place >= first:
             yield hearing.words[word].shown - hearing.ends[place - first]

@@ -8,7 +8,7 @@ from pathlib import Path
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import LanguageError, ManifestError, NemotronError
 from nemotron_asr.evaluation.fleurs import fetch, is_fleurs
-from nemotron_asr.evaluation.normalisation import units
+from nemotron_asr.evaluation.normalisation import units, words
 from nemotron_asr.languages import canonical
 from nemotron_asr.training.manifest import Clip, read_lines
 
@@ -53,4 +53,6 @@ def _spoken(clip: Clip, config: ModelConfig) -> Spoken | NemotronError:
         return ManifestError(f"{clip.path}: {error}")
     if not units(clip.text, locale):
         return ManifestError(f"{clip.path}: {clip.text!r} has no words")
-    return Spoken(str(clip.path), locale, clip.text)
+    if clip.ends and len(clip.ends) != (spoken := len(words(clip.text, locale))):
+        return ManifestError(f"{clip.path}: the ends of {len(clip.ends)} words are given, but its text has {spoken}")
+    return Spoken(str(clip.path), locale, clip.text, clip.ends)

@@ -58,8 +58,13 @@ def normalise(text: str, locale: str) -> str:
 
 def units(text: str, locale: str) -> list[str]:
     """The normalised words of a text, or its characters without spaces: what an error rate counts."""
-    words = normalise(text, locale).split()
-    return list("".join(words)) if metric(locale) == "CER" else words
+    spoken = normalise(text, locale).split()
+    return list("".join(spoken)) if metric(locale) == "CER" else spoken
+
+
+def words(text: str, locale: str) -> list[str]:
+    """The words of a text as they are written, or its characters where those are compared."""
+    return text.split() if metric(locale) == "WER" else units(text, locale)
 
 
 @cache

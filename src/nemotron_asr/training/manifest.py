@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.errors import LanguageError, ManifestError
@@ -26,6 +27,7 @@ class Clip:
     text: str  # without language tag
     language: str  # a locale such as "de-DE"
     row: int = 0  # place in its manifest
+    ends: tuple[float, ...] = ()  # seconds at which its words end, where the manifest says
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Selection:
 def read_manifest(path: Path) -> list[Clip]:
     """Read a manifest: JSON lines with `audio_filepath`, `duration`, `text` and `target_lang` (or `lang`).
 
-    Relative audio paths count from the manifest's folder; blank lines are skipped, unknown fields ignored.
+    Relative audio paths count from the manifest's folder; blank lines are skipped, unknown fields ignored. `word_ends`,
+    if there, is a list of seconds, one for each word.
 
     Raises:
         ManifestError: the file cannot be read, or a line is not such an object; the message names file, line and field.
@@ -118,7 +121,15 @@ def _clip(line: bytes, manifest: Path, number: int) -> Clip:
     duration = entry.get("duration")
     if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration < float("inf"):
         raise ManifestError(f"{where}: duration is {duration!r}; it must be a number of seconds")
-    return Clip(manifest.parent / entry["audio_filepath"], float(duration), entry["text"].strip(), str(language))
+    audio, text, ends = manifest.parent / entry["audio_filepath"], entry["text"].strip(), _ends(entry, where)
+    return Clip(audio, float(duration), text, str(language), ends=ends)
+
+
+def _ends(entry: dict[str, Any], where: str) -> tuple[float, ...]:
+    ends = entry.get("word_ends", [])
+    if not isinstance(ends, list) or not all(isinstance(end, int | float) for end in ends):
+        raise ManifestError(f"{where}: word_ends is {ends!r}; it must be a list of seconds")
+    return tuple(map(float, ends))
 
 
 def select(
