@@ -2,7 +2,7 @@
 
 import importlib.util
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,14 @@ from nemotron_asr.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from nemotron_asr.audio import Samples
+    from nemotron_asr.benchmark.load import Load
     from nemotron_asr.benchmark.profile import Profile
     from nemotron_asr.recognizer import Recognizer
 
 RANDOM = "random"
+
+LATE = 0.001
+"""Share of chunks that may be late."""
 
 _MODEL = (
     "A model as for `transcribe`, or random: weights of the released model's size that talk as much as speech does."
@@ -45,12 +49,20 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 @click.option("--profile", is_flag=True, help="Show where the time of the steps goes.")
 @click.option("--against", type=click.Choice(["transformers"]), help="Compare with it on the same weights instead.")
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="For --against: of 24.")
+@click.option("--server", metavar="URL", help="Measure a server that runs, through its sockets, instead.")
+@click.option(
+    "--protocol", type=click.Choice(["native", "deepgram"]), default="native", show_default=True, help="For --server."
+)
+@click.option("--api-key", default="", envvar="NEMOTRON_ASR_API_KEY", help="For --server, if it asks for one.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
-def bench(against: str | None, layers: int, **options: Any) -> int:
-    """Measure one stream, many streams in real time, and a recording."""
-    return _against(layers) if against else _measure(_Plan(**options))
+def bench(against: str | None, layers: int, server: str | None, protocol: str, api_key: str, **options: Any) -> int:
+    """Measure one stream, many streams in real time, and a recording; or put load on a server."""
+    plan = _Plan(**options)
+    if server:
+        return _load(server, protocol, api_key, plan)
+    return _against(layers) if against else _measure(plan)
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,43 @@ def _against(layers: int) -> int:
     from nemotron_asr.benchmark.against_transformers import run
 
     return DONE if run(layers) else FAILED
+
+
+def _load(server: str, protocol: str, key: str, plan: _Plan) -> int:
+    """Put load on a server; 1 if a stream failed or a chunk in a thousand was late."""
+    if importlib.util.find_spec("websockets") is None:
+        raise MissingExtraError("--server needs the extra server: pip install 'nemotron-asr[server]'")
+    from nemotron_asr.benchmark.load import load
+
+    headings = ("streams", "latency", "late", "finalize to final", "last audio to last word", "words", "failed", "CPU")
+    rows, fine = list[tuple[str, ...]](), True
+    for latency in map(int, plan.latencies):
+        for streams in plan.streams or (8,):
+            report = load(server, protocol, _speech(), streams, latency, plan.seconds, key)
+            rows.append((f"{streams}", f"{latency} ms", *_row(report)))
+            fine &= not report.failed and report.late <= LATE * report.chunks
+            if report.problem:
+                note(report.problem)
+            note(f"the load generator was late by {1000 * report.lag:.0f} ms at most")
+    print_table(headings, rows)
+    return DONE if fine else FAILED
+
+
+def _row(report: "Load") -> tuple[str, ...]:
+    return (
+        f"{report.late:.0f} of {report.chunks:.0f}", _spread(report.finals), _spread(report.ends), f"{report.words}",
+        f"{report.failed}", f"{1000 * report.cpu / max(1, report.chunks):.2f} ms a chunk",
+    )  # fmt: skip
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    """The middle, and what one in a hundred exceeds."""
+    import numpy as np
+
+    if not seconds:
+        return "-"
+    middle, worst = np.quantile(seconds, (0.5, 0.99))
+    return f"p50 {1000 * middle:.0f} ms, p99 {1000 * worst:.0f} ms"
 
 
 def random_model(cache: Path, dtype: str) -> Path:

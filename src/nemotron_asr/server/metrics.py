@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -34,6 +34,7 @@ class Metrics:
             registry=registry, buckets=_SECONDS,
         )  # fmt: skip
         registry.register(_Engines(engines))
+        ProcessCollector(registry=registry)
 
 
 class _Engines(Collector):

@@ -1,0 +1,130 @@
+"""Load on a server through real sockets: streams that speak in real time, and how long they wait.
+
+A process of its own, so that what it takes of the processor is not the server's.
+"""
+
+import asyncio
+import random
+import time
+import urllib.request
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from websockets.exceptions import WebSocketException
+
+from nemotron_asr.benchmark.lines import LINES, Line
+from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE
+from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.engine.stream import Samples
+
+COUNTED = ("nemotron_asr_chunks_total", "nemotron_asr_late_chunks_total", "process_cpu_seconds_total")
+
+
+@dataclass
+class Load:
+    """How a server bore it.
+
+    Attributes:
+        streams: how many spoke at once.
+        utterances, words: that were heard to their end.
+        failed: streams that the server refused or broke off, and why the last one.
+        finals: seconds from a request for the words so far to its answer.
+        ends: seconds from the last audio of an utterance to the last of its words.
+        lag: seconds by which the load generator itself was late, at worst: how far to trust the other figures.
+        chunks, late, cpu: what the server counted meanwhile; its seconds of CPU.
+    """
+
+    streams: int
+    utterances: int = 0
+    words: int = 0
+    failed: int = 0
+    problem: str = ""
+    finals: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    lag: float = 0.0
+    chunks: float = 0.0
+    late: float = 0.0
+    cpu: float = 0.0
+
+
+def load(
+    server: str, protocol: str, speech: Samples, streams: int, latency_ms: int, seconds: float, key: str = ""
+) -> Load:
+    """Let so many streams speak for so many seconds, each from another moment and another point of the speech.
+
+    Args:
+        server: `http://HOST:PORT`.
+        protocol: one of `LINES`.
+        speech: mono at 16 kHz.
+        streams: how many at once.
+        latency_ms: of all of them, where the protocol can say it.
+        seconds: on the clock.
+        key: to be shown, if the server asks for one.
+    """
+    report, before = Load(streams), counted(server)
+    packets = (speech * 32767).astype("<i2")
+    asyncio.run(_all(server, protocol, packets, report, latency_ms, seconds, key))
+    report.chunks, report.late, report.cpu = (after - then for after, then in zip(counted(server), before, strict=True))
+    return report
+
+
+def counted(server: str) -> list[float]:
+    """What a server's metrics say of `COUNTED`, summed over its models."""
+    with urllib.request.urlopen(f"{server}/metrics", timeout=10) as answer:  # noqa: S310 - the user's own server
+        lines = answer.read().decode().splitlines()
+    return [sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)) for name in COUNTED]
+
+
+async def _all(
+    server: str, protocol: str, speech: NDArray[np.int16], report: Load, latency_ms: int, seconds: float, key: str
+) -> None:
+    end = time.monotonic() + seconds
+    draws = [random.Random(number) for number in range(report.streams)]
+    callers = [_caller(server, protocol, speech, report, latency_ms, end, key, draw) for draw in draws]
+    await asyncio.gather(*callers)
+
+
+async def _caller(
+    server: str, protocol: str, speech: NDArray[np.int16], report: Load, latency_ms: int, end: float, key: str,
+    draw: random.Random,
+) -> None:  # fmt: skip
+    """Utterance after utterance, each a stream of its own, the first at a random moment of the first second."""
+    await asyncio.sleep(draw.random())
+    while (left := end - time.monotonic()) > 1:
+        start = draw.randrange(len(speech))
+        audio = np.roll(speech, -start)[: int(min(left, draw.uniform(*UTTERANCE)) * SAMPLE_RATE)]
+        try:
+            async with LINES[protocol].open(server, latency_ms, key) as line:
+                await _utter(line, audio, report, draw.randrange(len(audio)))
+        except (OSError, WebSocketException) as error:
+            report.failed += 1
+            report.problem = f"{type(error).__name__}: {error}"
+            await asyncio.sleep(1)
+
+
+async def _utter(line: Line, audio: NDArray[np.int16], report: Load, finalize_at: int) -> None:
+    """Speak in real time; ask once for the words so far."""
+    asked: list[float] = []
+    reading = asyncio.create_task(_read(line, report, asked))
+    began, over = time.monotonic(), 0.0
+    for position in range(0, len(audio), PACKET):
+        due = began + (position + PACKET) / SAMPLE_RATE
+        await asyncio.sleep(due - time.monotonic())
+        report.lag = max(report.lag, time.monotonic() - due)
+        await line.send(audio[position : position + PACKET].tobytes())
+        if position <= finalize_at < position + PACKET:
+            asked.append(time.monotonic())
+            await line.finalize()
+    await line.close()
+    over = time.monotonic()
+    await reading
+    report.ends.append(time.monotonic() - over)
+    report.utterances += 1
+
+
+async def _read(line: Line, report: Load, asked: list[float]) -> None:
+    async for told, words in line.told():
+        report.words += words if told == "final" else 0
+        if told == "finalized" and asked:
+            report.finals.append(time.monotonic() - asked.pop())
