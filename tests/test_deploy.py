@@ -1,0 +1,60 @@
+"""The files for containers, systemd and Kubernetes name settings, ports and paths that exist."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nemotron_asr.cli.serve import serve
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.serving import application
+from nemotron_asr.server.settings import Settings
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+FILES = sorted(DEPLOY.iterdir())
+PORTS = {Settings().port, Settings().grpc_port, Settings().wyoming_port}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_settings_exist(file: Path) -> None:
+    known = {setting.name for setting in fields(Settings)}
+    for name in re.findall(r"NEMOTRON_ASR_([A-Z_]+)", file.read_text(encoding="utf-8")):
+        assert name.lower() in known, name
+
+
+def test_flags_exist() -> None:
+    unit = (DEPLOY / "nemotron-asr.service").read_text(encoding="utf-8")
+    (start,) = re.findall(r"^ExecStart=\S+ serve (.*)$", unit, re.MULTILINE)
+    flags = {option for parameter in serve.params for option in parameter.opts}
+    assert set(re.findall(r"--[\w-]+", start)) <= flags
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "Dockerfile" in file.name], ids=lambda file: file.name)
+def test_containers(file: Path) -> None:
+    content = file.read_text(encoding="utf-8")
+    (exposed,) = re.findall(r"^EXPOSE (.*)$", content, re.MULTILINE)
+    assert {int(port) for port in exposed.split()} == PORTS
+    for copied in re.findall(r"^COPY (?!--from)(.*) \S+$", content, re.MULTILINE):
+        assert all((DEPLOY.parent / name).exists() for name in copied.split())
+    kept = (DEPLOY.parent / ".dockerignore").read_text(encoding="utf-8")
+    assert all(f"!{name}\n" in kept for name in re.findall(r"^COPY (\w+) \1$", content, re.MULTILINE))
+
+
+def test_compose() -> None:
+    (service,) = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"].values()
+    assert {int(port.rsplit(":", 1)[1]) for port in service["ports"]} == PORTS
+    assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).exists()
+
+
+async def test_kubernetes() -> None:
+    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8"))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {port["containerPort"] for port in container["ports"]} == PORTS
+    assert {port["targetPort"] for port in service["spec"]["ports"]} == {port["name"] for port in container["ports"]}
+    paths = {str(getattr(route, "path", "")) for route in application(Service(Settings())).routes}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] in paths
+    drain = next(int(each["value"]) for each in container["env"] if each["name"].endswith("DRAIN_SECONDS"))
+    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain
