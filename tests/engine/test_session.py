@@ -19,7 +19,7 @@ from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.runner import Part
-from nemotron_asr.engine.stream import Samples
+from nemotron_asr.engine.stream import Samples, Stream
 from nemotron_asr.errors import AtCapacity, LanguageError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.recognizer import Recognizer
@@ -316,6 +316,37 @@ def test_many_threads_may_open_at_once(engine: Engine, recognizer: Recognizer, s
     for number in range(10):
         expected = recognizer.transcribe((samples[number % 5].audio, 16000), latency_ms=560)
         assert said(heard[number]) == said(expected.segments)
+
+
+def test_the_next_batch_is_prepared_while_a_step_runs(
+    engine: Engine, recognizer: Recognizer, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window of samples of a stream that comes meanwhile is cut before the running step has ended."""
+    gate, running, prepared = threading.Event(), threading.Event(), threading.Event()
+    step, window, late = recognizer.runner.step, Stream.window, engine.open(latency_ms=160)
+
+    def gated(*arguments: Any) -> Any:
+        running.set()
+        assert gate.wait(10)
+        return step(*arguments)
+
+    def observed(stream: Stream, frames: int) -> Samples:
+        cut = window(stream, frames)
+        if running.is_set() and not gate.is_set():
+            prepared.set()
+        return cut
+
+    monkeypatch.setattr(recognizer.runner, "step", gated)
+    monkeypatch.setattr(Stream, "window", observed)
+    first = engine.open(latency_ms=160)
+    first.feed(samples[0].audio)
+    assert running.wait(10)
+    late.feed(samples[1].audio[:16_000])
+    assert prepared.wait(10)
+    gate.set()
+    for session in (first, late):
+        session.close()
+        assert list(session)
 
 
 def test_live_streams_go_before_recordings(
