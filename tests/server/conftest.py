@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,11 @@ class Running:
 
     service: Service
     loop: asyncio.AbstractEventLoop
+    stopping: asyncio.Event
+
+    def stop(self) -> None:
+        """What a signal does."""
+        self.loop.call_soon_threadsafe(self.stopping.set)
 
     @property
     def ports(self) -> dict[str, int]:
@@ -66,27 +72,18 @@ def running(**settings: Any) -> Iterator[Running]:
 
         await serve(made, outcome["stop"], note)
 
-    def run() -> None:
+    with ThreadPoolExecutor(1, thread_name_prefix="server") as thread:
+        served = thread.submit(asyncio.run, main())
+        served.add_done_callback(lambda _: started.set())
+        started.wait(60)
+        if "service" not in outcome:
+            served.result(0)
         try:
-            asyncio.run(main())
-        except BaseException as error:
-            outcome["error"] = error
-            raise
+            yield Running(outcome["service"], outcome["loop"], outcome["stop"])
         finally:
-            started.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    started.wait(60)
-    if "service" not in outcome:
-        thread.join()
-        raise outcome["error"]
-    try:
-        yield Running(outcome["service"], outcome["loop"])
-    finally:
-        outcome["loop"].call_soon_threadsafe(outcome["stop"].set)
-        thread.join(60)
-        assert not thread.is_alive()
+            if not served.done():
+                outcome["loop"].call_soon_threadsafe(outcome["stop"].set)
+            served.result(60)
 
 
 @pytest.fixture(scope="session")

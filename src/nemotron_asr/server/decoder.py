@@ -3,7 +3,7 @@
 python -m nemotron_asr.server.decoder MEGABYTES SECONDS
 
 The first line of standard input is JSON: `path`, null if the media follow on standard input; `channel`. What goes wrong
-is one line on standard error, and the exit status is 1.
+is one line on standard error, and the exit status is 3.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from nemotron_asr.audio.container import decode
 from nemotron_asr.audio.samples import to_mono
 from nemotron_asr.errors import AudioError, OptionError
 
-SPOILT = 1
+SPOILT = 3
 """The exit status of a process whose media were not usable."""
 
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import numpy as np
 
 from nemotron_asr.audio import Samples
+from nemotron_asr.server.decoder import SPOILT
 from nemotron_asr.server.problems import Kind, Problem, invalid
 
 BLOCK = 1 << 16
@@ -65,7 +66,7 @@ class Decoding:
 
     async def _reason(self) -> str:
         said = (await self._err.read(1000)).decode(errors="replace").strip()
-        if self._process.returncode == 1 and said:
+        if self._process.returncode == SPOILT and said:
             return said.splitlines()[-1]
         return "decoding took too much time or memory"
 

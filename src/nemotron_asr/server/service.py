@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from nemotron_asr.errors import NemotronError
@@ -21,6 +21,10 @@ from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.watch import Watch
 
 logger = logging.getLogger(__name__)
+
+
+LAST_WORDS = 5
+"""Seconds that a stream which was closed has to tell what was heard."""
 
 
 class Service:
@@ -110,12 +114,18 @@ class Service:
     async def drain(self) -> None:
         """Let nobody in, and wait until all conversations have ended; in the end close those that have not."""
         self.ready, self.draining = False, True
-        if self.conversations:
-            try:
-                await asyncio.wait_for(self._quiet.wait(), self.settings.drain_seconds)
-            except TimeoutError:
-                logger.warning("closing", extra={"fields": {"streams": len(self.conversations)}})
-                await asyncio.gather(*(talk.close() for talk in self.conversations), return_exceptions=True)
+        if not await self._all_ended(self.settings.drain_seconds):
+            logger.warning("closing", extra={"fields": {"streams": len(self.conversations)}})
+            await asyncio.gather(*(talk.close() for talk in self.conversations), return_exceptions=True)
+            await self._all_ended(LAST_WORDS)
+
+    async def _all_ended(self, seconds: float) -> bool:
+        """Wait until no conversation is open, so long at most; whether that came about."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.conversations:
+                    await self._quiet.wait()
+        return not self.conversations
 
     async def close(self) -> None:
         """End everything."""

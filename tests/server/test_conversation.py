@@ -1,0 +1,224 @@
+"""Conversations: the order of what is told, changes on the way, any format, and media that cannot be decoded."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nemotron_asr.events import Final, Partial
+from nemotron_asr.server.conversation import Conversation, Finalized, Heard, RequestedFinal, side_by_side
+from nemotron_asr.server.formats import CONTAINER, AudioFormat
+from nemotron_asr.server.media import Decoders
+from nemotron_asr.server.problems import Kind, Problem
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.settings import Settings
+from nemotron_asr.transcript import Transcript
+from tests.conftest import Sample
+from tests.server.contract import RATE, as_int16
+from tests.server.test_openai_http import as_wav
+
+
+@pytest.fixture
+async def service(random_model_folder: Path) -> AsyncIterator[Service]:
+    service = Service(Settings(model=(f"random={random_model_folder}",), max_streams=8, max_audio_seconds=30))
+    await service.start()
+    yield service
+    await service.close()
+
+
+def talk(service: Service, form: AudioFormat | None = None, **options: Any) -> Conversation:
+    return service.open(service.authenticate(None), "test", form or AudioFormat("s16le"), **options)
+
+
+async def hear(service: Service, data: bytes, form: AudioFormat, packet: int = 4000, **options: Any) -> Transcript:
+    """Feed bytes in packets while listening."""
+    conversation = talk(service, form, **options)
+
+    async def feed() -> None:
+        for start in range(0, len(data), packet):
+            await conversation.feed(data[start : start + packet])
+        await conversation.close()
+
+    async with conversation, conversation.beside(feed()):
+        return await conversation.transcript()
+
+
+def heard(service: Service, source: Any, latency_ms: int = 320) -> Transcript:
+    return service.models.find(None).recognizer.transcribe(source, latency_ms=latency_ms)
+
+
+async def test_every_finalize_is_answered_in_order(service: Service, speech: NDArray[np.int16]) -> None:
+    events: list[Heard] = []
+    async with talk(service) as conversation:
+        await conversation.feed(speech[:24_000].tobytes())
+        for _ in range(3):
+            conversation.finalize()
+        await conversation.feed(speech[24_000:].tobytes())
+        conversation.finalize()
+        await conversation.close()
+        events += [event async for event in conversation if not isinstance(event, Partial)]
+    answers = [event for event in events if isinstance(event, Finalized)]
+    requested = [event.segment for event in events if isinstance(event, RequestedFinal)]
+    assert len(answers) == 4
+    assert answers[0].segment is not None
+    assert answers[1].segment is answers[2].segment is None
+    assert [answer.segment for answer in answers if answer.segment] == requested
+    assert events.index(answers[0]) > next(i for i, event in enumerate(events) if isinstance(event, RequestedFinal))
+
+
+async def test_finalize_is_answered_while_somebody_waits(service: Service) -> None:
+    async with talk(service) as conversation:
+        waiting = asyncio.ensure_future(anext(conversation))
+        await asyncio.sleep(0.05)
+        conversation.finalize()
+        assert await asyncio.wait_for(waiting, 10) == Finalized(0.0, None)
+
+
+async def test_changes_go_where_the_session_goes(service: Service, speech: NDArray[np.int16]) -> None:
+    engine, half = service.models.find(None).engine, len(speech) // 2
+    with engine.open(latency_ms=320) as session:
+        session.feed(speech[:half])
+        session.set_latency(80)
+        session.set_language("de")
+        session.set_boost(["light:3"])
+        session.feed(speech[half:])
+    expected = [event.segment.text for event in session if isinstance(event, Final)]
+    async with talk(service) as conversation:
+        await conversation.feed(speech[:half].tobytes())
+        conversation.change(latency_ms=80, language="de", boost=["light:3"])
+        await conversation.feed(speech[half:].tobytes())
+        await conversation.close()
+        assert [segment.text for segment in (await conversation.transcript()).segments] == expected
+
+
+async def test_a_change_that_is_refused_changes_nothing(service: Service, speech: NDArray[np.int16]) -> None:
+    async with talk(service) as conversation:
+        for wrong in ({"language": "xx"}, {"latency_ms": 81}, {"endpointing_ms": 80}, {"boost": ["x:99"]}):
+            with pytest.raises(Problem) as refused:
+                conversation.change(**wrong)
+            assert refused.value.kind is Kind.INVALID
+        await conversation.feed(speech.tobytes())
+        await conversation.close()
+        assert (await conversation.transcript()).text == heard(service, (speech, RATE)).text
+
+
+@pytest.mark.parametrize("packet", [1, 999, 100_000])
+async def test_a_wav_file_as_a_stream(service: Service, samples: list[Sample], packet: int) -> None:
+    samples16 = as_int16(samples[0].audio[:32_000])
+    data = as_wav(samples16) + b"LIST\4\0\0\0junk"  # what follows the samples is not heard
+    transcript = await hear(service, data, AudioFormat(), packet)
+    assert transcript.segments == heard(service, (samples16, RATE)).segments
+
+
+async def test_bytes_that_are_no_file_are_samples(service: Service, speech: NDArray[np.int16]) -> None:
+    transcript = await hear(service, speech.tobytes(), AudioFormat("auto"))
+    assert transcript.segments == heard(service, (speech, RATE)).segments
+
+
+@pytest.mark.parametrize("rate", [8000, 24_000, 48_000])
+async def test_other_rates_and_channels(service: Service, speech: NDArray[np.int16], rate: int) -> None:
+    stereo = np.stack([speech, np.zeros_like(speech)], axis=1)
+    transcript = await hear(service, stereo.tobytes(), AudioFormat("s16le", rate, 2, 0), 4001)
+    assert transcript.segments == heard(service, (speech, rate)).segments
+
+
+async def test_a_compressed_stream(service: Service, samples: list[Sample]) -> None:
+    with open(samples[0].path, "rb") as file:  # noqa: ASYNC230, PTH123 - a small one
+        transcript = await hear(service, file.read(), AudioFormat(), 777)
+    whole = heard(service, samples[0].path)
+    assert transcript.text == whole.text
+    assert [(word.start, word.end) for word in transcript.words] == [(word.start, word.end) for word in whole.words]
+
+
+async def test_a_file_whose_index_is_at_its_end(service: Service, samples: list[Sample], tmp_path: Path) -> None:
+    path = tmp_path / "a.m4a"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16_000)
+        frame = av.AudioFrame.from_ndarray(as_int16(samples[0].audio)[None], format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    conversation = talk(service, AudioFormat(CONTAINER), recording=True)
+    async with conversation, conversation.beside(conversation.play(str(path))):
+        assert (await conversation.transcript()).segments == heard(service, path).segments
+
+
+@pytest.mark.parametrize(
+    ("data", "form"),
+    [
+        (b"OggS" + bytes(5000), AudioFormat()),
+        (b"not audio at all, but text", AudioFormat(CONTAINER)),
+        (b"", AudioFormat(CONTAINER)),
+        (b"RIFF\0\0\0\0WAVEfmt ", AudioFormat()),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", AudioFormat()),
+        (np.full(400, np.nan, np.float32).tobytes(), AudioFormat("f32le")),
+    ],
+)
+async def test_what_cannot_be_heard_is_a_problem(service: Service, data: bytes, form: AudioFormat) -> None:
+    with pytest.raises(Problem) as problem:
+        await hear(service, data, form)
+    assert problem.value.kind is Kind.INVALID
+    assert not service.conversations
+
+
+async def test_media_that_decode_to_too_much_are_stopped(random_model_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    path.write_bytes(as_wav(np.zeros(40 * RATE, np.int16)))
+    service = Service(Settings(model=(f"random={random_model_folder}",), max_streams=8, max_audio_seconds=30))
+    await service.start()
+    conversation = talk(service, AudioFormat(CONTAINER), recording=True)
+    with pytest.raises(Problem, match="longer than 30 s"):
+        async with conversation, conversation.beside(conversation.play(str(path))):
+            await conversation.transcript()
+    await service.close()
+
+
+async def test_a_bug_in_feeding_ends_the_conversation(service: Service) -> None:
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    conversation = talk(service)
+    with pytest.raises((Problem, ZeroDivisionError)):
+        async with conversation, conversation.beside(broken()):
+            await conversation.transcript()
+    assert not service.conversations
+
+
+async def test_both_sides_end_with_either() -> None:
+    ended: list[str] = []
+
+    async def forever(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def soon() -> None:
+        ended.append("soon")
+
+    async def wrong() -> None:
+        raise Problem(Kind.INVALID, "wrong")
+
+    await side_by_side(forever("listening"), soon())
+    assert ended == ["soon", "listening"]
+    with pytest.raises(Problem):
+        await side_by_side(wrong(), forever("telling"))
+    assert ended[-1] == "telling"
+
+
+def test_memory_of_decoding_is_limited(samples: list[Sample]) -> None:
+    async def decode() -> None:
+        decoders = Decoders(1, 60, 120, spare=0)  # too little even to begin
+        async with decoders.decoding() as decoding:
+            decoding.begin(samples[0].path)
+            decoding.end()
+            async for _ in decoding:
+                pass
+
+    with pytest.raises(Problem, match="too much time or memory"):
+        asyncio.run(decode())

@@ -1,0 +1,101 @@
+"""How a server begins and ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+import pytest
+import websockets
+from numpy.typing import NDArray
+from websockets.asyncio.client import ClientConnection
+
+from nemotron_asr.errors import CheckpointError, OptionError
+from tests.server.conftest import Running, running
+from tests.server.contract import RATE
+
+
+@pytest.fixture
+def server(random_model_folder: Path) -> Iterator[Running]:
+    """A server of its own for every test, which has little patience."""
+    with running(model=[str(random_model_folder)], drain_seconds=1) as server:
+        yield server
+
+
+@asynccontextmanager
+async def stream(url: str) -> AsyncIterator[ClientConnection]:
+    async with websockets.connect(f"{url}/v1/stream?encoding=s16le&interim_results=no") as socket:
+        yield socket
+
+
+async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
+    return [json.loads(message) async for message in socket]
+
+
+async def test_streams_finish_before_a_server_ends(server: Running, speech: NDArray[np.int16]) -> None:
+    heard = server.recognizer.transcribe((speech, RATE), latency_ms=320)
+    half = len(speech) // 2
+    async with stream(server.websocket) as socket:
+        await socket.send(speech[:half].tobytes())
+        server.stop()
+        async with httpx.AsyncClient(base_url=server.http) as client:
+            while (await client.get("/health/ready")).status_code == 200:
+                pass
+            assert (await client.get("/health/ready")).json() == {"status": "stopping"}
+            assert (await client.get("/health/live")).status_code == 200
+            assert (await client.post("/v1/stream", content=bytes(32_000))).status_code == 503
+        await socket.send(speech[half:].tobytes())
+        await socket.send('{"type": "close"}')
+        events = await rest(socket)
+        assert socket.close_code == 1000
+    assert [event["text"] for event in events if event["type"] == "final"] == [one.text for one in heard.segments]
+
+
+async def test_a_stream_that_goes_on_is_closed_with_its_words(server: Running, speech: NDArray[np.int16]) -> None:
+    heard = server.recognizer.transcribe((speech, RATE), latency_ms=320)
+    async with stream(server.websocket) as socket:
+        await socket.send(speech.tobytes())
+        server.stop()
+        events = await rest(socket)
+    assert [event["text"] for event in events if event["type"] == "final"] == [one.text for one in heard.segments]
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nothing"), running(model=[str(tmp_path / "nothing")]):
+        pass
+
+
+def test_a_port_that_is_taken_is_named(server: Running) -> None:
+    with pytest.raises(OptionError, match="cannot listen at"), running(port=server.ports["http"]):
+        pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to be sent")
+def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("open-sesame name=ali\n")
+    arguments = ["--port", "0", "--max-streams", "4", "--log-format", "json", "--api-key-file", tmp_path / "keys"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nemotron_asr", "serve", "--model", random_model_folder, *arguments],
+        stderr=subprocess.PIPE, env={**os.environ, "NEMOTRON_ASR_WYOMING_PORT": "-1", "NEMOTRON_ASR_GRPC_PORT": "-1"},
+    )  # fmt: skip
+    with process:
+        assert process.stderr is not None
+        port = int(process.stderr.readline().decode().rpartition(" ")[2])
+        url = f"http://127.0.0.1:{port}/v1/stream?encoding=s16le&token=open-sesame"
+        assert httpx.post(url, content=bytes(64_000)).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        log = process.stderr.read().decode()
+    assert process.returncode == 0
+    assert "open-sesame" not in log
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["message"] for line in lines] == ["opened", "ended"]
+    assert lines[0]["key"] == "ali"
+    assert lines[0]["stream"] == lines[1]["stream"]
+    assert lines[1]["audio"] == 2.0
