@@ -12,6 +12,11 @@ class Word:
     start: float
     end: float
     confidence: float  # how sure the model was of its least sure token, between 0 and 1
+    language: str | None = None  # its segment's, which a partial may not have yet
+
+    def to_dict(self) -> dict[str, Any]:
+        """The word as in `--format json`, where its segment says the language."""
+        return {"word": self.word, "start": self.start, "end": self.end, "confidence": self.confidence}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Segment:
         del content["spaced"]
         if self.speaker is None:
             del content["speaker"]
-        return {**content, "words": [asdict(word) for word in self.words]}
+        return {**content, "words": [word.to_dict() for word in self.words]}
 
 
 @dataclass(frozen=True, slots=True)

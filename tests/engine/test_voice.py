@@ -81,6 +81,20 @@ def test_noise_says_nothing(recognizer: Recognizer, level: float) -> None:
     assert recognizer.transcribe((noise, 16_000), vad=True).segments == ()
 
 
+@pytest.mark.parametrize("level", [0.0, 0.0003])
+def test_speech_after_minutes_of_silence(tiny: Recognizer, samples: list[Sample], level: float) -> None:
+    minutes = 2
+    before = (level * np.random.default_rng(6).normal(size=minutes * 960_000)).astype(np.float32)
+    with tiny.stream(latency_ms=1120, vad=True) as stream:
+        assert [event for block in np.split(before, 8) for event in stream.feed(block)] == []
+        events = stream.feed(np.concatenate([samples[0].audio, silence(1)])) + stream.finish()
+    assert [event.type for event in events if not isinstance(event, Partial)] == [
+        "speech_started", "final", "speech_ended"
+    ]  # fmt: skip
+    said = words(events)
+    assert 60 * minutes - 0.8 <= said[0][1] < said[-1][1] > 60 * minutes + len(samples[0].audio) / 16_000 - 1
+
+
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_times_survive_resampling(tiny: Recognizer, samples: list[Sample], rate: int) -> None:
     """Words lie in the voice, which lies where it was put."""

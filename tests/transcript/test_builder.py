@@ -48,6 +48,7 @@ def test_a_tag_ends_its_segment_and_labels_it() -> None:
     result = transcript("▁Hal lo . ▁ <de-DE> 日 本 語 <ja-JP> ▁wel t")
     assert [(s.text, s.language) for s in result.segments] == [("Hallo.", "de-DE"), ("日本語", "ja-JP"), ("welt", None)]
     assert result.language == "ja-JP"  # most words
+    assert [(w.word, w.language) for w in result.words][:2] == [("Hallo.", "de-DE"), ("日", "ja-JP")]
 
 
 def test_a_tag_does_not_end_speech() -> None:
@@ -279,6 +280,16 @@ def check_words(event: Partial | Final, end: float, duration: float) -> None:
         for time in (word.start, word.end):
             assert time == duration or math.isclose(time / FRAME_SECONDS, round(time / FRAME_SECONDS))
         end = word.end
+
+
+def test_half_an_hour() -> None:
+    emissions = said("▁Hal lo , ▁wel t . <de-DE> 20 日 本 語 ー 。 <ja-JP> 3 ▁wie ▁geht s 30 . <de-DE> " * 300)
+    frames = emissions[-1].frame + 30
+    told = events(emissions, frames, 14)
+    check(told, frames * FRAME_SECONDS)
+    assert frames * FRAME_SECONDS > 1800
+    assert len([event for event in told if isinstance(event, Final)]) == 900
+    assert finals(told)[-1].words[-1].end == pytest.approx((emissions[-3].frame + 1) * FRAME_SECONDS)
 
 
 def test_all_pieces_are_tried() -> None:

@@ -234,7 +234,7 @@ class TranscriptBuilder:
         written = characters(self.tokenizer, self._tokens)
         named = self.tokenizer.language_tags[tag.token] if tag else None
         language = named if self.language == AUTO else self.language
-        said = words(written, self._tokens, self._floor, self._duration)
+        said = words(written, self._tokens, language, self._floor, self._duration)
         text = "".join(character for character, _ in written)
         shown = f"{text.strip()} {self.tokenizer.piece(tag.token)}" if tag and self.keep_language_tags else text.strip()
         sure = round(fmean(word.confidence for word in said), 4)

@@ -66,12 +66,15 @@ def characters(tokenizer: Tokenizer, tokens: Sequence[Emission]) -> list[Charact
     return space + list(dropwhile(lambda character: _closes(character[0]), brought))
 
 
-def words(text: Sequence[Character], tokens: Sequence[Emission], floor: int, duration: float) -> list[Word]:
+def words(
+    text: Sequence[Character], tokens: Sequence[Emission], language: str | None, floor: int, duration: float
+) -> list[Word]:
     """Cut a segment into words, each at least a frame long and none before the end of the one before it.
 
     Args:
         text: the segment's characters.
         tokens: its tokens.
+        language: of all its words.
         floor: the frame before which no word begins.
         duration: seconds of audio, in which all words lie.
     """
@@ -82,7 +85,7 @@ def words(text: Sequence[Character], tokens: Sequence[Emission], floor: int, dur
         start = max(first, floor)
         floor = max(last, start) + 1
         begin, end = min(seconds(start), duration), min(seconds(floor), duration)
-        placed.append(Word("".join(c for c, _ in word), begin, end, confidence(said)))
+        placed.append(Word("".join(c for c, _ in word), begin, end, confidence(said), language))
     return placed
 
 
