@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One thread for each worker: more threads than idle cores make torch many times slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-browser check bench serve format clean
+.PHONY: demo test test-browser check bench serve format proto clean
 
 demo: $(VENV)/.core  ## transcribe the bundled recordings with the embedded model
 	$(BIN)/python -m nemotron_asr.demo
@@ -34,6 +34,10 @@ format: $(VENV)/.dev  ## let ruff repair what it can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+proto: $(VENV)/.dev  ## after a change of the .proto files
+	cd src/nemotron_asr/server/proto && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I . --include_imports \
+		--descriptor_set_out=riva.binpb riva/proto/riva_asr.proto
+
 clean:  ## forget the environment and all caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -48,4 +52,5 @@ $(VENV)/.server: $(VENV)/.core
 
 $(VENV)/.dev: $(VENV)/.core
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps nvidia-riva-client==2.27.0  # it wants one release of protobuf, and works with others
 	touch $@

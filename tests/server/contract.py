@@ -168,11 +168,11 @@ class Contract(ABC):
 
     def test_nothing_is_left_of_a_client_that_hangs_up(self, server: Running, speech: NDArray[np.int16]) -> None:
         self.converse(server, replace(Request(speech), hang_up=True))
-        deadline = time.monotonic() + 10
-        while server.service.conversations and time.monotonic() < deadline:
+        deadline, engine = time.monotonic() + 10, server.service.models.find(None).engine
+        while (server.service.conversations or engine.statistics.streams) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not server.service.conversations
-        assert not server.service.models.find(None).engine.statistics.streams
+        assert not engine.statistics.streams
 
     def check(self, told: list[Told], transcript: Transcript) -> None:
         """The finals are the transcript's segments."""

@@ -1,0 +1,141 @@
+"""What Riva's messages mean: a configuration -> options of a stream; segments -> results.
+
+Not heard: enable_automatic_punctuation and verbatim_transcripts (a transcript is what the model writes),
+max_alternatives (there is one), thresholds of endpointing. Refused: speakers, the profanity filter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.events import Final, Partial, Segment, Word
+from nemotron_asr.languages import AUTO as ANY_LANGUAGE
+from nemotron_asr.server.conversation import Finalized, Heard
+from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat
+from nemotron_asr.server.pcm import COMPANDED
+from nemotron_asr.server.problems import invalid
+from nemotron_asr.server.riva_messages import Alternative, Proto, Result, StreamingResult, WordInfo
+from nemotron_asr.server.wav import is_wav
+from nemotron_asr.server.web import flag, number
+from nemotron_asr.server.weights import from_riva
+
+FOREIGN_MODELS = ("*parakeet*", "*nemotron*", "*conformer*", "*canary*", "*whisper*", "riva*")
+"""Names of models that Riva's clients are set up for."""
+
+_ENCODINGS = {0: AUTO, 1: AUTO, 2: CONTAINER, 3: "mulaw", 4: CONTAINER, 20: "alaw"}
+"""AudioEncoding -> what we call it. Samples are looked at: clients send WAV files, header and all, as LINEAR_PCM."""
+
+_NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
+"""Options of ours, in `custom_configuration`; others in there are Riva's own, which mean nothing here."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a configuration asks for.
+
+    Attributes:
+        form: what the client says of its audio.
+        apart: every channel is heard by itself.
+        words: answers have words with times.
+    """
+
+    form: AudioFormat
+    model: str
+    apart: bool
+    words: bool
+    options: dict[str, Any]
+
+    @property
+    def looks(self) -> bool:
+        """Whether the form is known only when audio comes: what is said to be companded may be a WAV file."""
+        return self.form.encoding in COMPANDED
+
+    def forms(self, head: bytes) -> list[AudioFormat]:
+        """The channels to hear, where the audio begins like this."""
+        form = replace(self.form, encoding=AUTO) if is_wav(head) else self.form
+        return [replace(form, channel=channel) for channel in range(form.channels)] if self.apart else [form]
+
+
+def wish_of(config: Proto) -> Wish:
+    """What a `RecognitionConfig` asks for.
+
+    Raises:
+        Problem: something that is not offered.
+    """
+    if config.encoding not in _ENCODINGS:
+        raise invalid(f"encoding {config.encoding} is unknown; choose {', '.join(map(str, _ENCODINGS))}", "encoding")
+    if config.diarization_config.enable_speaker_diarization:
+        raise invalid("speakers are not told apart", "diarization_config")
+    if config.profanity_filter:
+        raise invalid("there is no list of words to filter", "profanity_filter")
+    form = AudioFormat(
+        _ENCODINGS[config.encoding], config.sample_rate_hertz or SAMPLE_RATE, config.audio_channel_count or 1
+    )
+    return Wish(
+        form,
+        config.model,
+        config.enable_separate_recognition_per_channel and form.channels > 1,
+        config.enable_word_time_offsets,
+        _options(config),
+    )
+
+
+def _options(config: Proto) -> dict[str, Any]:
+    custom = dict(config.custom_configuration)
+    options = _languages(config.language_code) | {name: number(custom, name, 0) for name in _NUMBERS if name in custom}
+    if "vad" in custom:
+        options["vad"] = flag(custom, "vad")
+    silence = config.endpointing_config.stop_history or config.endpointing_config.stop_history_eou
+    if silence > 0:
+        options["endpointing_ms"] = silence
+    boost = {phrase: from_riva(each.boost) for each in config.speech_contexts for phrase in each.phrases}
+    return options | ({"boost": boost} if boost else {})
+
+
+def _languages(code: str) -> dict[str, Any]:
+    """Nothing, and a NIM container's `multi`, have the model find out; several, separated by commas, which of them."""
+    if code in {"", "multi"}:
+        return {"language": ANY_LANGUAGE}
+    if "," in code:
+        return {"language": ANY_LANGUAGE, "languages": [one.strip() for one in code.split(",")]}
+    return {"language": code}
+
+
+def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:
+    """What an event is in an answer, if it is in one: within an utterance it is all of it so far."""
+    match event:
+        case Partial() | Final():
+            final = isinstance(event, Final)
+            alternatives = [_alternative(event.segment, wish, final=final)]
+        case Finalized(segment=None):
+            final, alternatives = True, [Alternative()]  # who asked for the words so far is answered: there are none
+        case _:
+            return None
+    # What has been said does not change any more, so that it is as stable as can be.
+    return StreamingResult(
+        alternatives=alternatives, is_final=final, stability=1.0, channel_tag=channel, audio_processed=event.time
+    )
+
+
+def results(segments: Sequence[Segment], duration: float, channel: int, wish: Wish) -> list[Proto]:
+    """What was said in a recording."""
+    return [
+        Result(alternatives=[_alternative(one, wish, final=True)], channel_tag=channel, audio_processed=duration)
+        for one in segments
+    ]
+
+
+def _alternative(segment: Segment, wish: Wish, *, final: bool) -> Proto:
+    """Clients put finals together as they are: a space behind one separates it from the next."""
+    language = [segment.language] if segment.language else []
+    words = [_word(word, segment.language) for word in segment.words] if wish.words else []
+    text = segment.text + (" " if final and segment.spaced else "")
+    return Alternative(transcript=text, confidence=segment.confidence, words=words, language_code=language)
+
+
+def _word(word: Word, language: str | None) -> Proto:
+    start, end = round(1000 * word.start), round(1000 * word.end)
+    return WordInfo(
+        start_time=start, end_time=end, word=word.word, confidence=word.confidence, language_code=language or ""
+    )
