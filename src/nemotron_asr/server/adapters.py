@@ -9,11 +9,11 @@ from contextlib import AbstractAsyncContextManager
 
 from starlette.routing import BaseRoute
 
-from nemotron_asr.server import deepgram, native, openai_http, operations, page, riva, wyoming
+from nemotron_asr.server import deepgram, native, openai_http, operations, page, realtime, riva, wyoming
 from nemotron_asr.server.service import Service
 
 ROUTES: tuple[Callable[[Service], list[BaseRoute]], ...] = (
-    operations.routes, native.routes, openai_http.routes, deepgram.routes, page.routes,
+    operations.routes, native.routes, openai_http.routes, realtime.routes, deepgram.routes, page.routes,
 )  # fmt: skip
 
 LISTENERS: tuple[Callable[[Service], AbstractAsyncContextManager[None]], ...] = (wyoming.listen, riva.listen)

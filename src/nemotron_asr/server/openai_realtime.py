@@ -1,0 +1,233 @@
+"""OpenAI's realtime protocol for transcription, in today's shape and that of the beta: one connection."""
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from nemotron_asr.server import openai_session as sessions
+from nemotron_asr.server import openai_shapes as shapes
+from nemotron_asr.server.conversation import Conversation
+from nemotron_asr.server.keys import Key
+from nemotron_asr.server.openai_turns import Turns
+from nemotron_asr.server.problems import Kind, Problem, invalid
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.web import CLOSE_CODES
+
+PROTOCOL = "openai-realtime"
+
+SHORTEST_COMMIT = 0.1
+"""Seconds of audio that a turn must have."""
+
+REST = 10.0
+"""Seconds without a message after which a client whose turns are all told needs no stream for now."""
+
+PATIENCE = 600.0
+"""Seconds without a message after which the connection ends."""
+
+Event = Mapping[str, Any]
+
+
+class Realtime:
+    """One connection. Its stream is opened by the first audio, and another one when the session needs it."""
+
+    def __init__(
+        self, websocket: WebSocket, service: Service, key: Key, session: sessions.Session, *, beta: bool
+    ) -> None:
+        self._websocket, self._service, self._key = websocket, service, key
+        self._session, self._beta = session, beta
+        self._turns = Turns()
+        self._configure(sessions.read(session))
+        self._stream: Conversation | None = None
+        self._resources = AsyncExitStack()
+        self._telling = self._listening = asyncio.create_task(asyncio.sleep(0))
+        self._problem: Problem | None = None  # what went wrong with the stream
+        self._committed = 0.0  # seconds of the stream
+        self._does: Mapping[str, Callable[[Event], Awaitable[None]]] = {
+            "session.update": self._update, "transcription_session.update": self._update_beta,
+            "input_audio_buffer.append": self._append, "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+        }  # fmt: skip
+
+    async def run(self) -> None:
+        """Hear and tell until the client goes away, or something goes wrong."""
+        self._listening = asyncio.create_task(self._listen())
+        try:
+            await asyncio.wait([self._listening])
+            if self._problem is not None:
+                with suppress(WebSocketDisconnect):
+                    await self._fail(self._problem)
+                    await self._websocket.close(CLOSE_CODES[self._problem.kind], self._problem.kind.word)
+            elif not self._listening.cancelled():
+                self._listening.result()
+        finally:
+            self._listening.cancel()
+            await self._drop()
+
+    async def _listen(self) -> None:
+        """What the client sends, until it goes away; what cannot be heeded is answered, and the connection goes on."""
+        with suppress(WebSocketDisconnect):
+            await self._say_session("created")
+            while self._problem is None:
+                text, event = await self._receive(), dict[str, Any]()
+                try:
+                    event = object_of(text)
+                    does = self._does.get(str(event.get("type")))
+                    if does is None:
+                        raise invalid(
+                            f"event {str(event.get('type'))[:40]!r} is unknown; choose {', '.join(self._does)}"
+                        )
+                    await does(event)
+                except Problem as problem:
+                    if problem is not self._problem:
+                        await self._fail(problem, event.get("event_id"))
+
+    async def _receive(self) -> str:
+        """The next message; a client that is silent between turns gives its stream back for now."""
+        waited = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(REST):
+                    message = await self._websocket.receive()
+            except TimeoutError:
+                waited += REST
+                await self._rest(waited)
+                continue
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code", 1005))
+            return message.get("text") or ""
+
+    async def _rest(self, waited: float) -> None:
+        if waited >= PATIENCE:
+            self._problem = Problem(Kind.TIMEOUT, f"nothing came for {waited:g} s, which is the limit")
+            self._listening.cancel()
+        elif self._stream is not None and self._turns.by_client and self._stream.duration > self._committed:
+            self._stream.keep_alive()
+        elif self._stream is not None and not self._turns.waiting:
+            await self._finish()
+
+    async def _update(self, event: Event) -> None:
+        session = sessions.updated(self._session, event.get("session"))
+        config = sessions.read(session)
+        self._service.models.find(config.model, shapes.FOREIGN_MODELS)
+        if self._stream is not None and config.needs_another_stream(self._config):
+            await self._finish()
+        elif self._stream is not None and config.changeable != self._config.changeable:
+            self._stream.change(**config.changeable)
+        self._session = session
+        self._configure(config)
+        await self._say_session("updated")
+
+    async def _update_beta(self, event: Event) -> None:
+        self._beta = True
+        await self._update({"session": sessions.from_beta(event.get("session"))})
+
+    async def _append(self, event: Event) -> None:
+        try:
+            data = base64.b64decode(event.get("audio", ""), validate=True)
+        except (TypeError, ValueError):
+            raise invalid("audio is not base64", "audio") from None
+        with self._breaking():
+            stream = self._stream or await self._open()
+            await stream.feed(data)
+
+    async def _commit(self, event: Event) -> None:
+        stream = self._stream
+        if stream is None or stream.duration - self._committed < SHORTEST_COMMIT:
+            message = f"there is less than {SHORTEST_COMMIT:g} s of audio to commit"
+            await self._fail(invalid(message), event.get("event_id"), "input_audio_buffer_commit_empty")
+            return
+        self._committed = stream.duration
+        for message in self._turns.commit():
+            await self._say(message)
+        with self._breaking():
+            stream.finalize()
+
+    async def _clear(self, _: Event) -> None:
+        await (self._finish() if self._turns.waiting else self._drop())
+        await self._say({"type": "input_audio_buffer.cleared"})
+
+    async def _open(self) -> Conversation:
+        config = self._config
+        self._stream = await self._resources.enter_async_context(
+            self._service.open(
+                self._key, PROTOCOL, config.form, model=config.model, foreign=shapes.FOREIGN_MODELS,
+                endpointing_ms=config.silence, **config.changeable,
+            )
+        )  # fmt: skip
+        self._telling = asyncio.create_task(self._tell(self._stream))
+        return self._stream
+
+    async def _finish(self) -> None:
+        """Tell all that is left to be told of the stream; the next audio opens another one."""
+        if self._stream is not None:
+            with self._breaking():
+                await self._stream.close()
+            await asyncio.wait([self._telling])
+            await self._drop()
+
+    async def _drop(self) -> None:
+        """Leave the stream as it is; the next audio opens another one."""
+        self._telling.cancel()
+        await asyncio.wait([self._telling])
+        await self._resources.aclose()
+        if self._stream is not None:
+            self._turns.next_stream(self._stream.duration)
+        self._stream, self._committed = None, 0.0
+
+    async def _tell(self, stream: Conversation) -> None:
+        with suppress(WebSocketDisconnect):
+            try:
+                async for event in stream:
+                    for message in self._turns.of(event):
+                        await self._say(message)
+            except Problem as problem:
+                self._problem = self._problem or problem
+                self._listening.cancel()
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """What goes wrong with the stream is the end of the connection."""
+        try:
+            yield
+        except Problem as problem:
+            self._problem = problem
+            raise
+
+    def _configure(self, config: sessions.Config) -> None:
+        self._config = config
+        self._turns.by_client, self._turns.logprobs = config.silence is None, config.logprobs
+
+    async def _say_session(self, what: str) -> None:
+        kind, session = (
+            ("transcription_session", sessions.to_beta(self._session)) if self._beta else ("session", self._session)
+        )
+        await self._say({"type": f"{kind}.{what}", "session": session})
+
+    async def _fail(self, problem: Problem, event_id: object = None, code: str | None = None) -> None:
+        told = shapes.error(problem)
+        await self._say({"type": "error", "error": {**told, "code": code or told["code"], "event_id": event_id}})
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        event_id = f"event_{secrets.token_hex(10)}"
+        await self._websocket.send_text(json.dumps({"event_id": event_id, **message}, ensure_ascii=False))
+
+
+def object_of(data: str | bytes) -> dict[str, Any]:
+    """A message, or a body.
+
+    Raises:
+        Problem: it is not a JSON object.
+    """
+    try:
+        content = json.loads(data)
+    except ValueError:
+        raise invalid("the message is not JSON") from None
+    if not isinstance(content, dict):
+        raise invalid("the message is not a JSON object")
+    return content

@@ -1,0 +1,197 @@
+"""What a client of OpenAI's realtime protocol asks for: a session, in today's shape or that of the beta."""
+
+import secrets
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from nemotron_asr.errors import LanguageError
+from nemotron_asr.languages import AUTO, canonical
+from nemotron_asr.server import openai_shapes as shapes
+from nemotron_asr.server.checks import check_options
+from nemotron_asr.server.formats import AudioFormat
+from nemotron_asr.server.problems import invalid
+
+DELAYS = {"minimal": 80, "low": 160, "medium": 320, "high": 560, "xhigh": 1120}
+"""Words of OpenAI's -> milliseconds that are heard at a time."""
+
+EAGERNESS = {"low": 1200, "medium": 800, "auto": 800, "high": 500}
+"""How eager a `semantic_vad` is -> milliseconds of silence that end a turn."""
+
+LEAST_SILENCE = 300
+"""Milliseconds. Ours is silence between words, where a voice detector may be in more of a hurry."""
+
+_ENCODINGS = {"audio/pcm": "s16le", "audio/pcmu": "mulaw", "audio/pcma": "alaw"}
+_BETA_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
+_LOGPROBS = "item.input_audio_transcription.logprobs"
+_TELEPHONE, _STUDIO = 8_000, 24_000
+
+Session = dict[str, Any]
+"""A session in today's shape, which is sent back to the client."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a session asks for.
+
+    Attributes:
+        model: its name.
+        form: of the audio.
+        silence: milliseconds that end a turn; None: the client says when one ends.
+        changeable: options that can change in the course of a stream.
+        logprobs: tell confidences.
+    """
+
+    model: str
+    form: AudioFormat
+    silence: int | None
+    changeable: dict[str, Any]
+    logprobs: bool
+
+    def needs_another_stream(self, before: "Config") -> bool:
+        """Whether a stream that was opened with `before` cannot go on."""
+        return (self.model, self.form, self.silence) != (before.model, before.form, before.silence)
+
+
+def new_session() -> Session:
+    """A session as it is until the client asks for another."""
+    turns = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+    sound = {
+        "format": {"type": "audio/pcm", "rate": _STUDIO}, "noise_reduction": None,
+        "transcription": {"model": "", "language": None, "prompt": ""}, "turn_detection": turns,
+    }  # fmt: skip
+    return {
+        "id": f"sess_{secrets.token_hex(12)}", "object": "realtime.transcription_session", "type": "transcription",
+        "include": [], "audio": {"input": sound},
+    }  # fmt: skip
+
+
+def updated(session: Session, update: Any) -> Session:
+    """The session after a `session.update`; what it does not name stays.
+
+    Raises:
+        Problem: it is not an object, or asks for another kind of session.
+    """
+    if _object(update, "session").get("type", "transcription") != "transcription":
+        raise invalid(f"session type {update['type']!r} is not offered; choose transcription", "session.type")
+    session = deepcopy(session)
+    session["include"] = update.get("include", session["include"])
+    if not isinstance(session["include"] or [], list):
+        raise invalid("include is not a list", "session.include")
+    where = "session.audio.input"
+    before = session["audio"]["input"]
+    sound = dict(_object(_object(update.get("audio"), "session.audio").get("input"), where))
+    if sound.get("format") is not None:
+        before["format"] = {"type": "audio/pcm", **_object(sound["format"], f"{where}.format")}
+    before["transcription"] |= _object(sound.get("transcription"), f"{where}.transcription")
+    before.update({name: sound[name] for name in ("noise_reduction", "turn_detection") if name in sound})
+    return session
+
+
+def from_beta(update: Any) -> Session:
+    """An update in the shape of the beta -> in today's.
+
+    Raises:
+        Problem: it is not an object, or its format is unknown.
+    """
+    update, sound = _object(update, "session"), dict[str, Any]()
+    if (name := update.get("input_audio_format")) is not None:
+        if name not in _BETA_FORMATS:
+            message = f"input_audio_format {name!r} is not offered; choose {', '.join(_BETA_FORMATS)}"
+            raise invalid(message, "session.input_audio_format")
+        sound["format"] = {"type": _BETA_FORMATS[name]}
+    for beta, today in (("input_audio_transcription", "transcription"), ("turn_detection", "turn_detection")):
+        if beta in update:
+            sound[today] = update[beta]
+    if "input_audio_noise_reduction" in update:
+        sound["noise_reduction"] = update["input_audio_noise_reduction"]
+    return {"audio": {"input": sound}} | ({"include": update["include"]} if "include" in update else {})
+
+
+def to_beta(session: Session) -> Session:
+    """A session in the shape of the beta."""
+    sound = session["audio"]["input"]
+    names = {today: beta for beta, today in _BETA_FORMATS.items()}
+    return {
+        "id": session["id"], "object": session["object"], "include": session["include"],
+        "input_audio_format": names[sound["format"]["type"]], "input_audio_transcription": sound["transcription"],
+        "input_audio_noise_reduction": sound["noise_reduction"], "turn_detection": sound["turn_detection"],
+    }  # fmt: skip
+
+
+def read(session: Session) -> Config:
+    """What a session asks for.
+
+    Raises:
+        Problem: a value is not possible.
+    """
+    sound = session["audio"]["input"]
+    wanted = sound["transcription"]
+    for name in ("model", "language", "prompt"):
+        if not isinstance(wanted.get(name) or "", str):
+            raise invalid(
+                f"{name} is {wanted[name]!r}, not a string"[:200], f"session.audio.input.transcription.{name}"
+            )
+    keywords, languages = wanted.get("keywords") or [], wanted.get("languages") or []
+    check_options({"boost": keywords, "languages": languages})
+    language = _language(wanted.get("language") or AUTO)
+    changeable = {
+        "language": language,
+        "languages": [_language(name) for name in languages] if language == AUTO else [],
+        "latency_ms": _latency(wanted.get("delay")),
+        "boost": shapes.boost(keywords, wanted.get("prompt") or ""),
+    }
+    logprobs = _LOGPROBS in (session["include"] or [])
+    return Config(
+        wanted.get("model") or "", _form(sound["format"]), _silence(sound["turn_detection"]), changeable, logprobs
+    )
+
+
+def _language(name: str) -> str:
+    try:
+        return canonical(name)
+    except LanguageError as error:
+        raise invalid(str(error), "session.audio.input.transcription.language") from None
+
+
+def _latency(delay: Any) -> int:
+    if delay is None:
+        return DELAYS["medium"]
+    return DELAYS[_choice(delay, DELAYS, "session.audio.input.transcription.delay")]
+
+
+def _form(form: Mapping[str, Any]) -> AudioFormat:
+    where = "session.audio.input.format"
+    kind = _choice(form["type"], _ENCODINGS, f"{where}.type")
+    rate = form.get("rate") or (_STUDIO if kind == "audio/pcm" else _TELEPHONE)
+    if not isinstance(rate, int):
+        raise invalid(f"rate is {rate!r}, not a whole number"[:200], f"{where}.rate")
+    return AudioFormat(_ENCODINGS[kind], rate)
+
+
+def _silence(turns: Any) -> int | None:
+    where = "session.audio.input.turn_detection"
+    if turns is None:
+        return None
+    kind = _choice(_object(turns, where).get("type"), ("server_vad", "semantic_vad"), f"{where}.type")
+    if kind == "semantic_vad":
+        return EAGERNESS[_choice(turns.get("eagerness") or "auto", EAGERNESS, f"{where}.eagerness")]
+    silence = turns.get("silence_duration_ms")
+    if silence is not None and not isinstance(silence, int):
+        raise invalid(f"silence_duration_ms is {silence!r}, not a whole number"[:200], f"{where}.silence_duration_ms")
+    return max(LEAST_SILENCE, 500 if silence is None else silence)
+
+
+def _choice(value: Any, offered: Any, where: str) -> str:
+    if not isinstance(value, str) or value not in offered:
+        raise invalid(f"{where.rpartition('.')[2]} is {value!r}; choose {', '.join(offered)}"[:200], where)
+    return value
+
+
+def _object(value: Any, where: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid(f"{where} is not an object", where)
+    return value
