@@ -1,14 +1,14 @@
 """Word error rate of a model in training: greedy decoding of whole clips, the language left to the model or given."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import jiwer
 import torch
 
 from nemotron_asr.decoding.greedy import greedy, initial_state
+from nemotron_asr.evaluation.normalisation import units
+from nemotron_asr.evaluation.scoring import Counts, align, count, total
 from nemotron_asr.languages import AUTO, TAG
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Bucket, Item, collate
@@ -38,15 +38,6 @@ class Score:
     def __str__(self) -> str:
         each = " ".join(f"{language} {wer:.1%}" for language, wer in self.languages.items())
         return f"WER {self.wer:.1%} ({each}), language right {self.detected:.1%}"
-
-
-WORDLESS = re.compile(r"([\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff])")
-"""Thai, Chinese and Japanese are written without spaces: there, letters count as words."""
-
-
-def normalise(text: str) -> str:
-    """Lower case without punctuation; what is compared are words."""
-    return " ".join(re.sub(r"[^\w\s']", " ", WORDLESS.sub(r" \1 ", text.casefold())).split())
 
 
 @torch.inference_mode()
@@ -91,13 +82,13 @@ def _hypothesis(item: Item, text: str) -> Hypothesis:
 
 
 def score(hypotheses: Sequence[Hypothesis]) -> Score:
-    """Word error rates of normalised texts; a reference without words is left out."""
-    pairs = [(h, normalise(h.reference)) for h in hypotheses if normalise(h.reference)]
-    languages = [language for language, _ in Counter(h.language for h, _ in pairs).most_common()]
-
-    def wer(chosen: Sequence[tuple[Hypothesis, str]]) -> float:
-        return float(jiwer.wer([r for _, r in chosen], [normalise(h.text) for h, _ in chosen]))
-
-    each = {language: wer([p for p in pairs if p[0].language == language]) for language in languages}
+    """Error rates as in an evaluation, of words or characters; a reference without words is left out."""
+    counted = [(h.language, _counts(h)) for h in hypotheses if units(h.reference, h.language)]
+    languages = [language for language, _ in Counter(language for language, _ in counted).most_common()]
+    each = {name: total(counts for language, counts in counted if language == name).rate for name in languages}
     right = sum(h.detected == h.language for h in hypotheses) / len(hypotheses)
-    return Score(wer(pairs), each, right)
+    return Score(total(counts for _, counts in counted).rate, each, right)
+
+
+def _counts(heard: Hypothesis) -> Counts:
+    return count(align(units(heard.reference, heard.language), units(heard.text, heard.language)))
