@@ -8,73 +8,59 @@ generator that extracts the features of one chunk at a time. Ours goes from samp
 up, in evaluation and inference mode. The exit status is 1 when their tokens differ in float32.
 """
 
-import os
-from importlib.metadata import version
-from importlib.resources import files
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
+from transformers import NemotronAsrStreamingFeatureExtractor
 from transformers.utils import logging
 
-from nemotron_asr import audio
-from nemotron_asr.benchmark.contenders import Contender, Ours, Samples, Times, Transformers, take_turns
-from nemotron_asr.benchmark.pair import Pair, make_pair
-from nemotron_asr.config import HOP, LATENCIES, SAMPLE_RATE, SUBSAMPLING
+from nemotron_asr.benchmark.comparison import LEGEND, compare, print_headings
+from nemotron_asr.benchmark.contenders import Ours, Samples, Stopwatch, Tokens
+from nemotron_asr.benchmark.pair import PROMPT, Pair, make_pair
+from nemotron_asr.config import HOP, SAMPLE_RATE, SUBSAMPLING
+from nemotron_asr.features import N_FFT, WINDOW
 
-TASKS = [("file", 1120, 18), ("live", 1120, 9), ("live", 80, 9)]
-"""Task, latency in ms, and how much of the recording: chunks of 1120 ms, 20 or 10 s."""
-
-COLUMNS = ["", "dtype", "transformers best", "median", "encoder", "ours best", "median", "encoder", "best / best",
-           "median / median", "tokens"]  # fmt: skip
-LEGEND = """
-Columns 3 to 8 are seconds of compute per second of audio, from samples to tokens; 'encoder' is how much of it the
-encoder takes, at best. Where two dtypes are named, the second is ours. 'file' is a whole recording at once, 'live' its
-beginning, one chunk after another."""
+NO_LIMIT = 10**6
+"""Tokens, blanks included, after which transformers would stop."""
 
 
-def recording(chunks: int) -> Samples:
-    """The bundled samples one after another, cut so that every chunk is whole at every latency.
+class Transformers:
+    """transformers, as its documentation shows."""
 
-    The last, partial chunk is where the two differ by design: transformers leaves its padding to the caller.
-    """
-    folder = files("nemotron_asr") / "samples"
-    clips = [audio.load(str(path)) for path in sorted(folder.iterdir(), key=str) if path.name.endswith(".opus")]
-    frames = chunks * (LATENCIES[1120] + 1)
-    return np.resize(np.concatenate(clips), HOP * (SUBSAMPLING * (frames - 1) + 2) - 1)
+    def __init__(self, pair: Pair) -> None:
+        self.model = pair.theirs
+        self.encoder = Stopwatch(pair.theirs.encoder)
+        self._blank = pair.ours.model.config.blank
+        self._extractor = NemotronAsrStreamingFeatureExtractor(feature_size=pair.ours.model.config.n_mels)
 
+    def run(self, task: str, samples: Samples, lookahead: int) -> Tokens:
+        """Transcribe."""
+        if task == "live":
+            return self._generate(lookahead, input_features=self._chunks(samples, lookahead))
+        inputs = self._extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        inputs["input_features"] = inputs["input_features"].to(self.model.dtype)
+        return self._generate(lookahead, **inputs)
 
-def row(task: str, dtype: str, times: list[Times], seconds: float) -> str:
-    """One line of the table: seconds of compute per second of audio."""
-    theirs, ours = times
-    ratios = [f"{theirs.best / ours.best:.2f}", f"{theirs.median / ours.median:.2f}"]
-    figures = [f"{figure / seconds:.3f}" for t in times for figure in (t.best, t.median, min(t.encoder))]
-    same = "the same" if ours.tokens == theirs.tokens else f"{ours.agreement(theirs):.0%} the same"
-    return f"| {' | '.join([task, dtype, *figures, *ratios, f'{len(ours.tokens)}, {same}'])} |"
+    def _chunks(self, samples: Samples, lookahead: int) -> Iterator[Tensor]:
+        """The features of one chunk after another, in the sizes that the processor names."""
+        position, per_chunk = 1 + SUBSAMPLING * lookahead, SUBSAMPLING * (lookahead + 1)
+        yield self._extract(samples[: (position - 1) * HOP + WINDOW // 2], first=True)[:, :position]
+        while (end := (start := position * HOP - N_FFT // 2) + per_chunk * HOP + WINDOW) < len(samples):
+            # The documented loop has a negative start for 80 ms, which Python counts from the end.
+            yield self._extract(np.pad(samples[max(0, start) : end], (max(0, -start), 0)), first=False)
+            position += per_chunk
 
+    def _extract(self, samples: Samples, *, first: bool) -> Tensor:
+        inputs = self._extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="pt", center=first)
+        mel: Tensor = inputs["input_features"]
+        return mel
 
-def compare(pair: Pair, dtype: str, rounds: int, *, attune: bool = True) -> bool:
-    """Print the rows of one dtype; whether all tokens are the same."""
-    contenders: list[Contender] = [Transformers(pair), Ours(pair)]
-    same = True
-    for task, latency, chunks in TASKS:
-        samples = recording(chunks)
-        if attune:
-            pair.attune(samples, LATENCIES[latency])
-        times = take_turns(contenders, task, samples, LATENCIES[latency], rounds)
-        same &= times[0].tokens == times[1].tokens
-        print(row(f"{task}, {latency} ms", dtype, times, len(samples) / SAMPLE_RATE), flush=True)
-    return same
-
-
-def conditions(layers: int, rounds: int) -> str:
-    """What the figures depend on."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
-    load = f"load {os.getloadavg()[0]:.1f}, " if hasattr(os, "getloadavg") else ""
-    threads = torch.get_num_threads()
-    timing = (
-        f"{os.cpu_count()} cores, {load}threads {threads}, {'CPU' if threads == 1 else 'wall'} time, rounds {rounds}"
-    )
-    return f"{libraries}; {timing}; {layers} layers"
+    def _generate(self, lookahead: int, **inputs: object) -> Tokens:
+        asked = {"num_lookahead_tokens": lookahead, "prompt_ids": torch.tensor([PROMPT]), "max_new_tokens": NO_LIMIT}
+        said = self.model.generate(**asked, **inputs)
+        return [token for token in said.sequences[0].tolist() if token != self._blank]
 
 
 @torch.inference_mode()
@@ -87,11 +73,11 @@ def run(layers: int = 4, rounds: int = 3) -> bool:
     """
     logging.set_verbosity_error()
     pair = make_pair(layers)
-    print(f"{conditions(layers, rounds)}\n")
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    same = compare(pair, "float32", rounds)
+    print_headings("transformers", layers, rounds)
+    same = all(compare((Transformers(pair), Ours(pair.ours)), "float32", rounds, pair.attune))
     pair = pair.to_bfloat16()
-    compare(pair, "bfloat16", rounds)
-    compare(pair.to_int8(), "bfloat16, int8", rounds, attune=False)
+    compare((Transformers(pair), Ours(pair.ours)), "bfloat16", rounds, pair.attune)
+    pair = pair.to_int8()
+    compare((Transformers(pair), Ours(pair.ours)), "bfloat16, int8", rounds)
     print(LEGEND)
     return same

@@ -1,5 +1,6 @@
 """`nemotron-asr bench`: how fast a model is on this machine."""
 
+import importlib
 import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,9 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 @click.option("--seconds", type=click.FloatRange(2), default=60.0, show_default=True, help="That live streams speak.")
 @click.option("--minutes", type=click.FloatRange(0), default=10.0, show_default=True, help="Of a recording; 0: none.")
 @click.option("--profile", is_flag=True, help="Show where the time of the steps goes.")
-@click.option("--against", type=click.Choice(["transformers"]), help="Compare with it on the same weights instead.")
+@click.option(
+    "--against", type=click.Choice(["transformers", "nemo"]), help="Compare with it on the same weights instead."
+)
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="For --against: of 24.")
 @click.option("--server", metavar="URL", help="Measure a server that runs, through its sockets, instead.")
 @click.option(
@@ -62,7 +65,7 @@ def bench(against: str | None, layers: int, server: str | None, protocol: str, a
     plan = _Plan(**options)
     if server:
         return _load(server, protocol, api_key, plan)
-    return _against(layers) if against else _measure(plan)
+    return _against(against, layers) if against else _measure(plan)
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,11 @@ def _shares(profile: "Profile") -> Iterator[tuple[str, str, str]]:
         yield name, f"{1000 * seconds / profile.rows:.2f}", f"{seconds / profile.elapsed:.1%}"
 
 
-def _against(layers: int) -> int:
-    if importlib.util.find_spec("transformers") is None:
-        raise MissingExtraError("--against transformers needs it installed: pip install 'transformers>=5.23'")
-    from nemotron_asr.benchmark.against_transformers import run
-
+def _against(rival: str, layers: int) -> int:
+    if importlib.util.find_spec(rival) is None:
+        package = {"transformers": "transformers>=5.23", "nemo": "nemo_toolkit[asr]>=3"}[rival]
+        raise MissingExtraError(f"--against {rival} needs it installed: pip install '{package}'")
+    run = importlib.import_module(f"nemotron_asr.benchmark.against_{rival}").run
     return DONE if run(layers) else FAILED
 
 
