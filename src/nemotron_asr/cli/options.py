@@ -53,6 +53,8 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
             metavar="FILE",
             help="Phrases to boost, one a line; lines with # are notes.",
         ),
+        click.option("--endpointing", default="800", metavar="MS|none", show_default=True, help=_ENDPOINTING),
+        click.option("--vad", is_flag=True, help="Listen to where somebody speaks, too; needs the extra vad."),
         click.option(
             "--keep-language-tags", is_flag=True, help="Leave the model's tags, such as <de-DE>, in the text."
         ),
@@ -71,6 +73,8 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
                 "languages": _listed(others.pop("languages")),
                 "latency_ms": int(others.pop("latency")),
                 "boost": [*others.pop("boost"), *_phrases(others.pop("boost_file"))],
+                "endpointing_ms": _milliseconds(others.pop("endpointing")),
+                "vad": others.pop("vad"),
                 "keep_language_tags": others.pop("keep_language_tags"),
                 "postprocess": _postprocess(others.pop("profanity_filter"), itn=others.pop("itn")),
             }
@@ -82,6 +86,12 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
         return decorated
 
     return decorate
+
+
+def _milliseconds(value: str) -> int | None:
+    if value != "none" and not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a number of milliseconds nor none", param_hint="--endpointing")
+    return None if value == "none" else int(value)
 
 
 def _listed(names: str | None) -> list[str]:
@@ -112,5 +122,6 @@ _LATENCY_HELP = (
 )
 _BOOST = "A phrase that is likely, such as a name; may be repeated. Weights go from 0 to 4, 1 is usual."
 _PROFANITY_FILTER = "Mask the words of this file, one a line: only their first letter stays."
+_ENDPOINTING = "Milliseconds of silence that end a segment; none: silence ends nothing."
 DEVICE = "Where to compute; auto is the first GPU, if there is one."
 _DTYPE_HELP = "Precision; auto is bfloat16 on a GPU and, on a CPU, int8 for a large model."
