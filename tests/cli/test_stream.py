@@ -49,6 +49,20 @@ def test_jsonl_has_all_events(run: Run, samples: list[Sample], sentences: list[s
     assert partial["words"][0].keys() == {"word", "start", "end", "confidence"}
 
 
+def test_endpointing_and_voice_reach_the_stream(run: Run, model: str, samples: list[Sample]) -> None:
+    options, recognizer = ("--model", "MODEL", "--format", "jsonl"), load(model)
+    for flags, manner in (
+        (("--endpointing", "160"), {"endpointing_ms": 160}),
+        (("--endpointing", "none"), {"endpointing_ms": None}),
+        (("--vad",), {"vad": True}),
+    ):
+        said = recognizer.transcribe(samples[0].path, latency_ms=320, **manner)
+        status, out, _ = run("stream", samples[0].path, *options, *flags)
+        texts = [event["text"] for event in map(json.loads, out.splitlines()) if event["type"] == "final"]
+        assert (status, texts) == (0, [segment.text for segment in said.segments])
+    assert run("stream", samples[0].path, *options, "--endpointing", "soon")[0] == 2
+
+
 def test_latency_and_language_reach_the_model(run: Run, model: str, samples: list[Sample]) -> None:
     said = load(model).transcribe(samples[0].path, language="fr-FR", latency_ms=80)
     status, out, _ = run(
