@@ -31,11 +31,12 @@ class Segment:
     words: tuple[Word, ...]
     spaced: bool = True  # a space separates it from the segment before
     speaker: str | None = None  # e.g. "channel 0" where channels are heard one by one
+    language_confidence: float | None = None  # the model's probability of the language; None: it was given, or unnamed
 
     def to_dict(self) -> dict[str, Any]:
-        """The segment as in `--format json`; without a speaker if there is none."""
+        """The segment as in `--format json`, whose names are fixed; without a speaker if there is none."""
         content = asdict(self)
-        del content["spaced"]
+        del content["spaced"], content["language_confidence"]
         if self.speaker is None:
             del content["speaker"]
         return {**content, "words": [word.to_dict() for word in self.words]}

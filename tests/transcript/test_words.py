@@ -43,6 +43,13 @@ def test_a_word_ends_before_its_punctuation_when_that_is_late() -> None:
     assert [(w.word, w.end) for w in segment.words] == [("Hallo,", 0.64), ("welt", pytest.approx(1.52))]
 
 
+def test_a_language_that_was_found_has_the_probability_of_its_tag() -> None:
+    tokens = said("▁Hal lo <de-DE>", logprob=-0.5)
+    (found,), (given,) = (finals(events(tokens, 30, 1, language=language)) for language in ("auto", "de-DE"))
+    assert found.language_confidence == pytest.approx(0.6065, abs=1e-4)
+    assert given.language_confidence is None
+
+
 def test_confidence_is_that_of_the_token_least_sure() -> None:
     tokens = [
         replace(token, confidence=sure)

@@ -238,4 +238,6 @@ class TranscriptBuilder:
         text = "".join(character for character, _ in written)
         shown = f"{text.strip()} {self.tokenizer.piece(tag.token)}" if tag and self.keep_language_tags else text.strip()
         sure = round(fmean(word.confidence for word in said), 4)
-        return Segment(said[0].start, said[-1].end, shown, language, sure, tuple(said), text[0].isspace())
+        found = round(math.exp(tag.logprob), 4) if tag and self.language == AUTO else None
+        ends = said[0].start, said[-1].end
+        return Segment(*ends, shown, language, sure, tuple(said), text[0].isspace(), language_confidence=found)
