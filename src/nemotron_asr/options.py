@@ -16,6 +16,8 @@ class Options(TypedDict, total=False):
             is 1120 for recordings, 320 for live streams.
         boost: phrases that are likely, with weights, either {"Nemotron": 2.0} or ["Nemotron:2", "Parakeet"]; the usual
             weight is 1, and 0 has no effect.
+        beam: hypotheses that are followed at a time, from 1 (the default), which is greedy search, to 16. More give
+            better words, some of them later, and cost more.
         endpointing_ms: silence after speech that ends a segment, 800 by default; None: only `finalize` and the longest
             segment do.
         longest_segment_ms: speech after which a segment is cut, 30,000 by default.
@@ -29,6 +31,7 @@ class Options(TypedDict, total=False):
     languages: Sequence[str]
     latency_ms: int
     boost: Mapping[str, float] | Sequence[str]
+    beam: int
     endpointing_ms: int | None
     longest_segment_ms: int
     vad: bool

@@ -1,5 +1,7 @@
+import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import Phase, given, settings
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from nemotron_asr.decoding import beam as search
 from nemotron_asr.decoding.beam import Beam, BeamState, beam, initial_beam
+from nemotron_asr.decoding.bias import Bias, BoostTables
+from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
 from nemotron_asr.model import Transducer
 from tests.conftest import random_model, tiny_config
@@ -123,3 +127,18 @@ def test_scores_are_sums_over_alignments(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(found) > 5
     for tokens, score in found[:5]:
         assert score == pytest.approx(logprob(transducer, frames[0], tokens) - best, abs=1e-2)
+
+
+def test_phrases_take_the_place_of_words_not_of_silence() -> None:
+    logprobs = torch.randn(2, 6, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    tree = BoostTree(np.array([0, 1]), np.array([3]), np.array([0]), np.array([2.0], np.float32))
+    place = torch.zeros(2, 2, dtype=torch.long)
+    bias = Bias.of([tree, NO_BOOST], [(), (1,)], place, BoostTables(place.device), blank=5)
+    liked, allowed = bias.preferred(logprobs).exp()
+    before = logprobs.exp()
+    assert liked[5] == before[0, 5]
+    assert liked[3] / liked[2] == pytest.approx(float(before[0, 3] / before[0, 2] * math.e**2), rel=1e-4)
+    assert allowed[1] == 0
+    assert allowed[5] == before[1, 5]
+    assert float(liked.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(allowed.sum()) == pytest.approx(1, abs=1e-5)

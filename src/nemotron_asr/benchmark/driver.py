@@ -43,7 +43,7 @@ class Driver:
         for stream in batch.streams:
             if not works[stream].flush:
                 stream.advance(works[stream], batch.frames)
-        said = self.runner.step(self.pool, parts, batch.frames, batch.chunk)
+        said = [heard.said for heard in self.runner.step(self.pool, parts, batch.frames, batch.chunk)]
         for stream, emissions in zip(batch.streams, said, strict=True):
             if works[stream].flush:
                 stream.flushed(emissions[-1].frame if emissions else -1)

@@ -93,7 +93,7 @@ class Engine:
         """Open a stream whose options were checked before; otherwise like `open`."""
         if self._closed is not None:
             raise EngineClosedError("the engine is closed")
-        stream = Stream(NO_ROW, settings.target, settings.chunk, settings.boost)
+        stream = Stream(NO_ROW, settings.target, settings.chunk, settings.boost, settings.beam)
         events = EventQueue(settings.postprocess)
         live = Live(stream, settings.builder(self._model.tokenizer), recording, events)
         session = Session(self, self._loop, live, self._model, sample_rate)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS, SAMPLE_RATE
-from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.events import EventQueue
 from nemotron_asr.engine.promise import Promise
-from nemotron_asr.engine.runner import Part
+from nemotron_asr.engine.runner import Heard, Part
 from nemotron_asr.engine.scheduler import NEVER
 from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Work
 from nemotron_asr.events import Final, Segment
@@ -96,7 +95,7 @@ class Live:
             self.done = min(self.stream.seconds, self.stream.t * FRAME_SECONDS)
         return part
 
-    def take(self, part: Part, said: Sequence[Emission]) -> None:
+    def take(self, part: Part, heard: Heard) -> None:
         """The tokens of a step, which become events.
 
         Raises:
@@ -104,9 +103,9 @@ class Live:
         """
         self.builder.language = part.target.language
         duration = math.inf if part.end == UNKNOWN_END else round(part.end / SAMPLE_RATE, 3)
-        self.events.put(list(self.builder.push(said, part.t + part.valid, duration)))
+        self.events.put(list(self.builder.push(heard.said, heard.settled, duration)))
         if part.flush:
-            self.stream.flushed(said[-1].frame if said else -1)
+            self.stream.flushed(heard.last)
             self.cut()
 
     def cut(self) -> None:

@@ -18,13 +18,13 @@ import numpy as np
 
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS
+from nemotron_asr.decoding.beam import GREEDY
 from nemotron_asr.decoding.boosting import BoostTree
-from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.promise import Promise
-from nemotron_asr.engine.runner import Part, Runner
+from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.engine.scheduler import Batch, Ready, choose, spare_time
 from nemotron_asr.engine.stream import NO_ROW, Samples, Target, Work
 from nemotron_asr.engine.worker import Worker
@@ -192,6 +192,8 @@ class Loop:
         for live in lives:
             if live.stream.row == NO_ROW:
                 live.stream.row = self._pool.acquire()
+                if live.stream.beam != GREEDY:
+                    self._pool.search(live.stream.row, live.stream.beam)
 
     def _take_row(self, live: Live) -> None:
         if live.stream.row != NO_ROW:
@@ -221,7 +223,7 @@ class Loop:
             self._idle.append(live)
         return work
 
-    def _finished(self, step: _Step, said: list[list[Emission]] | None, error: Exception | None) -> None:
+    def _finished(self, step: _Step, said: list[Heard] | None, error: Exception | None) -> None:
         """Hand out the words of a step while the next one is computed."""
         self._step, now = None, self.clock()
         lives = step.batch.streams
@@ -244,12 +246,12 @@ class Loop:
             if not live.recording:
                 self.admission.served(late=now > due)
 
-    def _take(self, step: _Step, said: list[list[Emission]], *, flushes: bool) -> None:
+    def _take(self, step: _Step, said: list[Heard], *, flushes: bool) -> None:
         """Make events of the tokens: before the next step where that depends on it, the others meanwhile."""
-        for live, part, emissions in zip(step.batch.streams, step.parts, said, strict=True):
+        for live, part, heard in zip(step.batch.streams, step.parts, said, strict=True):
             if part.flush == flushes and live in self._lives:
                 try:
-                    live.take(part, emissions)
+                    live.take(part, heard)
                 except StreamFailedError as error:
                     self.fail(live, error)
 

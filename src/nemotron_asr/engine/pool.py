@@ -3,6 +3,7 @@
 import torch
 
 from nemotron_asr.decoding import greedy
+from nemotron_asr.decoding.beam import Beam, BeamState, initial_beam
 from nemotron_asr.decoding.bias import BoostTables
 from nemotron_asr.model import EncoderState, Transducer
 
@@ -14,11 +15,14 @@ class Pool:
         encoder, decoder: the states, axis 0 the rows; the encoder's is laid out as its runner likes.
         boosted: where each row is within its likely phrases, see `Bias.place`.
         tables: the likely phrases of all rows.
+        beams: width -> the hypotheses of rows that are searched by beams of that width.
     """
 
     @torch.inference_mode()
     def __init__(self, encoder: EncoderState, transducer: Transducer) -> None:
         self._rows = len(encoder.t)
+        self._transducer = transducer
+        self.beams: dict[int, BeamState] = {}
         self.encoder = encoder
         self.decoder = greedy.initial_state(transducer, self._rows)
         self._fresh = greedy.initial_state(transducer, 1)
@@ -37,6 +41,13 @@ class Pool:
         self.boosted[row] = 0
         return row
 
+    @torch.inference_mode()
+    def search(self, row: int, beam: Beam) -> None:
+        """Search a row that was just taken by a beam."""
+        if beam.width not in self.beams:
+            self.beams[beam.width] = initial_beam(self._transducer, self._rows, beam)
+        self.beams[beam.width].scatter(torch.tensor([row]), initial_beam(self._transducer, 1, beam))
+
     def release(self, row: int) -> None:
         """Give a row back."""
         self._free.append(row)
@@ -45,5 +56,6 @@ class Pool:
         """Twice as many rows."""
         self.encoder, self.decoder = self.encoder.grown(), self.decoder.grown()
         self.boosted = torch.cat([self.boosted, self.boosted])
+        self.beams = {width: state.grown() for width, state in self.beams.items()}
         self._free = list(reversed(range(self._rows, 2 * self._rows)))
         self._rows *= 2

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nemotron_asr.decoding.beam import GREEDY, Beam, beam
 from nemotron_asr.decoding.bias import Bias
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.decoding.greedy import Emission, greedy
@@ -25,10 +26,12 @@ class Part:
         t: its clock, in encoder frames.
         target: the language.
         boost: the phrases that are likely.
+        beam: how its tokens are searched for.
         first: frames of the step that were decoded before, by a flush.
         valid: frames of the step that exist.
         end: length of the audio in samples as this step sees it.
         flush: the encoder's new state is not kept.
+        last: no frame that exists follows those of the step.
         window: samples, see `Stream.window`.
     """
 
@@ -41,14 +44,44 @@ class Part:
     flush: bool
     window: Samples
     boost: BoostTree = NO_BOOST
+    beam: Beam = GREEDY
+    last: bool = False
 
     @classmethod
     def of(cls, stream: Stream, work: Work, frames: int) -> "Part":
         """The next frames of a stream, which does not move yet."""
-        valid = max(0, min(frames, stream.frames_until(work.end)))
+        left = stream.frames_until(work.end)
+        valid = max(0, min(frames, left))
         first = max(0, stream.decoded - stream.t)
         window = stream.window(frames)
-        return cls(stream.row, stream.t, stream.target, first, valid, work.end, work.flush, window, stream.boost)
+        return cls(
+            stream.row, stream.t, stream.target, first, valid, work.end, work.flush, window,
+            stream.boost, stream.beam, left <= frames,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a step found in one stream.
+
+    Attributes:
+        said: the new tokens, `frame` counted from the start of the stream.
+        settled: frames from the start of the stream before which no more will be said.
+    """
+
+    said: list[Emission]
+    settled: int
+
+    @classmethod
+    def of(cls, part: Part, emissions: Sequence[Emission], lag: int = 0) -> "Heard":
+        """From tokens with frames counted from the start of the step, the last `lag` of which are not settled."""
+        said = [replace(emission, frame=part.t + emission.frame) for emission in emissions]
+        return cls(said, max(part.t + part.valid - lag, said[-1].frame + 1 if said else 0))
+
+    @property
+    def last(self) -> int:
+        """The frame of the last token, or -1."""
+        return self.said[-1].frame if self.said else -1
 
 
 class Runner:
@@ -82,7 +115,7 @@ class Runner:
         return state
 
     @torch.inference_mode()
-    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[list[Emission]]:
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         """Advance every stream by the same number of encoder frames.
 
         Args:
@@ -92,7 +125,7 @@ class Runner:
             chunk: lookahead + 1.
 
         Returns:
-            Per stream its tokens, `frame` counted from the start of the stream.
+            What was found in each stream.
         """
         mel = self.hear(parts)
         encoded = self.encode(pool, parts, mel, frames, chunk)
@@ -123,19 +156,36 @@ class Runner:
         fused: Tensor = self.model.prompt(encoded, self._tensor([part.target.prompt for part in parts]))
         return fused
 
-    def decode(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[list[Emission]]:
-        """The tokens of every part; its predictor moves on."""
-        rows = self._tensor([part.row for part in parts])
-        first, valid = self._tensor([part.first for part in parts]), self._tensor([part.valid for part in parts])
-        bias = self._bias(pool, parts, rows)
+    def decode(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+        """The tokens of every part; its predictor moves on. Parts with beams of one width are searched together."""
+        heard: dict[int, Heard] = {}
+        for width in {part.beam.width for part in parts}:
+            members = [i for i, part in enumerate(parts) if part.beam.width == width]
+            search = self._greedy if width == 1 else self._beam
+            found = search(pool, [parts[i] for i in members], fused[self._tensor(members)])
+            heard |= zip(members, found, strict=True)
+        return [heard[i] for i in range(len(parts))]
+
+    def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+        rows, first, valid, bias = self._search(pool, parts)
         said, state = greedy(self.model.transducer, fused, valid, pool.decoder.gather(rows), first, bias)
         pool.decoder.scatter(rows, state)
         if bias:
             pool.boosted[rows] = bias.place
-        return [
-            [replace(emission, frame=part.t + emission.frame) for emission in emissions]
-            for part, emissions in zip(parts, said, strict=True)
-        ]
+        return [Heard.of(part, emissions) for part, emissions in zip(parts, said, strict=True)]
+
+    def _beam(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+        rows, first, valid, bias = self._search(pool, parts)
+        state, ends = pool.beams[parts[0].beam.width], self._tensor([part.last for part in parts]).bool()
+        said, after = beam(self.model.transducer, fused, valid, state.gather(rows), first, ends, bias)
+        state.scatter(rows, after)
+        return [Heard.of(*each) for each in zip(parts, said, after.lag().tolist(), strict=True)]
+
+    def _search(self, pool: Pool, parts: Sequence[Part]) -> tuple[Tensor, Tensor, Tensor, Bias | None]:
+        """What a search needs: rows of state, the first frame, how many exist, and what the streams prefer."""
+        rows = self._tensor([part.row for part in parts])
+        first, valid = self._tensor([part.first for part in parts]), self._tensor([part.valid for part in parts])
+        return rows, first, valid, self._bias(pool, parts, rows)
 
     def _bias(self, pool: Pool, parts: Sequence[Part], rows: Tensor) -> Bias | None:
         """What the streams prefer and rule out, if any of them does."""

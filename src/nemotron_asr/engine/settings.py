@@ -6,6 +6,7 @@ from typing import Protocol
 
 from nemotron_asr.audio.activity import require_voice_activity
 from nemotron_asr.config import FRAME_SECONDS, ModelConfig, chunk_frames
+from nemotron_asr.decoding.beam import Beam
 from nemotron_asr.decoding.boosting import Boost, BoostTree, boost_tree
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
@@ -19,6 +20,10 @@ FRAME_MS = round(1000 * FRAME_SECONDS)
 
 LIVE_MS, RECORDING_MS = 320, 1120
 """The latency of live streams and of recordings, unless asked otherwise."""
+
+
+WIDEST_BEAM = 16
+"""Hypotheses of one stream; beyond 8 the gain is small."""
 
 
 class SpeechModel(Protocol):
@@ -36,6 +41,7 @@ class Settings:
     target: Target
     chunk: int  # lookahead + 1, in encoder frames
     boost: BoostTree
+    beam: Beam
     pause_frames: int | None
     longest_frames: int
     vad: bool
@@ -61,6 +67,7 @@ def check_options(
     languages: Sequence[str] = (),
     latency_ms: int = LIVE_MS,
     boost: Boost = (),
+    beam: int = 1,
     endpointing_ms: int | None = 800,
     longest_segment_ms: int = 30_000,
     vad: bool = False,
@@ -71,7 +78,7 @@ def check_options(
 
     Raises:
         LanguageError: a language is unknown, or the model cannot tell languages apart.
-        OptionError: the latency, a phrase or one of the times is not offered.
+        OptionError: the latency, a phrase, the beam or one of the times is not offered.
     """
     pause = None if endpointing_ms is None else _frames("endpointing", endpointing_ms)
     if vad:
@@ -80,6 +87,7 @@ def check_options(
         choose_target(model, language, languages),
         chunk_frames(latency_ms),
         boost_tree(boost, model.tokenizer),
+        _beam(beam),
         pause,
         _frames("the longest segment", longest_segment_ms),
         vad,
@@ -108,6 +116,12 @@ def choose_target(model: SpeechModel, language: str, languages: Sequence[str] = 
     if missing := sorted(allowed - tags.keys()):
         raise LanguageError(f"the model never names {', '.join(missing)}; it can name {', '.join(sorted(tags))}")
     return Target(target.prompt, AUTO, tuple(sorted(token for locale, token in tags.items() if locale not in allowed)))
+
+
+def _beam(width: int) -> Beam:
+    if not 1 <= width <= WIDEST_BEAM:
+        raise OptionError(f"beam {width} is not offered; choose from 1, which is greedy search, to {WIDEST_BEAM}")
+    return Beam(width)
 
 
 def _frames(what: str, milliseconds: int) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE
+from nemotron_asr.decoding.beam import GREEDY, Beam
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.errors import StreamClosedError
 from nemotron_asr.features import mel_frames, window_samples, window_start
@@ -79,12 +80,13 @@ class Stream:
         target: the language.
         chunk: lookahead + 1, in encoder frames.
         boost: the phrases that are likely.
+        beam: how its tokens are searched for.
         t: the next encoder frame.
         decoded: the next frame to decode; ahead of `t` after a flush, whose words are not said again.
     """
 
-    def __init__(self, row: int, target: Target, chunk: int, boost: BoostTree = NO_BOOST) -> None:
-        self.row, self.target, self.chunk, self.boost = row, target, chunk, boost
+    def __init__(self, row: int, target: Target, chunk: int, boost: BoostTree = NO_BOOST, beam: Beam = GREEDY) -> None:
+        self.row, self.target, self.chunk, self.boost, self.beam = row, target, chunk, boost, beam
         self.t = self.decoded = 0
         self.fed = 0  # samples ever fed
         self.closed = False

@@ -59,6 +59,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "languages": (_texts, "a list of strings"),
     "latency_ms": (_whole, "a whole number"),
     "boost": (_weights, "a list of phrases, or phrases with weights"),
+    "beam": (_whole, "a whole number"),
     "endpointing_ms": (_whole_or_none, "a whole number or none"),
     "longest_segment_ms": (_whole, "a whole number"),
     "vad": (_yes_or_no, "true or false"),

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nemotron_asr.config import ModelConfig
-from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
 from nemotron_asr.engine.packed.step import TALL, run_step
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
 from nemotron_asr.engine.pool import Pool
-from nemotron_asr.engine.runner import Part, Runner
+from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import EncoderState, NemotronASR
 
@@ -66,7 +65,7 @@ class PackedRunner(Runner):
         conv = torch.zeros(rows, config.n_layers, config.conv_kernel - 1, config.d_model)
         return EncoderState(eager.t, eager.subsampling, k, v, conv)
 
-    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[list[Emission]]:
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         """See `Runner.step`. The streams of a large step are shared out; a small one is computed by a team."""
         with one_torch_thread():
             if len(parts) < self.threads or len(parts) * frames < ALONE:
@@ -74,7 +73,7 @@ class PackedRunner(Runner):
             shares = [parts[a:b] for a, b in pairwise(len(parts) * i // self.threads for i in range(self.threads + 1))]
             others = [self._helpers.submit(self._step_alone, pool, share, frames, chunk) for share in shares[1:]]
             said = self._step_alone(pool, shares[0], frames, chunk)
-            return [*said, *(emissions for other in others for emissions in other.result())]
+            return [*said, *(heard for other in others for heard in other.result())]
 
     def encode(self, pool: Pool, parts: Sequence[Part], mel: Tensor, frames: int, chunk: int) -> Tensor:
         """See `Runner.encode`; the state is changed in place."""
@@ -92,7 +91,7 @@ class PackedRunner(Runner):
             past[kept] = new[keep]
         return x
 
-    def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[list[Emission]]:
+    def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         """A step in this thread only."""
         self._own.alone = True
         try:
