@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import openai
 from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosedError
 
 from nemotron_asr.events import Final, Segment, SpeechEnded
 from nemotron_asr.server.openai_session import Session
@@ -55,11 +57,12 @@ async def talk(server: Running, request: Request, session: Session) -> list[Any]
     ) as connection:  # fmt: skip
         await connection.session.update(session=session)
         sending = asyncio.create_task(send(connection, request))
-        async for event in connection:
-            events.append(event)
-            commits -= event.type == f"{TRANSCRIPTION}.completed"
-            if not commits:
-                break
+        with suppress(ConnectionClosedError):  # of a client that hangs up
+            async for event in connection:
+                events.append(event)
+                commits -= event.type == f"{TRANSCRIPTION}.completed"
+                if not commits:
+                    break
         await sending
     return events
 

@@ -1,9 +1,6 @@
 """OpenAI's realtime protocol for transcription, in today's shape and that of the beta: one connection."""
 
 import asyncio
-import base64
-import json
-import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
@@ -14,8 +11,10 @@ from nemotron_asr.server import openai_session as sessions
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.keys import Key
+from nemotron_asr.server.nim_session import is_nim
 from nemotron_asr.server.openai_turns import Turns
 from nemotron_asr.server.problems import Kind, Problem, invalid
+from nemotron_asr.server.realtime_messages import Message, audio_of, object_of, to_text
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import CLOSE_CODES
 
@@ -34,13 +33,18 @@ Event = Mapping[str, Any]
 
 
 class Realtime:
-    """One connection. Its stream is opened by the first audio, and another one when the session needs it."""
+    """One connection. Its stream is opened by the first audio, and another one when the session needs it.
+
+    Attributes:
+        handed_over: a message after which the client turned out to speak the dialect of NIM containers.
+    """
 
     def __init__(
         self, websocket: WebSocket, service: Service, key: Key, session: sessions.Session, *, beta: bool
     ) -> None:
         self._websocket, self._service, self._key = websocket, service, key
         self._session, self._beta = session, beta
+        self.handed_over: Message | None = None
         self._turns = Turns()
         self._configure(sessions.read(session))
         self._stream: Conversation | None = None
@@ -73,8 +77,8 @@ class Realtime:
         """What the client sends, until it goes away; what cannot be heeded is answered, and the connection goes on."""
         with suppress(WebSocketDisconnect):
             await self._say_session("created")
-            while self._problem is None:
-                text, event = await self._receive(), dict[str, Any]()
+            while self._problem is None and self.handed_over is None:
+                text, event = await self._receive(), Message()
                 try:
                     event = object_of(text)
                     does = self._does.get(str(event.get("type")))
@@ -124,14 +128,14 @@ class Realtime:
         await self._say_session("updated")
 
     async def _update_beta(self, event: Event) -> None:
+        if is_nim(event.get("session")):
+            self.handed_over = dict(event)
+            return
         self._beta = True
         await self._update({"session": sessions.from_beta(event.get("session"))})
 
     async def _append(self, event: Event) -> None:
-        try:
-            data = base64.b64decode(event.get("audio", ""), validate=True)
-        except (TypeError, ValueError):
-            raise invalid("audio is not base64", "audio") from None
+        data = audio_of(event)
         with self._breaking():
             stream = self._stream or await self._open()
             await stream.feed(data)
@@ -139,8 +143,8 @@ class Realtime:
     async def _commit(self, event: Event) -> None:
         stream = self._stream
         if stream is None or stream.duration - self._committed < SHORTEST_COMMIT:
-            message = f"there is less than {SHORTEST_COMMIT:g} s of audio to commit"
-            await self._fail(invalid(message), event.get("event_id"), "input_audio_buffer_commit_empty")
+            problem = invalid(f"there is less than {SHORTEST_COMMIT:g} s of audio to commit")
+            await self._fail(problem, event.get("event_id"), "input_audio_buffer_commit_empty")
             return
         self._committed = stream.duration
         for message in self._turns.commit():
@@ -213,21 +217,5 @@ class Realtime:
         told = shapes.error(problem)
         await self._say({"type": "error", "error": {**told, "code": code or told["code"], "event_id": event_id}})
 
-    async def _say(self, message: dict[str, Any]) -> None:
-        event_id = f"event_{secrets.token_hex(10)}"
-        await self._websocket.send_text(json.dumps({"event_id": event_id, **message}, ensure_ascii=False))
-
-
-def object_of(data: str | bytes) -> dict[str, Any]:
-    """A message, or a body.
-
-    Raises:
-        Problem: it is not a JSON object.
-    """
-    try:
-        content = json.loads(data)
-    except ValueError:
-        raise invalid("the message is not JSON") from None
-    if not isinstance(content, dict):
-        raise invalid("the message is not a JSON object")
-    return content
+    async def _say(self, message: Message) -> None:
+        await self._websocket.send_text(to_text(message))

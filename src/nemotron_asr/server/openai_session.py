@@ -1,6 +1,5 @@
 """What a client of OpenAI's realtime protocol asks for: a session, in today's shape or that of the beta."""
 
-import secrets
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.problems import invalid
+from nemotron_asr.server.realtime_messages import new_id
 
 DELAYS = {"minimal": 80, "low": 160, "medium": 320, "high": 560, "xhigh": 1120}
 """Words of OpenAI's -> milliseconds that are heard at a time."""
@@ -62,7 +62,7 @@ def new_session() -> Session:
         "transcription": {"model": "", "language": None, "prompt": ""}, "turn_detection": turns,
     }  # fmt: skip
     return {
-        "id": f"sess_{secrets.token_hex(12)}", "object": "realtime.transcription_session", "type": "transcription",
+        "id": new_id("sess"), "object": "realtime.transcription_session", "type": "transcription",
         "include": [], "audio": {"input": sound},
     }  # fmt: skip
 

@@ -1,16 +1,13 @@
 """What was heard, as items of OpenAI's realtime protocol: one for each turn, which ends by silence or by a commit."""
 
-import secrets
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from nemotron_asr.events import Final, Partial, SpeechEnded, SpeechStarted
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.conversation import Finalized, Heard
+from nemotron_asr.server.realtime_messages import Message, new_id
 from nemotron_asr.transcript import Transcript
-
-Message = dict[str, Any]
 
 
 class Turns:
@@ -25,7 +22,7 @@ class Turns:
     def __init__(self) -> None:
         self.by_client = self.logprobs = False
         self.waiting = 0
-        self._items = deque([_new_item()])  # the first is being told; behind it are those committed, and one open
+        self._items = deque([new_id("item")])  # the first is being told; behind it are those committed, and one open
         self._previous: str | None = None  # the last one committed
         self._offset = 0.0  # seconds of the streams before this one
         self._told = 0.0  # seconds of this one that belong to items told
@@ -37,7 +34,7 @@ class Turns:
         self.waiting += 1
         if self.by_client:
             yield self._committed(self._items[-1])
-            self._items.append(_new_item())
+            self._items.append(new_id("item"))
 
     def of(self, event: Heard) -> Iterator[Message]:
         """The messages of an event."""
@@ -55,7 +52,7 @@ class Turns:
     def next_stream(self, duration: float) -> None:
         """The stream, which had so many seconds, is over; another one follows."""
         self._offset, self._told, self.waiting = self._offset + duration, 0.0, 0
-        self._items = deque([_new_item()])
+        self._items = deque([new_id("item")])
         self._forget()
 
     def _forget(self) -> None:
@@ -98,13 +95,9 @@ class Turns:
         yield {**_about(self._items.popleft(), "completed"), "transcript": content.pop("text"), **content}
         self._told = time
         if not self._items:
-            self._items.append(_new_item())
+            self._items.append(new_id("item"))
         self._forget()
 
 
 def _about(item: str, what: str) -> Message:
     return {"type": f"conversation.item.input_audio_transcription.{what}", "item_id": item, "content_index": 0}
-
-
-def _new_item() -> str:
-    return f"item_{secrets.token_hex(12)}"

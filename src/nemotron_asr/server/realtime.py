@@ -1,4 +1,4 @@
-"""Doors to `/v1/realtime`: the WebSocket of OpenAI's protocol, and secrets for browsers, which stand for a key."""
+"""Doors to `/v1/realtime`: the WebSocket of OpenAI's and NIM's protocols, and secrets that stand for a key."""
 
 import time
 from typing import Any
@@ -11,57 +11,107 @@ from starlette.websockets import WebSocket
 from nemotron_asr.server import openai_session as sessions
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.keys import Key
-from nemotron_asr.server.openai_realtime import Realtime, object_of
+from nemotron_asr.server.nim_realtime import Nim
+from nemotron_asr.server.nim_session import new_session as new_nim_session
+from nemotron_asr.server.openai_realtime import Realtime
 from nemotron_asr.server.problems import Kind, Problem, invalid
+from nemotron_asr.server.realtime_messages import object_of
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.web import body_of, token_of
+from nemotron_asr.server.web import body_of, headers_of, token_of
 
-_OF_BROWSERS = "openai-insecure-api-key."
+_OF_BROWSERS, _OF_NIM = "openai-insecure-api-key.", "realtime-token."
+"""What a key looks like among the subprotocols, for a browser can send no headers with a WebSocket."""
+
 _SECONDS = 600, 10, 7200
 """How long a secret lives: by default, at least, at most."""
 
 
 def routes(service: Service) -> list[BaseRoute]:
     """What the adapter answers."""
-    kept: dict[str, tuple[float, sessions.Session]] = {}  # sessions of secrets, until they end
+    doors = _Doors(service)
+    return [
+        WebSocketRoute("/v1/realtime", doors.realtime),
+        Route("/v1/realtime/client_secrets", doors.client_secrets, methods=["POST"]),
+        Route("/v1/realtime/transcription_sessions", doors.transcription_sessions, methods=["POST"]),
+    ]
 
-    async def realtime(websocket: WebSocket) -> None:
+
+class _Doors:
+    """Those who come in, and the sessions that were asked for with their secrets."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._kept: dict[str, tuple[float, sessions.Session]] = {}  # by secret: when it ends, and the session
+
+    async def realtime(self, websocket: WebSocket) -> None:
+        """The WebSocket; whose protocol is spoken, its subprotocols and first message say."""
         offered = websocket.scope["subprotocols"]
         token = token_of(websocket) or _offered_token(offered)
-        _, session = kept.get(token or "", (0.0, sessions.new_session()))
         try:
-            key = service.authenticate(token)
-            if model := websocket.query_params.get("model"):
-                service.models.find(model, shapes.FOREIGN_MODELS)
-                session = sessions.updated(session, {"audio": {"input": {"transcription": {"model": model}}}})
+            key, session = self._service.authenticate(token), self._session(websocket, token)
         except Problem as problem:
             await websocket.send_denial_response(shapes.answer_error(problem))
             return
         await websocket.accept("realtime" if "realtime" in offered else None)
-        beta = "realtime=v1" in websocket.headers.get("openai-beta", "")
-        await Realtime(websocket, service, key, session, beta=beta).run()
+        first = None
+        if not any(one.startswith(_OF_NIM) for one in offered):
+            beta = "realtime=v1" in websocket.headers.get("openai-beta", "")
+            talk = Realtime(websocket, self._service, key, session, beta=beta)
+            await talk.run()
+            first = talk.handed_over
+            if first is None:
+                return
+        await Nim(websocket, self._service, key).run(first)
 
-    async def client_secrets(request: Request) -> Response:
+    async def client_secrets(self, request: Request) -> Response:
+        """A secret for OpenAI's protocol, and its session."""
         try:
-            key, wanted = await _minting(request, service)
-            seconds = (wanted.get("expires_after") or {}).get("seconds", _SECONDS[0])
-            if not isinstance(seconds, int) or not _SECONDS[1] <= seconds <= _SECONDS[2]:
-                message = f"seconds is {str(seconds)[:40]}; choose {_SECONDS[1]} to {_SECONDS[2]}"
-                raise invalid(message, "expires_after.seconds")
+            key, wanted = await _minting(request, self._service)
             session = sessions.updated(sessions.new_session(), wanted.get("session"))
             sessions.read(session)
+            secret, ends = self._mint(key, _seconds(wanted), session)
         except Problem as problem:
             return shapes.answer_error(problem)
-        secret, ends = service.keys.mint(key, seconds)
-        for old in [old for old, (end, _) in kept.items() if end < time.time()]:
-            del kept[old]
-        kept[secret] = ends, session
-        return JSONResponse({"value": secret, "expires_at": int(ends), "session": session})
+        return JSONResponse({"value": secret, "expires_at": ends, "session": session})
 
-    return [
-        WebSocketRoute("/v1/realtime", realtime),
-        Route("/v1/realtime/client_secrets", client_secrets, methods=["POST"]),
-    ]
+    async def transcription_sessions(self, request: Request) -> Response:
+        """A session with its secret: in the shape of OpenAI's beta; if nothing is asked for, in NIM's."""
+        try:
+            key, wanted = await _minting(request, self._service)
+            session = sessions.updated(sessions.new_session(), sessions.from_beta(wanted))
+            sessions.read(session)
+            nim = new_nim_session(self._service.models.find(None).name)
+            secret, ends = self._mint(key, _SECONDS[0], session)
+        except Problem as problem:
+            content = {"detail": str(problem), "error": shapes.error(problem)}
+            return JSONResponse(content, problem.status, headers_of(problem))
+        answer = {**sessions.to_beta(session), "modalities": ["text"]} if wanted else nim
+        return JSONResponse({**answer, "client_secret": {"value": secret, "expires_at": ends}})
+
+    def _session(self, websocket: WebSocket, token: str | None) -> sessions.Session:
+        """What was asked for with the secret; the model in the query wins."""
+        _, session = self._kept.get(token or "", (0, sessions.new_session()))
+        model = websocket.query_params.get("model")
+        if not model:
+            return session
+        self._service.models.find(model, shapes.FOREIGN_MODELS)
+        return sessions.updated(session, {"audio": {"input": {"transcription": {"model": model}}}})
+
+    def _mint(self, key: Key, seconds: int, session: sessions.Session) -> tuple[str, int]:
+        secret, ends = self._service.keys.mint(key, seconds)
+        self._kept = {old: kept for old, kept in self._kept.items() if kept[0] > time.time()}
+        self._kept[secret] = ends, session
+        return secret, int(ends)
+
+
+def _seconds(wanted: dict[str, Any]) -> int:
+    """How long a secret is to live."""
+    after = wanted.get("expires_after") or {}
+    seconds = after.get("seconds", _SECONDS[0]) if isinstance(after, dict) else after
+    if not isinstance(seconds, int) or not _SECONDS[1] <= seconds <= _SECONDS[2]:
+        message = f"seconds is {str(seconds)[:40]}; choose {_SECONDS[1]} to {_SECONDS[2]}"
+        raise invalid(message, "expires_after.seconds")
+    return seconds
 
 
 async def _minting(request: Request, service: Service) -> tuple[Key, dict[str, Any]]:
@@ -75,5 +125,8 @@ async def _minting(request: Request, service: Service) -> tuple[Key, dict[str, A
 
 
 def _offered_token(offered: list[str]) -> str | None:
-    """The key of a browser, which can send no headers with a WebSocket."""
-    return next((one.removeprefix(_OF_BROWSERS) for one in offered if one.startswith(_OF_BROWSERS)), None)
+    for mark in (_OF_BROWSERS, _OF_NIM):
+        for one in offered:
+            if one.startswith(mark):
+                return one.removeprefix(mark)
+    return None
