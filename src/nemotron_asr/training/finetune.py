@@ -21,6 +21,7 @@ from nemotron_asr.training.data import DataConfig
 from nemotron_asr.training.locales import add_locale
 from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.options import FinetuneConfig
+from nemotron_asr.training.state import write_whole
 from nemotron_asr.training.trainer import Trainer, TrainingConfig
 from nemotron_asr.training.validation import Score
 from nemotron_asr.training.watching import Scores, TensorBoard, Watcher
@@ -177,6 +178,4 @@ class Keeper:
     def _remember(self, name: str, scores: Scores) -> None:
         self._scores[name] = scores
         plain = {key: {mode: asdict(score) for mode, score in value.items()} for key, value in self._scores.items()}
-        partial = self._path.with_suffix(".part")
-        partial.write_text(json.dumps(plain, indent=2), encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, json.dumps(plain, indent=2))

@@ -7,6 +7,7 @@ from pathlib import Path
 from nemotron_asr.checkpoint.adapter import is_adapter
 from nemotron_asr.errors import OptionError
 from nemotron_asr.training.data import Source
+from nemotron_asr.training.state import write_whole
 
 FREE = {"device", "workers", "output"}
 """Options that may differ when a run goes on: they do not change what is computed."""
@@ -67,4 +68,4 @@ class FinetuneConfig:
         if changed:
             raise OptionError(f"{self.output} holds a run with {changed}; repeat that, or choose another folder")
         self.output.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(options, indent=2), encoding="utf-8")
+        write_whole(path, json.dumps(options, indent=2))

@@ -7,6 +7,7 @@ from typing import Any
 
 from nemotron_asr.errors import ManifestError, MissingExtraError
 from nemotron_asr.training.manifest import Clip, read_manifest
+from nemotron_asr.training.state import write_whole
 
 HUGGING_FACE = "hf:"
 
@@ -66,9 +67,7 @@ def fetch_dataset(name: str, folder: Path, language: str = "") -> Path:
         target.mkdir(parents=True, exist_ok=True)
         rows = enumerate(_rows(repository, configuration, split or "train"))
         lines = [json.dumps(_line(row, target / f"{i:07}", language, name), ensure_ascii=False) for i, row in rows]
-        partial = manifest.with_suffix(".part")
-        partial.write_text("\n".join(lines), encoding="utf-8")
-        partial.replace(manifest)
+        write_whole(manifest, "\n".join(lines))
     return manifest
 
 

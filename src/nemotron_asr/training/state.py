@@ -1,5 +1,6 @@
 """What survives a kill: the averaged weights, and files that are written whole or not at all."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,13 @@ class Average:
     def _copy(self, values: Tensors) -> None:
         for name, parameter in trained(self.module).items():
             parameter.copy_(values[name])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text all or nothing; several processes may do it at once."""
+    partial = path.with_suffix(f".{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def write_state(state: Mapping[str, Any], path: Path) -> None:
