@@ -2,11 +2,20 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+import httpx2 as httpx
+import numpy as np
+import pytest
 import websockets
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
+from tests.conftest import Sample
 from tests.server.conftest import Running
 from tests.server.contract import Contract, Request, Told
 
@@ -52,3 +61,72 @@ class TestWebSocket(Contract):
         url = f"{server.websocket}/v1/stream?encoding=s16le&latency_ms=320&{options}"
         events = asyncio.run(talk(url, request))
         return [told(event) for event in events if event["type"] in {"partial", "final", "finalized"}]
+
+
+def lines(answer: httpx.Response) -> list[dict[str, Any]]:
+    return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+def test_a_file_by_post(server: Running, samples: list[Sample], accept: str) -> None:
+    heard = server.recognizer.transcribe(samples[0].path, latency_ms=320)
+    with httpx.Client(base_url=server.http, timeout=60) as client, open(samples[0].path, "rb") as file:  # noqa: PTH123
+        answer = client.put("/v1/stream?interim_results=no", content=file, headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith(
+        "text/event-stream" if "event" in accept else "application/x-ndjson"
+    )
+    assert answer.text.startswith("data: {" if "event" in accept else "{")
+    events = lines(answer)
+    assert [event["text"] for event in events if event["type"] == "final"] == [one.text for one in heard.segments]
+    assert {event["type"] for event in events} == {"speech_started", "final", "speech_ended"}
+
+
+def test_events_come_while_the_body_still_does(server: Running, speech: NDArray[np.int16]) -> None:
+    sent: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        for start in range(0, len(speech), 8000):
+            sent.append(start)
+            yield speech[start : start + 8000].tobytes()
+
+    async def go() -> tuple[int, str]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["http"])
+        writer.write(b"POST /v1/stream?encoding=s16le&latency_ms=80 HTTP/1.1\r\nHost: a\r\n")
+        writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+        for data in body():
+            writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            await writer.drain()
+            if sent[-1] == 24_000:
+                first = (await asyncio.wait_for(reader.readuntil(b"}\n"), 30)).decode()
+        writer.write(b"0\r\n\r\n")
+        while await reader.readline() != b"0\r\n":
+            pass
+        writer.close()
+        await writer.wait_closed()
+        return sent[-1], first
+
+    last, first = asyncio.run(go())
+    assert last > 24_000
+    assert "speech_started" in first
+
+
+@given(st.one_of(st.text(max_size=40), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["type", "language", "latency_ms", "boost", "languages", "x"]),
+        inner | st.sampled_from(["finalize", "change", "close", "keep_alive"]), max_size=3,
+    ), max_leaves=5,
+).map(json.dumps)))  # fmt: skip
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_message_is_understood_or_named(server: Running, message: str) -> None:
+    async def go() -> tuple[str, int | None]:
+        async with websockets.connect(f"{server.websocket}/v1/stream") as socket:
+            await socket.send(message)
+            with suppress(websockets.ConnectionClosed):
+                await socket.send('{"type": "close"}')
+            said = [json.loads(text)["type"] async for text in ignoring_the_end(socket)]
+            return "".join(said[-1:]), socket.close_code
+
+    last, code = asyncio.run(go())
+    assert code in {1000, 1008}
+    assert (last == "error") == (code == 1008)

@@ -2,6 +2,7 @@
 
 service.py        Service: models, keys, limits, metrics; opens conversations
 conversation.py   Conversation: one stream as an adapter sees it; bytes in, events out
+answers.py        the order of what is told
 hearing.py        bytes of any format -> samples: formats.py, pcm.py, wav.py; media.py and decoder.py
 problems.py       what goes wrong, in no protocol's words
 keys.py           who may come in; settings.py: how the server is set up

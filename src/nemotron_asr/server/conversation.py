@@ -2,18 +2,18 @@
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Protocol, Self
 
 from nemotron_asr.audio import Samples
 from nemotron_asr.engine import Session
 from nemotron_asr.errors import NemotronError
-from nemotron_asr.events import Event, Final, Segment, SpeechEnded
+from nemotron_asr.events import Event, Final
 from nemotron_asr.languages import AUTO
+from nemotron_asr.server.answers import Answers, Finalized, Heard, RequestedFinal
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.hearing import Hearing
@@ -21,29 +21,10 @@ from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of
 from nemotron_asr.transcript import Transcript, collect
 
+__all__ = ["CHANGES", "Bounds", "Conversation", "Finalized", "Heard", "RequestedFinal", "Watcher", "side_by_side"]
+
 CHANGES = ("language", "languages", "latency_ms", "boost")
 """Options that can change in the course of a stream."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestedFinal(Final):
-    """A final that is the answer to `finalize`, and not to a pause; `Finalized` follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finalized:
-    """All that was said before a `finalize` has been told."""
-
-    type: ClassVar[str] = "finalized"
-    time: float  # audio fed so far
-    segment: Segment | None  # what that ended; None: nothing was said since the last final
-
-    def to_dict(self) -> dict[str, Any]:
-        """The event as one JSON line."""
-        return {"type": self.type, "time": self.time}
-
-
-Heard = Event | Finalized
 
 
 @dataclass(frozen=True)
@@ -95,9 +76,7 @@ class Conversation:
         self.id, self.language = name, language
         self._session, self._bounds, self._watcher = session, bounds, watcher
         self._hearing = Hearing(form, decoders, self._hear, session.close, self.abort)
-        self._ready: deque[Heard] = deque()  # to be told
-        self._arrived: deque[Event] = deque()  # to be looked at
-        self._asked: deque[tuple[float, asyncio.Future[Segment | None]]] = deque()  # finalizes: when, and the answer
+        self._answers = Answers(lambda: session.duration, watcher.answered)
         self._coming: asyncio.Task[Event | None] | None = None
         self._signal = asyncio.Event()
         self._over = self._closed = False
@@ -148,7 +127,7 @@ class Conversation:
         with self._failing():
             answer = asyncio.wrap_future(self._session.finalize())
         answer.add_done_callback(lambda _: self._signal.set())
-        self._asked.append((time.monotonic(), answer))
+        self._answers.ask(answer)
 
     def change(self, **options: Any) -> None:
         """Change `CHANGES`, from the audio on that is fed next.
@@ -211,11 +190,11 @@ class Conversation:
 
     async def __anext__(self) -> Heard:
         with self._failing():
-            while not self._ready:
-                if self._over and not self._asked:
+            while not self._answers.ready:
+                if self._over and not self._answers.waiting:
                     raise StopAsyncIteration
                 await self._more()
-        event = self._ready.popleft()
+        event = self._answers.ready.popleft()
         self._watcher.told(event)
         return event
 
@@ -268,48 +247,15 @@ class Conversation:
             self._coming.add_done_callback(lambda _: self._signal.set())
         await self._signal.wait()
         self._signal.clear()
+        arrived: list[Event] = []
         if self._coming is not None and self._coming.done():
             event, self._coming = self._coming.result(), None
             self._over = event is None
-            self._arrived += [event] if event else []
-        self._arrived += self._session.take()
-        self._sort()
+            arrived += [event] if event else []
+        self._answers.sort(arrived + self._session.take(), over=self._over)
 
     async def _next(self) -> Event | None:
         return await anext(self._session, None)
-
-    def _sort(self) -> None:
-        """Say of every final whether it answers a finalize; one waits until that is known."""
-        while self._arrived:
-            event = self._arrived[0]
-            if isinstance(event, Final) and self._asked:
-                answers = [answer.result() for _, answer in self._asked if answer.done()]
-                place = next((i for i, segment in enumerate(answers) if segment is event.segment), None)
-                if place is None and len(answers) < len(self._asked):
-                    return
-                self._arrived.popleft()
-                self._answer(event, place or 0)
-            else:
-                self._ready.append(self._arrived.popleft())
-        while self._asked and self._asked[0][1].done() and self._asked[0][1].result() is None:
-            self._finalized(None)
-
-    def _answer(self, final: Final, place: int) -> None:
-        """This final was asked for; nothing was said before the finalizes up to that `place`.
-
-        A final that came when nobody was left to be answered ended, by a pause or a tag, just what was asked for.
-        """
-        for _ in range(place):
-            self._finalized(None)
-        self._ready.append(RequestedFinal(final.time, final.segment))
-        if self._arrived and isinstance(self._arrived[0], SpeechEnded):
-            self._ready.append(self._arrived.popleft())
-        self._finalized(final.segment)
-
-    def _finalized(self, segment: Segment | None) -> None:
-        asked, _ = self._asked.popleft()
-        self._watcher.answered(time.monotonic() - asked)
-        self._ready.append(Finalized(self.duration, segment))
 
     def _check_time(self) -> None:
         """End a stream that is silent or has lasted too long; look again when it may be."""
