@@ -106,8 +106,9 @@ def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:
     """What an event is in an answer, if it is in one: within an utterance it is all of it so far."""
     match event:
         case Partial() | Final():
-            final = isinstance(event, Final)
-            alternatives = [_alternative(event.segment, wish, final=final)]
+            final, segment = isinstance(event, Final), event.segment
+            # Whether the next one will want a space before it, nobody knows yet: this one did.
+            alternatives = [_alternative(segment, wish, space=final and segment.spaced)]
         case Finalized(segment=None):
             final, alternatives = True, [Alternative()]  # who asked for the words so far is answered: there are none
         case _:
@@ -120,22 +121,21 @@ def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:
 
 def results(segments: Sequence[Segment], duration: float, channel: int, wish: Wish) -> list[Proto]:
     """What was said in a recording."""
+    spaces = [*(segment.spaced for segment in segments), False][1:]
     return [
-        Result(alternatives=[_alternative(one, wish, final=True)], channel_tag=channel, audio_processed=duration)
-        for one in segments
+        Result(alternatives=[_alternative(segment, wish, space=space)], channel_tag=channel, audio_processed=duration)
+        for segment, space in zip(segments, spaces, strict=True)
     ]
 
 
-def _alternative(segment: Segment, wish: Wish, *, final: bool) -> Proto:
+def _alternative(segment: Segment, wish: Wish, *, space: bool) -> Proto:
     """Clients put finals together as they are: a space behind one separates it from the next."""
     language = [segment.language] if segment.language else []
-    words = [_word(word, segment.language) for word in segment.words] if wish.words else []
-    text = segment.text + (" " if final and segment.spaced else "")
+    words = [_word(word) for word in segment.words] if wish.words else []
+    text = segment.text + (" " if space else "")
     return Alternative(transcript=text, confidence=segment.confidence, words=words, language_code=language)
 
 
-def _word(word: Word, language: str | None) -> Proto:
-    start, end = round(1000 * word.start), round(1000 * word.end)
-    return WordInfo(
-        start_time=start, end_time=end, word=word.word, confidence=word.confidence, language_code=language or ""
-    )
+def _word(word: Word) -> Proto:
+    start, end, language = round(1000 * word.start), round(1000 * word.end), word.language or ""
+    return WordInfo(start_time=start, end_time=end, word=word.word, confidence=word.confidence, language_code=language)
