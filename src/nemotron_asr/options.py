@@ -21,8 +21,8 @@ class Options(TypedDict, total=False):
         endpointing_ms: silence after speech that ends a segment, 800 by default; None: only `finalize` and the longest
             segment do.
         longest_segment_ms: speech after which a segment is cut, 30,000 by default.
-        vad: listen to where somebody speaks: speech begins and ends with the voice, and words far from any are left out.
-            It is off by default, and needs the extra `vad`.
+        vad: listen to where somebody speaks: speech begins and ends with the voice, and words far from any are left
+            out. It is off by default, and needs the extra `vad`.
         keep_language_tags: leave the model's language tags in the text; they are taken out by default.
         postprocess: what changes finished segments, a function or one for each language; see `postprocess`.
     """

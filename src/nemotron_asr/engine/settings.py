@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Unpack
 
 from nemotron_asr.audio.activity import require_voice_activity
 from nemotron_asr.config import FRAME_SECONDS, ModelConfig, chunk_frames
 from nemotron_asr.decoding.beam import Beam
-from nemotron_asr.decoding.boosting import Boost, BoostTree, boost_tree
+from nemotron_asr.decoding.boosting import BoostTree, boost_tree
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
 from nemotron_asr.errors import LanguageError, OptionError
 from nemotron_asr.languages import AUTO, canonical, prompt_row
-from nemotron_asr.postprocess import Postprocess, Postprocessor, by_language
+from nemotron_asr.options import Options
+from nemotron_asr.postprocess import Postprocessor, by_language
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import TranscriptBuilder, Voice
 
@@ -20,7 +21,6 @@ FRAME_MS = round(1000 * FRAME_SECONDS)
 
 LIVE_MS, RECORDING_MS = 320, 1120
 """The latency of live streams and of recordings, unless asked otherwise."""
-
 
 WIDEST_BEAM = 16
 """Hypotheses of one stream; beyond 8 the gain is small."""
@@ -60,39 +60,28 @@ class Settings:
         )
 
 
-def check_options(
-    model: SpeechModel,
-    *,
-    language: str = AUTO,
-    languages: Sequence[str] = (),
-    latency_ms: int = LIVE_MS,
-    boost: Boost = (),
-    beam: int = 1,
-    endpointing_ms: int | None = 800,
-    longest_segment_ms: int = 30_000,
-    vad: bool = False,
-    keep_language_tags: bool = False,
-    postprocess: Postprocess | None = None,
-) -> Settings:
+def check_options(model: SpeechModel, **options: Unpack[Options]) -> Settings:
     """The settings of one stream; see `Options`.
 
     Raises:
         LanguageError: a language is unknown, or the model cannot tell languages apart.
-        OptionError: the latency, a phrase, the beam or one of the times is not offered.
+        OptionError: an option is unknown, or its value is not offered.
     """
-    pause = None if endpointing_ms is None else _frames("endpointing", endpointing_ms)
-    if vad:
+    if unknown := options.keys() - (known := Options.__annotations__.keys()):
+        raise OptionError(f"option {min(unknown)!r} is unknown; choose {', '.join(known)}")
+    endpointing, postprocess = options.get("endpointing_ms", 800), options.get("postprocess")
+    if vad := options.get("vad", False):
         require_voice_activity()
     return Settings(
-        choose_target(model, language, languages),
-        chunk_frames(latency_ms),
-        boost_tree(boost, model.tokenizer),
-        _beam(beam),
-        pause,
-        _frames("the longest segment", longest_segment_ms),
+        choose_target(model, options.get("language", AUTO), options.get("languages", ())),
+        chunk_frames(options.get("latency_ms", LIVE_MS)),
+        boost_tree(options.get("boost", ()), model.tokenizer),
+        _beam(options.get("beam", 1)),
+        None if endpointing is None else _frames("endpointing", endpointing),
+        _frames("the longest segment", options.get("longest_segment_ms", 30_000)),
         vad,
-        keep_language_tags,
-        by_language(postprocess) if postprocess is not None else None,
+        options.get("keep_language_tags", False),
+        None if postprocess is None else by_language(postprocess),
     )
 
 
