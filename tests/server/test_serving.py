@@ -80,7 +80,7 @@ def test_a_port_that_is_taken_is_named(server: Running) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to be sent")
 def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("open-sesame name=ali\n")
-    arguments = ["--port", "0", "--max-streams", "4", "--log-format", "json", "--api-key-file", tmp_path / "keys"]
+    arguments = ["--port", "0", "--max-streams", "4", "--log-format", "json", "--api-key-file", str(tmp_path / "keys")]
     process = subprocess.Popen(
         [sys.executable, "-m", "nemotron_asr", "serve", "--model", random_model_folder, *arguments],
         stderr=subprocess.PIPE, env={**os.environ, "NEMOTRON_ASR_WYOMING_PORT": "-1", "NEMOTRON_ASR_GRPC_PORT": "-1"},
