@@ -1,5 +1,4 @@
 from itertools import pairwise
-from typing import Unpack
 
 import numpy as np
 import pytest
@@ -9,13 +8,12 @@ from nemotron_asr import audio
 from nemotron_asr.engine import Engine
 from nemotron_asr.errors import OptionError
 from nemotron_asr.events import Event, Final, Partial
-from nemotron_asr.options import Options
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
 
 
-def heard(engine: Engine, samples: np.ndarray, packet: int, **options: Unpack[Options]) -> list[Event]:
-    with engine.open(latency_ms=160, **options) as session:
+def heard(engine: Engine, samples: np.ndarray, packet: int, beam: int = 1) -> list[Event]:
+    with engine.open(latency_ms=160, beam=beam) as session:
         for start in range(0, len(samples), packet):
             session.feed(samples[start : start + packet])
         session.close()
