@@ -12,7 +12,7 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Heard, Part
 from nemotron_asr.engine.scheduler import NEVER
 from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Work
-from nemotron_asr.events import Final, Segment
+from nemotron_asr.events import Event, Final, Segment
 from nemotron_asr.transcript import TranscriptBuilder
 
 
@@ -103,15 +103,18 @@ class Live:
         """
         self.builder.language = part.target.language
         duration = math.inf if part.end == UNKNOWN_END else round(part.end / SAMPLE_RATE, 3)
-        self.events.put(list(self.builder.push(heard.said, heard.settled, duration)))
+        events = list(self.builder.push(heard.said, heard.settled, duration))
         if part.flush:
             self.stream.flushed(heard.last)
-            self.cut()
+            self.cut(events)
+        else:
+            self.events.put(events)
 
-    def cut(self) -> None:
-        """Answer a flush: the segment ends here."""
-        events = self.events.put(list(self.builder.cut()))
-        self._flushes.popleft()[1].keep(next((event.segment for event in events if isinstance(event, Final)), None))
+    def cut(self, events: Sequence[Event] = ()) -> None:
+        """Answer a flush: the segment ends here, unless a language tag among its own events has ended it."""
+        told = self.events.put([*events, *self.builder.cut()])
+        finals = [event.segment for event in told if isinstance(event, Final)]
+        self._flushes.popleft()[1].keep(finals[-1] if finals else None)
 
     def flush_nothing(self) -> None:
         """Answer a flush before which everything was said already."""
