@@ -4,13 +4,18 @@ import argparse
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import requests
+import websockets
 from numpy.typing import NDArray
 from riva.client.realtime import RealtimeClientASR
+from websockets.exceptions import ConnectionClosedError
+from websockets.typing import Subprotocol
 
 from tests.conftest import Sample
 from tests.server.conftest import Running, running
@@ -33,23 +38,30 @@ def arguments(server: Running, **options: Any) -> argparse.Namespace:
     )  # fmt: skip
 
 
-class Client(RealtimeClientASR):  # type: ignore[misc]  # the package has no types
-    """Remembers what it is told."""
+@dataclass
+class Said:
+    """What a client was told.
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        super().__init__(args)
-        self.told: list[dict[str, Any]] = []
+    Attributes:
+        final: what it takes for the transcript.
+        events: all of it, the beginning left out.
+    """
 
-    async def connect(self) -> None:
-        await super().connect()
-        receive = self.websocket.recv
+    final: str
+    events: list[dict[str, Any]]
 
-        async def recv() -> Any:
-            data = await receive()
-            self.told.append(json.loads(data))
-            return data
 
-        self.websocket.recv = recv
+def remember(client: RealtimeClientASR) -> list[dict[str, Any]]:
+    """What the client receives from now on."""
+    events, receive = list[dict[str, Any]](), client.websocket.recv
+
+    async def recv() -> Any:
+        data = await receive()
+        events.append(json.loads(data))
+        return data
+
+    client.websocket.recv = recv
+    return events
 
 
 async def chunks(request: Request) -> AsyncIterator[bytes]:
@@ -58,10 +70,11 @@ async def chunks(request: Request) -> AsyncIterator[bytes]:
         await asyncio.sleep(request.wait(data))
 
 
-async def talk(request: Request, args: argparse.Namespace) -> Client:
-    client = Client(args)
+async def talk(request: Request, args: argparse.Namespace) -> Said:
+    client = RealtimeClientASR(args)
     try:
         await client.connect()
+        events = remember(client)
         forced = [finalize for _, finalize in request.packets()]
         receiving = asyncio.create_task(client.receive_responses())
         await client.send_audio_chunks(chunks(request), forced)
@@ -72,7 +85,7 @@ async def talk(request: Request, args: argparse.Namespace) -> Client:
             await receiving
     finally:
         await client.disconnect()
-    return client
+    return Said(client.final_transcript, events)
 
 
 def told(event: dict[str, Any]) -> Told:
@@ -91,31 +104,31 @@ class TestRealtime(Contract):
 
     def converse(self, server: Running, request: Request) -> list[Told]:
         language = "" if request.language == "auto" else request.language
-        events = asyncio.run(talk(request, arguments(server, language_code=language))).told
-        said = [event for event in events if not event.get("is_last_result")]
-        return [told(event) for event in said if request.interim or event["type"] == f"{TRANSCRIPTION}.completed"]
+        events = asyncio.run(talk(request, arguments(server, language_code=language))).events
+        events = [event for event in events if not event.get("is_last_result")]
+        return [told(event) for event in events if request.interim or event["type"] == f"{TRANSCRIPTION}.completed"]
 
 
 def test_the_last_result_is_the_whole_text(server: Running, speech: NDArray[np.int16]) -> None:
-    client = asyncio.run(talk(Request(speech), arguments(server)))
+    said = asyncio.run(talk(Request(speech), arguments(server)))
     heard = server.recognizer.transcribe((speech, RATE), latency_ms=320)
-    assert client.final_transcript == heard.text
-    assert client.told[-1]["usage"] == {"type": "duration", "seconds": heard.duration}
+    assert said.final == heard.text
+    assert said.events[-1]["usage"] == {"type": "duration", "seconds": heard.duration}
 
 
 def test_files_are_sent_as_they_are(server: Running, samples: list[Sample]) -> None:
     samples_of_it = as_int16(samples[0].audio)
     data = np.frombuffer(as_wav(samples_of_it), "<i2")
-    client = asyncio.run(talk(Request(data, 2000), arguments(server, mic=False)))
-    assert client.final_transcript == server.recognizer.transcribe((samples_of_it, RATE), latency_ms=320).text
+    said = asyncio.run(talk(Request(data, 2000), arguments(server, mic=False)))
+    assert said.final == server.recognizer.transcribe((samples_of_it, RATE), latency_ms=320).text
 
 
 def test_boosted_words(server: Running, speech: NDArray[np.int16]) -> None:
     args = arguments(server, boosted_lm_words=["Nemotron", "Frau Holle"], boosted_lm_score=4.0)
-    client = asyncio.run(talk(Request(speech), args))
+    said = asyncio.run(talk(Request(speech), args))
     boost = {"Nemotron": 1.0, "Frau Holle": 1.0}
     heard = server.recognizer.transcribe((speech, RATE), latency_ms=320, boost=boost)
-    assert client.final_transcript == heard.text
+    assert said.final == heard.text
 
 
 @pytest.mark.parametrize(
@@ -139,5 +152,50 @@ def test_an_api_key_is_required(tmp_path: Path, silence: NDArray[np.int16]) -> N
     with running(api_key_file=str(tmp_path / "keys")) as server:
         with pytest.raises(Exception, match="an API key is required"):
             asyncio.run(talk(Request(silence), arguments(server)))
-        client = asyncio.run(talk(Request(silence), arguments(server, mint_api_key="hush")))
-        assert client.told[-1]["is_last_result"]
+        said = asyncio.run(talk(Request(silence), arguments(server, mint_api_key="hush")))
+        assert said.events[-1]["is_last_result"]
+
+
+async def test_clients_without_a_secret_are_known_by_their_first_message(server: Running) -> None:
+    async with websockets.connect(f"{server.websocket}/v1/realtime?intent=transcription") as socket:
+        await socket.recv()
+        params = {"sample_rate_hz": 8000, "num_channels": 1}
+        session = {"input_audio_format": "g711_ulaw", "input_audio_params": params}
+        await socket.send(json.dumps({"type": "transcription_session.update", "session": session}))
+        updated = json.loads(await socket.recv())
+        assert updated["type"] == "transcription_session.updated"
+        assert updated["session"]["input_audio_params"] == params
+        await socket.send('{"type": "input_audio_buffer.done"}')
+        assert json.loads(await socket.recv())["is_last_result"]
+
+
+def mint(server: Running) -> Any:
+    session = requests.post(f"{server.http}/v1/realtime/transcription_sessions", json={}, timeout=30).json()
+    return session["client_secret"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("garbage", "not JSON"),
+        ('{"type": "response.create"}', "'response.create' is unknown"),
+        ('{"type": "input_audio_buffer.append", "audio": "%"}', "not base64"),
+        ('{"type": "transcription_session.update", "session": []}', "session is not an object"),
+        ('{"type": "transcription_session.update", "session": {"input_audio_params": 7}}', "is not an object"),
+        ('{"type": "transcription_session.update", "session": {"input_audio_format": "mp3"}}', "'mp3' is not offered"),
+    ],
+)
+async def test_what_is_wrong_ends_the_connection(server: Running, message: str, said: str) -> None:
+    secret = await asyncio.to_thread(mint, server)
+    offered = [Subprotocol("realtime"), Subprotocol(f"realtime-token.{secret}")]
+    async with websockets.connect(f"{server.websocket}/v1/realtime", subprotocols=offered) as socket:
+        assert socket.subprotocol == "realtime"
+        assert json.loads(await socket.recv())["type"] == "conversation.created"
+        await socket.send(message)
+        event = json.loads(await socket.recv())
+        assert event["type"] == "error"
+        assert said in event["error"]["message"]
+        with pytest.raises(ConnectionClosedError) as closed:
+            await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,8 +18,9 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.typing import Subprotocol
 
 from nemotron_asr.events import Final, Segment, SpeechEnded
+from nemotron_asr.server import openai_realtime
 from nemotron_asr.server.formats import AudioFormat, PlainReader
-from nemotron_asr.server.openai_session import Session, new_session, read, updated
+from nemotron_asr.server.openai_session import new_session, read, updated
 from nemotron_asr.transcript import Transcript
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, Contract, Request, Told
@@ -30,7 +32,7 @@ def client(server: Running, key: str = "none") -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(api_key=key, base_url=f"{server.http}/v1", max_retries=0)
 
 
-def wanted(rate: int = RATE, turn_detection: Any = None, **transcription: Any) -> Session:
+def wanted(rate: int = RATE, turn_detection: Any = None, **transcription: Any) -> Any:
     sound = {
         "format": {"type": "audio/pcm", "rate": rate},
         "transcription": {"model": "gpt-4o-transcribe", **transcription},
@@ -55,7 +57,7 @@ async def send(connection: Any, request: Request) -> None:
         await connection.input_audio_buffer.commit()
 
 
-async def talk(server: Running, request: Request, session: Session, turns: int) -> list[Any]:
+async def talk(server: Running, request: Request, session: Any, turns: int) -> list[Any]:
     """What is told until so many turns are completed."""
     events = []
     async with client(server) as connected, connected.realtime.connect(
@@ -129,7 +131,7 @@ class TestServerTurns(Contract):
         return 1, turns_of(server, samples, [middle], endpointing_ms=500)
 
     def converse(self, server: Running, request: Request) -> list[Told]:
-        language = {} if request.language == "auto" else {"language": request.language}
+        language: dict[str, Any] = {} if request.language == "auto" else {"language": request.language}
         session = wanted(turn_detection={"type": "server_vad", "silence_duration_ms": 500}, **language)
         whole = self.heard(server, request.samples, request.language)
         turns = max(1, len(whole.segments))
@@ -150,7 +152,8 @@ def check_turns(events: list[Any]) -> None:
     for item in items:
         of_item = [stages.index(event.type) for event in events if event.item_id == item]
         assert of_item == sorted(of_item)
-    assert [event.item_id for event in events if event.type == stages[-1]] == items[: len(items)]
+    completed = [event.item_id for event in events if event.type == stages[-1]]
+    assert completed == items[: len(completed)]
     previous = [event.previous_item_id for event in events if event.type == "input_audio_buffer.committed"]
     assert previous == [None, *items][: len(previous)]
     for event in events:
@@ -238,6 +241,41 @@ async def test_what_is_cleared_is_not_told(server: Running, speech: NDArray[np.i
         completed = await receive(connection, f"{TRANSCRIPTION}.completed")
     assert completed.transcript == ""
     assert completed.usage.seconds == pytest.approx(0.5, abs=0.05)
+
+
+def wait_until_no_stream_is_open(server: Running) -> None:
+    deadline = time.monotonic() + 30
+    while server.service.conversations and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not server.service.conversations
+
+
+async def test_a_client_that_rests_has_no_stream(
+    server: Running, speech: NDArray[np.int16], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_realtime, "REST", 0.2)
+    async with connected(server) as connection:
+        await connection.session.update(session=wanted())
+        for _ in range(2):
+            await append(connection, speech[: 2 * RATE].tobytes())
+            await asyncio.sleep(0.5)
+            assert server.service.conversations
+            await connection.input_audio_buffer.commit()
+            completed = await receive(connection, f"{TRANSCRIPTION}.completed")
+            assert completed.usage.seconds == 2.0
+            await asyncio.to_thread(wait_until_no_stream_is_open, server)
+
+
+async def test_a_client_that_has_gone_to_sleep(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_realtime, "REST", 0.05)
+    monkeypatch.setattr(openai_realtime, "PATIENCE", 0.1)
+    async with connected(server) as connection:
+        event = await connection.recv()
+        assert (event.type, event.error.code) == ("error", "timeout")
+        with pytest.raises(ConnectionClosedError) as closed:
+            await connection.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
 
 
 @pytest.mark.parametrize(
