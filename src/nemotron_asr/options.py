@@ -1,6 +1,7 @@
 """How a stream or a recording is to be heard, as its user says it."""
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import TypedDict
 
 from nemotron_asr.postprocess import Postprocess
@@ -18,6 +19,8 @@ class Options(TypedDict, total=False):
             weight is 1, and 0 has no effect.
         beam: hypotheses that are followed at a time, from 1 (the default), which is greedy search, to 16. More give
             better words, some of them later, and cost more.
+        lm: an ARPA file, a word n-gram model that the beam listens to as well, which is then 4 unless it is given.
+        lm_weight: how much it counts, 0.2 by default.
         endpointing_ms: silence after speech that ends a segment, 800 by default; None: only `finalize` and the longest
             segment do.
         longest_segment_ms: speech after which a segment is cut, 30,000 by default.
@@ -32,6 +35,8 @@ class Options(TypedDict, total=False):
     latency_ms: int
     boost: Mapping[str, float] | Sequence[str]
     beam: int
+    lm: str | PathLike[str] | None
+    lm_weight: float
     endpointing_ms: int | None
     longest_segment_ms: int
     vad: bool

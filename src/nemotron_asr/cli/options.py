@@ -53,7 +53,8 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
             metavar="FILE",
             help="Phrases to boost, one a line; lines with # are notes.",
         ),
-        click.option("--beam", type=int, default=1, metavar="N", show_default=True, help=_BEAM),
+        click.option("--beam", type=int, metavar="N", help=_BEAM),
+        click.option("--lm", type=click.Path(dir_okay=False), metavar="FILE", help=_LM),
         click.option("--endpointing", default="800", metavar="MS|none", show_default=True, help=_ENDPOINTING),
         click.option("--vad", is_flag=True, help="Listen to where somebody speaks, too; needs the extra vad."),
         click.option(
@@ -74,12 +75,14 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
                 "languages": _listed(others.pop("languages")),
                 "latency_ms": int(others.pop("latency")),
                 "boost": [*others.pop("boost"), *_phrases(others.pop("boost_file"))],
-                "beam": others.pop("beam"),
+                "lm": others.pop("lm"),
                 "endpointing_ms": _milliseconds(others.pop("endpointing")),
                 "vad": others.pop("vad"),
                 "keep_language_tags": others.pop("keep_language_tags"),
                 "postprocess": _postprocess(others.pop("profanity_filter"), itn=others.pop("itn")),
             }
+            if (beam := others.pop("beam")) is not None:
+                wanted["beam"] = beam
             return command(listening=Listening(model, device, dtype, wanted), **others)
 
         decorated: Function = listen
@@ -123,7 +126,10 @@ _LATENCY_HELP = (
     "160 works, but the released model was not trained on it."
 )
 _BOOST = "A phrase that is likely, such as a name; may be repeated. Weights go from 0 to 4, 1 is usual."
-_BEAM = "Hypotheses that are followed at a time, up to 16: more give better words and take longer; 1 is greedy search."
+_BEAM = (
+    "Hypotheses that are followed at a time, up to 16; 1 is greedy search, the default without --lm. More is better."
+)
+_LM = "ARPA file: a word n-gram model, which a beam of 4, or of --beam, listens to as well."
 _PROFANITY_FILTER = "Mask the words of this file, one a line: only their first letter stays."
 _ENDPOINTING = "Milliseconds of silence that end a segment; none: silence ends nothing."
 DEVICE = "Where to compute; auto is the first GPU, if there is one."

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from os import fspath
 from typing import Protocol, Unpack
 
 from nemotron_asr.audio.activity import require_voice_activity
 from nemotron_asr.config import FRAME_SECONDS, ModelConfig, chunk_frames
 from nemotron_asr.decoding.beam import Beam
 from nemotron_asr.decoding.boosting import BoostTree, boost_tree
+from nemotron_asr.decoding.fusion import Fusion
+from nemotron_asr.decoding.ngram import NGram
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
 from nemotron_asr.errors import LanguageError, OptionError
@@ -24,6 +28,10 @@ LIVE_MS, RECORDING_MS = 320, 1120
 
 WIDEST_BEAM = 16
 """Hypotheses of one stream; beyond 8 the gain is small."""
+
+
+LM_BEAM, LM_WEIGHT, WORD_BONUS = 4, 0.2, 7.5
+"""With a language model: the beam, the model's weight, and a word's bonus in units of that weight."""
 
 
 class SpeechModel(Protocol):
@@ -76,7 +84,7 @@ def check_options(model: SpeechModel, **options: Unpack[Options]) -> Settings:
         choose_target(model, options.get("language", AUTO), options.get("languages", ())),
         chunk_frames(options.get("latency_ms", LIVE_MS)),
         boost_tree(options.get("boost", ()), model.tokenizer),
-        _beam(options.get("beam", 1)),
+        _beam(model.tokenizer, options),
         None if endpointing is None else _frames("endpointing", endpointing),
         _frames("the longest segment", options.get("longest_segment_ms", 30_000)),
         vad,
@@ -107,10 +115,29 @@ def choose_target(model: SpeechModel, language: str, languages: Sequence[str] = 
     return Target(target.prompt, AUTO, tuple(sorted(token for locale, token in tags.items() if locale not in allowed)))
 
 
-def _beam(width: int) -> Beam:
+def _beam(tokenizer: Tokenizer, options: Options) -> Beam:
+    path, weight = options.get("lm"), options.get("lm_weight", LM_WEIGHT)
+    width = options.get("beam", LM_BEAM if path else 1)
     if not 1 <= width <= WIDEST_BEAM:
         raise OptionError(f"beam {width} is not offered; choose from 1, which is greedy search, to {WIDEST_BEAM}")
-    return Beam(width)
+    if path is None:
+        return Beam(width)
+    if width == 1:
+        raise OptionError(f"a language model needs a beam of 2 or more, and {LM_BEAM} if none is given; beam is 1")
+    if not 0 <= weight <= 1:
+        raise OptionError(f"lm_weight {weight:g} is out of range; choose 0 to 1")
+    return Beam(width, _fusion(fspath(path), tokenizer, weight))
+
+
+@lru_cache(maxsize=16)
+def _fusion(path: str, tokenizer: Tokenizer, weight: float) -> Fusion:
+    return Fusion(_word_model(path), tokenizer, weight, weight * WORD_BONUS)
+
+
+@lru_cache(maxsize=4)
+def _word_model(path: str) -> NGram:
+    """A language model, read once for all streams that ask for it."""
+    return NGram(path)
 
 
 def _frames(what: str, milliseconds: int) -> int:
