@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from nemotron_asr.engine.admission import WATCHED, Admission
+from nemotron_asr.engine.admission import DELAYS, WATCHED, Admission
 from nemotron_asr.engine.cost import Capacity, StepCost
 from nemotron_asr.errors import AtCapacity
 
@@ -54,10 +56,21 @@ def test_changing_the_latency_is_admitted_or_refused() -> None:
 def test_nobody_comes_in_while_chunks_are_late() -> None:
     admission = Admission(machine())
     for i in range(WATCHED):
-        admission.served(late=i % 100 == 0)
+        admission.served(0.03, late=i % 100 == 0)
     with pytest.raises(AtCapacity, match="late with them already"):
         admission.enter("a", 14)
     for _ in range(WATCHED):
-        admission.served(late=False)
+        admission.served(0.03, late=False)
     admission.enter("a", 14)
     assert (admission.chunks, admission.late) == (2 * WATCHED, WATCHED // 100)
+
+
+def test_delays_are_sorted() -> None:
+    admission = Admission(Capacity(StepCost()), 4)
+    for delay in (0.001, 0.01, 0.011, 0.3, 7.0):
+        admission.served(delay, late=delay > 1)
+    assert dict(zip([*DELAYS, math.inf], admission.delays, strict=True)) == {
+        0.01: 2, 0.02: 1, 0.05: 0, 0.1: 0, 0.2: 0, 0.5: 1, 1.0: 0, 2.0: 0, 5.0: 0, math.inf: 1,
+    }  # fmt: skip
+    assert admission.delay == pytest.approx(7.322)
+    assert (admission.chunks, admission.late) == (5, 1)

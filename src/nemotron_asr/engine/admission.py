@@ -1,5 +1,6 @@
 """Who may come in: a clear refusal rather than everybody late."""
 
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Hashable
 from threading import Lock
@@ -11,6 +12,9 @@ from nemotron_asr.errors import AtCapacity
 WATCHED = 2000
 """Chunks of live streams whose punctuality is remembered."""
 
+DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds by which chunks are sorted."""
+
 TOLERATED = 0.001
 """Share of chunks that may be late."""
 
@@ -21,6 +25,8 @@ class Admission:
     Attributes:
         chunks, late: chunks of live streams that were decoded, and how many of them finished more than a chunk after
             their audio had come.
+        delay, delays: seconds from the audio of a chunk to its words, summed; and chunks by `DELAYS`, the last ones
+            beyond them.
     """
 
     def __init__(self, capacity: Capacity, max_streams: int | None = None) -> None:
@@ -29,6 +35,7 @@ class Admission:
         self._lock = Lock()
         self._recent: deque[bool] = deque(maxlen=WATCHED)
         self.chunks = self.late = 0
+        self.delay, self.delays = 0.0, [0] * (len(DELAYS) + 1)
 
     def lanes(self) -> Counter[int]:
         """Open live streams per chunk size."""
@@ -67,11 +74,13 @@ class Admission:
         with self._lock:
             self._chunk_of.pop(who, None)
 
-    def served(self, *, late: bool) -> None:
-        """A chunk of a live stream was decoded."""
+    def served(self, delay: float, *, late: bool) -> None:
+        """A chunk of a live stream was decoded, so many seconds after its audio had come."""
         self._recent.append(late)
         self.chunks += 1
         self.late += late
+        self.delay += delay
+        self.delays[bisect_left(DELAYS, delay)] += 1
 
     def limit(self, chunk: int) -> int:
         """How many live streams of this chunk size can be open, beside those of other sizes."""

@@ -31,14 +31,21 @@ class Statistics:
         streams: live streams that are open.
         chunks: chunks of live streams decoded so far.
         late: how many of them finished more than a chunk after their audio had come.
+        delay, delays: seconds from the audio of a chunk to its words, summed; and chunks by `DELAYS`.
         steps: steps computed so far.
+        computing: seconds that they took.
+        waiting: streams that may have something to do now.
         capacity: latency in ms -> live streams that can be open at it, beside those now open at others.
     """
 
     streams: int
     chunks: int
     late: int
+    delay: float
+    delays: tuple[int, ...]
     steps: int
+    computing: float
+    waiting: int
     capacity: dict[int, int]
 
 
@@ -107,7 +114,11 @@ class Engine:
         """How the engine is doing."""
         admission = self._admission
         capacity = {ms: admission.limit(lookahead + 1) for ms, lookahead in LATENCIES.items()}
-        return Statistics(admission.lanes().total(), admission.chunks, admission.late, self._loop.steps, capacity)
+        loop = self._loop
+        return Statistics(
+            admission.lanes().total(), admission.chunks, admission.late, admission.delay, tuple(admission.delays),
+            loop.steps, loop.computing, loop.waiting, capacity,
+        )  # fmt: skip
 
     def close(self, *, drain: bool = True) -> Promise[None]:
         """Let no more streams in.

@@ -55,7 +55,7 @@ class Loop:
     def __init__(self, runner: Runner, admission: Admission, cost: StepCost) -> None:
         self.runner, self.admission, self.cost = runner, admission, cost
         self.clock = time.monotonic
-        self.steps = 0
+        self.steps, self.computing = 0, 0.0  # seconds that steps took
         self._pool = runner.pool()
         self._inbox: SimpleQueue[Callable[[], Any]] = SimpleQueue()
         self._worker = Worker()
@@ -67,6 +67,11 @@ class Loop:
         self._closing: Promise[None] | None = None
         self._thread = threading.Thread(target=self._run, name="nemotron-asr engine", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Streams that may have something to do."""
+        return len(self._active)
 
     def tell(self, what: Callable[..., Any], *arguments: Any) -> None:
         """Have the engine's thread call something."""
@@ -238,13 +243,15 @@ class Loop:
                 self.fail(live, failure)
             return
         self.steps += 1
+        self.computing += now - step.began
         self.cost.add(len(lives) * step.batch.frames, now - step.began)
         self._take(step, said, flushes=True)
         self._go_on()
         self._take(step, said, flushes=False)
         for live, due in zip(lives, step.dues, strict=True):
             if not live.recording:
-                self.admission.served(late=now > due)
+                came = due - step.batch.chunk * FRAME_SECONDS
+                self.admission.served(now - came, late=now > due)
 
     def _take(self, step: _Step, said: list[Heard], *, flushes: bool) -> None:
         """Make events of the tokens: before the next step where that depends on it, the others meanwhile."""

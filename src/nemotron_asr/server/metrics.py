@@ -1,12 +1,14 @@
 """What Prometheus reads."""
 
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from nemotron_asr.engine import Engine
+from nemotron_asr.engine.admission import DELAYS
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10)
 
@@ -51,11 +53,20 @@ class _Engines(Collector):
         room = GaugeMetricFamily(
             "nemotron_asr_capacity", "Live streams that can be open at a latency.", labels=["model", "latency_ms"]
         )
+        seconds = CounterMetricFamily("nemotron_asr_step_seconds", "Time that steps took.", labels=["model"])
+        queue = GaugeMetricFamily("nemotron_asr_waiting", "Streams that have something to be done.", labels=["model"])
+        delays = HistogramMetricFamily(
+            "nemotron_asr_chunk_delay_seconds", "From the audio of a chunk to its words.", labels=["model"]
+        )
         for name, engine in self._engines.items():
             state = engine.statistics
-            for metric, value in ((chunks, state.chunks), (late, state.late), (steps, state.steps)):
+            counted = ((chunks, state.chunks), (late, state.late), (steps, state.steps), (seconds, state.computing))
+            for metric, value in counted:
                 metric.add_metric([name], value)
             live.add_metric([name], state.streams)
+            queue.add_metric([name], state.waiting)
+            bounds = [*map(str, DELAYS), "+Inf"]
+            delays.add_metric([name], list(zip(bounds, accumulate(state.delays), strict=True)), state.delay)
             for latency, most in state.capacity.items():
                 room.add_metric([name, str(latency)], most)
-        return chunks, late, steps, live, room
+        return chunks, late, steps, seconds, live, queue, delays, room

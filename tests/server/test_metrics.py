@@ -1,0 +1,40 @@
+"""What Prometheus reads of the engine."""
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from nemotron_asr.audio import Samples
+from nemotron_asr.engine import Engine
+from tests.conftest import Sample
+from tests.server.conftest import Running
+
+
+def read(server: Running) -> dict[str, float]:
+    """Samples by name and, where there is one, bucket; summed over models."""
+    told: dict[str, float] = {}
+    for family in text_string_to_metric_families(httpx.get(f"{server.http}/metrics").text):
+        for sample in family.samples:
+            name = f"{sample.name} {sample.labels['le']}" if "le" in sample.labels else sample.name
+            told[name] = told.get(name, 0.0) + sample.value
+    return told
+
+
+def speak(engine: Engine, audio: Samples) -> None:
+    with engine.open(latency_ms=320) as session:
+        session.feed(audio)
+    list(session)
+
+
+def test_chunks_are_counted_with_their_delays(server: Running, samples: list[Sample]) -> None:
+    before = read(server)
+    speak(server.service.models.find(None).engine, samples[0].audio)
+    after = read(server)
+    chunks = after["nemotron_asr_chunks_total"] - before["nemotron_asr_chunks_total"]
+    assert chunks > 0
+    name = "nemotron_asr_chunk_delay_seconds"
+    assert after[f"{name}_bucket +Inf"] == after[f"{name}_count"] == after["nemotron_asr_chunks_total"]
+    buckets = [value for key, value in after.items() if key.startswith(f"{name}_bucket ") and "Inf" not in key]
+    assert buckets == sorted(buckets)
+    assert after["nemotron_asr_step_seconds_total"] > before["nemotron_asr_step_seconds_total"]
+    assert after["nemotron_asr_waiting"] >= 0
+    assert after["process_cpu_seconds_total"] > before["process_cpu_seconds_total"]
