@@ -1,0 +1,8 @@
+"""Plugins of voice agents are tested where they are installed; see requirements.txt."""
+
+from importlib.util import find_spec
+
+NEEDED = {"test_nvidia.py": ("pipecat", "livekit")}
+"""Test files, and what they need."""
+
+collect_ignore = [file for file, modules in NEEDED.items() if not all(map(find_spec, modules))]
