@@ -57,12 +57,13 @@ def alternative(text: str, segments: Sequence[Segment]) -> dict[str, Any]:
     for segment in segments:
         count.update({segment.language: len(segment.words)} if segment.language else {})
     said = [word.confidence for segment in segments for word in segment.words]
-    return {
+    content = {
         "transcript": text,
         "confidence": round(sum(said) / len(said), 4) if said else 0.0,
-        "languages": [language for language, _ in count.most_common()],
         "words": words(segments),
     }
+    languages = [language for language, _ in count.most_common()]
+    return content | ({"languages": languages} if languages else {})  # clients take the first, if there is a list
 
 
 def metadata(request_id: str, sha256: str, duration: float, channels: int) -> dict[str, Any]:
