@@ -1,40 +1,21 @@
-"""Riva's gRPC: StreamingRecognize, Recognize, the models there are; with gRPC's own health and reflection services."""
+"""Riva's gRPC at a port of its own, with gRPC's own health and reflection services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 from google.protobuf.descriptor_pool import DescriptorPool
-from grpc.aio import ServicerContext
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from nemotron_asr.engine.settings import RECORDING_MS
 from nemotron_asr.errors import OptionError
-from nemotron_asr.server.conversation import Conversation, side_by_side
-from nemotron_asr.server.formats import AudioFormat
-from nemotron_asr.server.keys import Key
-from nemotron_asr.server.problems import Kind, Problem, invalid
-from nemotron_asr.server.riva_messages import (
-    SERVICE,
-    ConfigRequest,
-    ConfigResponse,
-    Proto,
-    RecognizeRequest,
-    RecognizeResponse,
-    StreamingRequest,
-    StreamingResponse,
-    add_files,
-    parse,
-)
-from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, Wish, results, streaming_result, wish_of
+from nemotron_asr.server.riva_calls import PROTOCOL, Recognition, handlers
+from nemotron_asr.server.riva_messages import SERVICE, add_files
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.sockets import tls_context
-
-PROTOCOL = "riva"
 
 GRACE = 1.0
 """Seconds that calls have to end when no stream is open any more."""
@@ -45,22 +26,6 @@ LOOK = 0.25
 PING_MS = 20_000
 """Time between two looks whether the other side of a connection is still there."""
 
-PIECE = 1 << 16
-"""Bytes of a recording that are fed at once."""
-
-STATUS = {
-    Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
-    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
-    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Kind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Kind.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Kind.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
-    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-}
-
-Context = ServicerContext[bytes, bytes]
-
 
 @asynccontextmanager
 async def listen(service: Service) -> AsyncIterator[None]:
@@ -70,7 +35,7 @@ async def listen(service: Service) -> AsyncIterator[None]:
         yield
         return
     server = grpc.aio.server(options=_options(settings))
-    server.add_generic_rpc_handlers([_handlers(_Recognition(service))])
+    server.add_generic_rpc_handlers([handlers(Recognition(service))])
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)
     reflection.enable_server_reflection([SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME], server, _pool())
@@ -82,158 +47,6 @@ async def listen(service: Service) -> AsyncIterator[None]:
     finally:
         telling.cancel()
         await server.stop(GRACE)
-
-
-class _Recognition:
-    """The three methods. They take and give bytes, so that garbage is answered as what it is."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    async def streaming(self, requests: AsyncIterator[bytes], context: Context) -> None:
-        """`StreamingRecognize`: the configuration, then audio."""
-        key, messages = self._key(context), _messages(requests, self._service.settings)
-        first = await anext(messages, None)
-        if first is None:
-            return
-        if first.WhichOneof("streaming_request") != "streaming_config":
-            raise invalid("the first message has no streaming_config")
-        wish = wish_of(first.streaming_config.config)
-        head = await anext(messages, None) if wish.looks else None
-        async with AsyncExitStack() as stack:
-            talks = [
-                await stack.enter_async_context(self._open(key, form, wish, recording=False))
-                for form in wish.forms(head.audio_content if head is not None else b"")
-            ]
-            await side_by_side(_hear(talks, head, messages), _Teller(context, first, wish).tell_all(talks))
-
-    async def recognize(self, data: bytes, context: Context) -> bytes:
-        """`Recognize`: a recording."""
-        key = self._key(context)
-        with self._service.uploading():
-            request = parse(RecognizeRequest, data)
-            wish, response = wish_of(request.config), RecognizeResponse()
-            if request.HasField("id"):
-                response.id.CopyFrom(request.id)
-            for number, form in enumerate(wish.forms(request.audio), 1):
-                async with (
-                    self._open(key, form, wish, recording=True) as conversation,
-                    conversation.beside(_play(conversation, request.audio)),
-                ):
-                    said = await conversation.transcript()
-                    response.results.extend(results(said.segments, said.duration, number, wish))
-        return bytes(response.SerializeToString())
-
-    def config(self, data: bytes, context: Context) -> bytes:
-        """`GetRivaSpeechRecognitionConfig`: what each model can be asked for."""
-        self._key(context)
-        name, models = parse(ConfigRequest, data).model_name, self._service.models
-        response = ConfigResponse()
-        for model in [models.find(name)] if name else models.by_name.values():
-            for kind in ("online", "offline"):
-                about = {"type": kind, "language_code": ",".join(model.languages), "sample_rate": "16000"}
-                response.model_config.add(model_name=model.name, parameters=about)
-        return bytes(response.SerializeToString())
-
-    def _key(self, context: Context) -> Key:
-        metadata = {name: str(value) for name, value in context.invocation_metadata() or ()}
-        scheme, _, token = metadata.get("authorization", "").partition(" ")
-        return self._service.authenticate(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
-
-    def _open(self, key: Key, form: AudioFormat, wish: Wish, *, recording: bool) -> Conversation:
-        options = {"latency_ms": RECORDING_MS, **wish.options} if recording else wish.options
-        return self._service.open(
-            key, PROTOCOL, form, model=wish.model, foreign=FOREIGN_MODELS, recording=recording, **options
-        )
-
-
-async def _messages(requests: AsyncIterator[bytes], settings: Settings) -> AsyncIterator[Proto]:
-    """What the client sends, within limits."""
-    most, idle = settings.max_message_bytes, settings.idle_seconds
-    while True:
-        try:
-            async with asyncio.timeout(idle):
-                data = await anext(requests, None)
-        except TimeoutError:
-            raise Problem(Kind.TIMEOUT, f"nothing came for {idle} s, which is the limit") from None
-        if data is None:
-            return
-        if len(data) > most:
-            raise Problem(Kind.TOO_LARGE, f"a message has {len(data)} bytes; {most} is the limit")
-        yield parse(StreamingRequest, data)
-
-
-async def _hear(talks: Sequence[Conversation], head: Proto | None, messages: AsyncIterator[Proto]) -> None:
-    if head is not None:
-        await _hear_one(talks, head)
-    async for message in messages:
-        await _hear_one(talks, message)
-    for talk in talks:
-        await talk.close()
-
-
-async def _hear_one(talks: Sequence[Conversation], message: Proto) -> None:
-    if message.WhichOneof("streaming_request") == "streaming_config":
-        raise invalid("a streaming_config came twice")
-    for talk in talks:
-        await talk.feed(message.audio_content)
-        if message.runtime_config.get("force_eou", "").lower() == "true":
-            talk.finalize()
-
-
-class _Teller:
-    """Says what was heard, each event in an answer of its own."""
-
-    def __init__(self, context: Context, first: Proto, wish: Wish) -> None:
-        self._context, self._wish = context, wish
-        self._interim = first.streaming_config.interim_results
-        self._answer = StreamingResponse(id=first.id) if first.HasField("id") else StreamingResponse()
-
-    async def tell_all(self, talks: Sequence[Conversation]) -> None:
-        await asyncio.gather(*(self._tell(talk, channel) for channel, talk in enumerate(talks, 1)))
-
-    async def _tell(self, talk: Conversation, channel: int) -> None:
-        async for event in talk:
-            result = streaming_result(event, channel, self._wish)
-            if result is not None and (result.is_final or self._interim):
-                answer = StreamingResponse(results=[result])
-                answer.MergeFrom(self._answer)
-                await self._context.write(answer.SerializeToString())
-
-
-async def _play(conversation: Conversation, audio: bytes) -> None:
-    for start in range(0, len(audio), PIECE):
-        await conversation.feed(audio[start : start + PIECE])
-    await conversation.close()
-
-
-@asynccontextmanager
-async def _answering(context: Context) -> AsyncIterator[None]:
-    try:
-        yield
-    except Problem as problem:
-        await context.abort(STATUS[problem.kind], str(problem))
-
-
-def _handlers(recognition: _Recognition) -> grpc.GenericRpcHandler:
-    async def streaming(requests: AsyncIterator[bytes], context: Context) -> None:
-        async with _answering(context):
-            await recognition.streaming(requests, context)
-
-    async def recognize(request: bytes, context: Context) -> bytes:
-        async with _answering(context):
-            return await recognition.recognize(request, context)
-
-    async def config(request: bytes, context: Context) -> bytes:
-        async with _answering(context):
-            return recognition.config(request, context)
-
-    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-        "StreamingRecognize": grpc.stream_stream_rpc_method_handler(streaming),
-        "Recognize": grpc.unary_unary_rpc_method_handler(recognize),
-        "GetRivaSpeechRecognitionConfig": grpc.unary_unary_rpc_method_handler(config),
-    }
-    return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
 async def _tell_health(service: Service, status: health.aio.HealthServicer) -> None:
