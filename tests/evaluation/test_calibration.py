@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nemotron_asr.evaluation.calibration import expected_calibration_error, pool, reliability
 
-WORDS = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1)
+# Training in the same process has the processor take subnormal numbers for zero.
+WORDS = st.lists(st.tuples(st.floats(0, 1, allow_subnormal=False), st.booleans()), min_size=1)
 
 
 def test_a_table_by_hand() -> None:
