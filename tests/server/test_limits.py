@@ -188,8 +188,9 @@ def test_a_body_is_limited(guarded: Guarded) -> None:
     with guarded.http() as client:
         assert client.post("/v1/stream", content=bytes(100_001)).status_code == 413
         assert client.post("/v1/stream", content=iter([bytes(60_000)] * 2)).status_code == 413
-        form = {"files": {"file": ("a.wav", bytes(100_001))}, "data": {"model": "first"}}
-        assert client.post("/v1/audio/transcriptions", **form).status_code == 413
+        file = {"file": ("a.wav", bytes(100_001))}
+        form = client.post("/v1/audio/transcriptions", files=file, data={"model": "first"})
+        assert form.status_code == 413
 
 
 def test_what_a_small_body_decodes_to_is_limited(guarded: Guarded, silent_hour: bytes) -> None:
