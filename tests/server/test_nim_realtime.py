@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-import requests
 import websockets
 from numpy.typing import NDArray
 from riva.client.realtime import RealtimeClientASR
@@ -170,7 +170,7 @@ async def test_clients_without_a_secret_are_known_by_their_first_message(server:
 
 
 def mint(server: Running) -> Any:
-    session = requests.post(f"{server.http}/v1/realtime/transcription_sessions", json={}, timeout=30).json()
+    session = httpx.post(f"{server.http}/v1/realtime/transcription_sessions", json={}, timeout=30).json()
     return session["client_secret"]["value"]
 
 
