@@ -24,16 +24,16 @@ def said(events: Iterable[Event]) -> list[tuple[str, float, float]]:
 
 
 def test_boosting_changes_words_and_nothing_is_left_of_it(tiny: Recognizer, samples: list[Sample]) -> None:
-    """The words that a stream is said to be about are found more often than without."""
+    """The words that streams are said to be about are found more often than without."""
+    found, found_before = 0, 0
     for sample in samples:
-        phrases = {word: 4.0 for word in sample.text.split() if len(word) > 4}
-        plain = tiny.transcribe(sample.path)
-        boosted = tiny.transcribe(sample.path, boost=phrases)
-        found, found_before = (sum(word in text.text for word in phrases) for text in (boosted, plain))
-        assert found >= found_before
+        phrases = [word.strip(".,") for word in sample.text.split() if len(word) > 4]
+        plain, boosted = tiny.transcribe(sample.path), tiny.transcribe(sample.path, boost=phrases)
+        found_before += sum(word in plain.text for word in phrases)
+        found += sum(word in boosted.text for word in phrases)
         assert tiny.transcribe(sample.path, boost=[]) == plain
         assert tiny.transcribe(sample.path, boost=dict.fromkeys(phrases, 0.0)) == plain
-    assert tiny.transcribe(samples[0].path, boost=dict.fromkeys(samples[0].text.split(), 4.0)).text != plain.text
+    assert found > found_before
 
 
 def test_streams_with_and_without_share_a_batch(tiny: Recognizer, samples: list[Sample]) -> None:
