@@ -5,6 +5,7 @@ python -m recipes.tiny.export --data WORK --run WORK/run --output src/nemotron_a
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,7 +34,8 @@ def main() -> None:
     options = parser.parse_args()
     trained = read_checkpoint(options.run / BEST)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
-    checkpoint = Checkpoint(CONFIG, tokenizer, trained["model"], about={**ABOUT, "steps": trained["step"]})
+    config = replace(CONFIG, final_tokens=tuple(sorted(tokenizer.language_tags)))  # utterances end with their tag
+    checkpoint = Checkpoint(config, tokenizer, trained["model"], about={**ABOUT, "steps": trained["step"]})
     with TemporaryDirectory() as folder:
         save_checkpoint(checkpoint, Path(folder) / "tiny", "native", torch.float16)
         options.output.mkdir(parents=True, exist_ok=True)

@@ -57,6 +57,7 @@ class ModelConfig:
     pred_layers: int = 2  # LSTM layers of the predictor
     d_joint: int = 640  # width of the joint
     max_symbols: int = 10  # tokens that one encoder frame may emit
+    final_tokens: tuple[int, ...] = ()  # that end an utterance: the predictor starts anew behind them, if trained so
 
     dropout: float = 0.1  # probability, in training only
 

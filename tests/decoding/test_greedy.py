@@ -66,3 +66,17 @@ def test_silent_frames_share_joints(monkeypatch: pytest.MonkeyPatch) -> None:
                      initial_state(model.transducer, 3))  # fmt: skip
     assert said == [[], [], []]
     assert calls == 20 // WINDOW
+
+
+def test_the_predictor_starts_anew_behind_a_final_token() -> None:
+    """What comes behind it is what would come first; without final tokens it is not."""
+    usual = random_model(CONFIG).transducer
+    (ended,) = (random_model(tiny_config(max_symbols=3, final_tokens=(5,))).transducer,)
+    assert torch.equal(usual.head.weight, ended.head.weight)
+    memory = ended.predict(torch.tensor([[3], [3]]), ended.initial_state(2))[1]
+    fresh, start = ended.predict(torch.full((1, 1), CONFIG.blank), ended.initial_state(1))
+    out, after = ended.predict(torch.tensor([[5], [4]]), memory)
+    assert torch.equal(out[0], fresh[0])
+    assert torch.equal(after.h[0], start.h[0])
+    assert torch.equal(out[1], usual.predict(torch.tensor([[5], [4]]), memory)[0][1])
+    assert not torch.equal(usual.predict(torch.tensor([[5], [4]]), memory)[0][0], fresh[0])

@@ -12,7 +12,7 @@ import torch
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.tokenizer import Tokenizer
 
-SAMPLES = Path(__file__).parents[2] / "src" / "nemotron_asr" / "samples"
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 
 Line = dict[str, Any]
 

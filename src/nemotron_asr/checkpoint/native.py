@@ -60,7 +60,7 @@ def _value(settings: Settings, key: str, kind: object) -> Any:
         return settings.number(key)
     if kind is bool:
         return settings.flag(key)
-    if key == "lookaheads":
+    if key in {"lookaheads", "final_tokens"}:
         return tuple(settings.integers(key))
     if key == "prompts":
         return prompt_table(settings.section(key).values)
@@ -77,6 +77,8 @@ def write_native(checkpoint: Checkpoint, folder: Path) -> None:
     tensors |= {_FRONT_END + name: tensor for name, tensor in checkpoint.front_end.items()}
     model = {field.name: getattr(checkpoint.config, field.name) for field in fields(ModelConfig)}
     model["prompts"] = dict(checkpoint.config.prompts)
+    if not checkpoint.config.final_tokens:
+        del model["final_tokens"]
     document = {"format": FORMAT, "version": 1, "model": model, "about": checkpoint.about}
     files = {
         "model.safetensors": safetensors_writer(tensors),

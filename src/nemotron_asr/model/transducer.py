@@ -42,7 +42,18 @@ class Transducer(nn.Module):
         """
         memory = (state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous())
         y, (h, c) = self.lstm(self.embed(tokens), memory)
-        return self.pred(y), PredictorState(h.transpose(0, 1), c.transpose(0, 1))
+        out, after = self.pred(y), PredictorState(h.transpose(0, 1), c.transpose(0, 1))
+        if self.config.final_tokens and tokens.shape[1] == 1:
+            self._start_anew(tokens[:, 0], out, after)
+        return out, after
+
+    def _start_anew(self, tokens: Tensor, out: Tensor, after: PredictorState) -> None:
+        """Behind a final token (B,) the predictor knows nothing, as at the start of an utterance; changes in place."""
+        ended = torch.isin(tokens, torch.tensor(self.config.final_tokens, device=tokens.device))
+        if ended.any():
+            blank = tokens.new_full((1, 1), self.config.blank)
+            fresh, memory = self.predict(blank, self.initial_state(1))
+            out[ended], after.h[ended], after.c[ended] = fresh, memory.h, memory.c
 
     def project(self, frames: Tensor) -> Tensor:
         """(..., d_model) encoder frames -> (..., d_joint)."""
