@@ -96,7 +96,7 @@ def server() -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def speech(samples: list[Sample]) -> NDArray[np.int16]:
     """Two recordings in two languages with a pause between, mono at 16 kHz."""
-    parts = [samples[0].audio, np.zeros(16_000, np.float32), samples[1].audio]
+    parts = [samples[0].audio, np.zeros(16_000, np.float32), samples[2].audio]
     return (np.concatenate(parts) * 32767).round().astype(np.int16)
 
 

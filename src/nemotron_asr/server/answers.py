@@ -75,7 +75,11 @@ class Answers:
                 if place is None and len(answers) < len(self._asked):
                     return
                 self._arrived.popleft()
-                self._answer(event, place or 0)
+                behind = [later.segment for later in self._arrived if isinstance(later, Final)]
+                if place is None and any(answers[0] is segment for segment in behind):
+                    self.ready.append(event)
+                else:
+                    self._answer(event, place or 0)
             else:
                 self.ready.append(self._arrived.popleft())
         while self._asked and self._asked[0][1].done() and (over or self._asked[0][1].result() is None):
