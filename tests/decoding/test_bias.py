@@ -99,5 +99,6 @@ def test_certainty() -> None:
     one[3] = 0
     two = one.clone()
     two[4] = 0
-    sure = certainty(torch.stack([one.clamp(min=-1e4), torch.zeros(size), two.clamp(min=-1e4)]))
+    logits = torch.stack([one.clamp(min=-1e4), torch.zeros(size), two.clamp(min=-1e4)])
+    sure = certainty(logits.log_softmax(-1))
     torch.testing.assert_close(sure, torch.tensor([1.0, 0.0, 0.5]), atol=1e-3, rtol=0)

@@ -41,7 +41,23 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
     Args:
         latency_ms: the default latency.
     """
-    options = [
+
+    def decorate(command: Function) -> Function:
+        @wraps(command)
+        def listen(**given: Any) -> Any:
+            listening = Listening(given.pop("model"), given.pop("device"), given.pop("dtype"), _take_options(given))
+            return command(listening=listening, **given)
+
+        decorated: Function = listen
+        for option in reversed(_declared(latency_ms)):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _declared(latency_ms: int) -> list[Callable[[Function], Function]]:
+    return [
         click.option("--model", default="tiny", metavar="MODEL", show_default=True, help=_MODEL),
         click.option("--language", default=AUTO, metavar="auto|LOCALE", show_default=True, help=_LANGUAGE),
         click.option("--languages", metavar="LOCALE,...", help="With auto: find no other languages than these."),
@@ -67,30 +83,23 @@ def listening_options(latency_ms: int) -> Callable[[Function], Function]:
         debug,
     ]
 
-    def decorate(command: Function) -> Function:
-        @wraps(command)
-        def listen(model: str, device: str, dtype: str, **others: Any) -> Any:
-            wanted: Options = {
-                "language": others.pop("language"),
-                "languages": _listed(others.pop("languages")),
-                "latency_ms": int(others.pop("latency")),
-                "boost": [*others.pop("boost"), *_phrases(others.pop("boost_file"))],
-                "lm": others.pop("lm"),
-                "endpointing_ms": _milliseconds(others.pop("endpointing")),
-                "vad": others.pop("vad"),
-                "keep_language_tags": others.pop("keep_language_tags"),
-                "postprocess": _postprocess(others.pop("profanity_filter"), itn=others.pop("itn")),
-            }
-            if (beam := others.pop("beam")) is not None:
-                wanted["beam"] = beam
-            return command(listening=Listening(model, device, dtype, wanted), **others)
 
-        decorated: Function = listen
-        for option in reversed(options):
-            decorated = option(decorated)
-        return decorated
-
-    return decorate
+def _take_options(given: dict[str, Any]) -> Options:
+    """What was given on the command line of how to listen; it is taken out of `given`."""
+    wanted: Options = {
+        "language": given.pop("language"),
+        "languages": _listed(given.pop("languages")),
+        "latency_ms": int(given.pop("latency")),
+        "boost": [*given.pop("boost"), *_phrases(given.pop("boost_file"))],
+        "lm": given.pop("lm"),
+        "endpointing_ms": _milliseconds(given.pop("endpointing")),
+        "vad": given.pop("vad"),
+        "keep_language_tags": given.pop("keep_language_tags"),
+        "postprocess": _postprocess(given.pop("profanity_filter"), itn=given.pop("itn")),
+    }
+    if (beam := given.pop("beam")) is not None:
+        wanted["beam"] = beam
+    return wanted
 
 
 def _milliseconds(value: str) -> int | None:

@@ -7,7 +7,9 @@ modified adaptive expansion search (Kim et al. 2020): a hypothesis far below the
 speech is followed by one or two, and equal ones are merged, which adds their probabilities.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,6 +47,9 @@ class Beam:
 
 
 GREEDY = Beam(1)
+
+Settled = list[list[Emission]]
+"""Per stream, the tokens that are settled now."""
 
 
 @dataclass
@@ -136,24 +141,21 @@ def beam(
         state.scatter(rows, part)
         left = rows[part.hypotheses.done.all(1)]
         if len(left):
-            part = state.gather(left)
-            settled = _leave_frame(part, time[left], transducer.config.max_symbols)
-            state.scatter(left, part)
-            _append(said, left, settled)
+            _settle(said, state, left, partial(_leave_frame, time=time[left], most=transducer.config.max_symbols))
             time[left] += 1
             rows = rows[time[rows] < valid[rows]]
     if ends is not None and ends.any():
-        rows = ends.nonzero()[:, 0]
-        part = state.gather(rows)
-        _append(said, rows, _end(part))
-        state.scatter(rows, part)
+        _settle(said, state, ends.nonzero()[:, 0], _end)
     state.shift(-time)
     return said, state
 
 
-def _append(said: list[list[Emission]], rows: Tensor, settled: list[list[Emission]]) -> None:
-    for row, more in zip(rows.tolist(), settled, strict=True):
+def _settle(said: Settled, state: BeamState, rows: Tensor, how: Callable[[BeamState], Settled]) -> None:
+    """Append the tokens of `rows` that some way to settle them finds."""
+    part = state.gather(rows)
+    for row, more in zip(rows.tolist(), how(part), strict=True):
         said[row] += more
+    state.scatter(rows, part)
 
 
 def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: BeamState, bias: Bias | None) -> Hypotheses:
@@ -207,8 +209,7 @@ def _continuations(
 ) -> _Continuations:
     config, shape = transducer.config, hypotheses.score.shape
     place = _places(hypotheses.live & ~hypotheses.done)
-    logits = transducer.joint(enc[place[0]], hypotheses.out[place]).to(hypotheses.score.dtype)
-    logprobs = logits.log_softmax(-1)
+    logprobs = transducer.joint(enc[place[0]], hypotheses.out[place]).to(hypotheses.score.dtype).log_softmax(-1)
     preferred = bias.of_hypotheses(place[0], hypotheses.phrase[place]).preferred(logprobs) if bias else logprobs
     gains = preferred + hypotheses.worth[place][:, None] * completing
     gains[:, config.blank] = DEAD
@@ -221,7 +222,7 @@ def _continuations(
         return whole
 
     return _Continuations(
-        spread(logprobs[:, config.blank], 0), spread(certainty(logits), 0),
+        spread(logprobs[:, config.blank], 0), spread(certainty(logprobs), 0),
         spread(best, DEAD), spread(token, 0), spread(logprobs.gather(1, token), 0),
     )  # fmt: skip
 
@@ -239,7 +240,7 @@ def _say(transducer: Transducer, hypotheses: Hypotheses, place: tuple[Tensor, Te
     hypotheses.out[place], hypotheses.h[place], hypotheses.c[place] = out[:, 0], memory.h, memory.c
 
 
-def _leave_frame(part: BeamState, time: Tensor, most: int) -> list[list[Emission]]:
+def _leave_frame(part: BeamState, time: Tensor, most: int) -> Settled:
     """All hypotheses have left a frame (B,) and go on to the next; `most` is how many tokens one frame may bring.
 
     Returns:
@@ -258,7 +259,7 @@ def _leave_frame(part: BeamState, time: Tensor, most: int) -> list[list[Emission
     return settled
 
 
-def _end(part: BeamState) -> list[list[Emission]]:
+def _end(part: BeamState) -> Settled:
     """Only the best hypotheses are left, and all their tokens settled."""
     part.hypotheses.score = part.hypotheses.score + part.hypotheses.worth  # the last word is complete, too
     commit(part.hypotheses, torch.full_like(part.hypotheses.length, PENDING))

@@ -93,11 +93,11 @@ def greedy(
     time, symbols = torch.zeros_like(valid) if first is None else first.clone(), torch.zeros_like(valid)
     rows = (time < valid).nonzero()[:, 0]
     while len(rows):
-        silent, found, token, logits = _next_token(transducer, enc, state.out, rows, time, valid, bias)
+        silent, found, token, logprobs = _next_token(transducer, enc, state.out, rows, time, valid, bias)
         time[rows] += silent
         symbols[rows[silent > 0]] = 0
         if len(found):
-            sure = logprobs(logits, token), certainty(logits)
+            sure = logprobs.gather(1, token[:, None])[:, 0], certainty(logprobs)
             for row, *emission in zip(*(x.tolist() for x in (found, token, time[found], *sure)), strict=True):
                 said[row].append(Emission(*emission))
             _say(transducer, state, found, token)
@@ -118,7 +118,7 @@ def _next_token(
 
     Returns:
         How many silent frames come first in each row; the rows in which a token follows; the tokens; and (rows,
-        vocab_size + 1) the logits of which they were chosen.
+        vocab_size + 1) the model's log-probabilities there.
     """
     window = min(WINDOW, int((valid - time)[rows].max()))
     frame = time[rows, None] + torch.arange(window, device=rows.device)
@@ -129,21 +129,15 @@ def _next_token(
     silent = torch.where(speaking.any(1), speaking.int().argmax(1), exists.sum(1))
     found = speaking.any(1).nonzero()[:, 0]
     place = found, silent[found]
-    return silent, rows[found], token[place], logits[place].float()
+    return silent, rows[found], token[place], logits[place].float().log_softmax(-1)
 
 
-def logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """(n, vocab_size + 1) logits and (n,) tokens -> (n,) the natural logarithms of the tokens' probabilities."""
-    return logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
-
-
-def certainty(logits: Tensor) -> Tensor:
-    """(n, vocab_size + 1) logits -> (n,) between 0 and 1: how far a distribution is from one that knows nothing.
+def certainty(logprobs: Tensor) -> Tensor:
+    """(n, vocab_size + 1) log-probabilities -> (n,) from 0, a distribution that knows nothing, to 1, one that knows.
 
     It is exp(-entropy), rescaled (Laptev and Ginsburg 2022, "Fast entropy-based methods of word-level confidence
     estimation for end-to-end ASR").
     """
-    logprob = logits.log_softmax(-1)
-    size = logits.shape[-1]
-    entropy = -(logprob.exp() * logprob).sum(-1)
+    size = logprobs.shape[-1]
+    entropy = -(logprobs.exp() * logprobs).sum(-1)
     return ((size * (-entropy).exp() - 1) / (size - 1)).clamp(0, 1)
