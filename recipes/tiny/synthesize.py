@@ -1,6 +1,7 @@
-"""Speaks sentences with espeak-ng, with many voices, speeds and pitches.
+"""Speaks sentences with espeak-ng, with many voices, speeds and pitches; English ones with flite, too.
 
     python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic
+    python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic-flite --flite --count 4000
 
 Writes `OUTPUT/<locale>/*.flac` (16 kHz mono) and `OUTPUT/<locale>.jsonl`, a manifest whose paths are relative to its
 folder. What is already there is kept, so a run that was stopped goes on where it was.
@@ -61,6 +62,9 @@ VARIANTS = (
 )
 """espeak-ng's variants that sound like a person: no robots, whispers and monsters."""
 
+FLITE_VOICES = ("awb", "kal16", "rms", "slt")
+"""Flite's English voices: it puts together what people have said, so that they sound more like people."""
+
 MOST_VOICES = 4  # for one sentence, in a locale that has few
 
 
@@ -76,22 +80,27 @@ class Utterance:
     pitch: int
 
     @property
+    def engine(self) -> str:
+        """The program that speaks it."""
+        return "flite" if self.variant in FLITE_VOICES else "espeak-ng"
+
+    @property
     def speaker(self) -> str:
         """The name of the synthetic voice."""
-        return f"espeak-ng-{VOICES[self.locale]}+{self.variant}"
+        return f"{self.engine}-{VOICES[self.locale]}+{self.variant}"
 
 
-def plan(sentences: Path, locale: str, count: int) -> list[Utterance]:
+def plan(sentences: Path, locale: str, count: int, voices: tuple[str, ...] = VARIANTS) -> list[Utterance]:
     """Chooses up to `count` sentences of `locale` and a voice for each; the same choice every time.
 
     A locale with fewer sentences has them spoken again by other voices.
     """
     lines = (clean(line) for line in (sentences / f"{locale}.txt").read_text(encoding="utf-8").splitlines())
     usable = [line for line in dict.fromkeys(lines) if len(line) <= LONGEST_SENTENCE and is_native(line, locale)]
-    dice = random.Random(locale)
+    dice = random.Random(locale if voices is VARIANTS else f"{locale} {voices}")
     dice.shuffle(usable)
     return [
-        Utterance(f"{index:05d}", text, locale, dice.choice(VARIANTS), dice.randint(120, 210), dice.randint(30, 70))
+        Utterance(f"{index:05d}", text, locale, dice.choice(voices), dice.randint(120, 210), dice.randint(30, 70))
         for index, text in enumerate((usable * MOST_VOICES)[:count])
     ]
 
@@ -103,15 +112,25 @@ def speak(utterance: Utterance) -> NDArray[np.float32]:
         FileNotFoundError: if espeak-ng is not installed (for Japanese, mecab).
         subprocess.CalledProcessError: if it fails.
     """
-    voice = f"{VOICES[utterance.locale]}+{utterance.variant}"
-    speed, pitch = str(utterance.words_per_minute), str(utterance.pitch)
     text = _kana(utterance.text) if utterance.locale == "ja-JP" else utterance.text
-    sound = _run(["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "--stdin", "--stdout"], text)
+    sound = _run(_flite(utterance) if utterance.engine == "flite" else _espeak(utterance), text)
     with wave.open(io.BytesIO(sound)) as reader:
         rate = reader.getframerate()
-    # espeak-ng does not know the length when it writes the header, so the samples are whatever follows it.
+    # Programs that write into a pipe do not know the length beforehand: the samples are whatever follows the header.
     samples = np.frombuffer(sound[44:], dtype="<i2").astype(np.float32) / 32768
     return np.asarray(soxr.resample(samples, rate, SAMPLE_RATE), dtype=np.float32)
+
+
+def _espeak(utterance: Utterance) -> list[str]:
+    voice = f"{VOICES[utterance.locale]}+{utterance.variant}"
+    speed, pitch = str(utterance.words_per_minute), str(utterance.pitch)
+    return ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "--stdin", "--stdout"]
+
+
+def _flite(utterance: Utterance) -> list[str]:
+    stretch = 165 / utterance.words_per_minute
+    voice = ["-voice", utterance.variant, "--setf", f"duration_stretch={stretch:.2f}"]
+    return ["flite", *voice, "-t", utterance.text, "-o", "/dev/stdout"]
 
 
 def _kana(text: str) -> str:
@@ -120,7 +139,7 @@ def _kana(text: str) -> str:
 
 
 def _run(command: list[str], text: str) -> bytes:
-    # S603: the command is put together from this file's own tables; the text goes in through a pipe.
+    # S603: the commands are put together from this file's own tables; no shell reads the text.
     return subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout  # noqa: S603
 
 
@@ -150,7 +169,7 @@ def synthesize(utterance: Utterance, output: Path) -> str:
         "text": utterance.text,
         "target_lang": utterance.locale,
         "speaker": utterance.speaker,
-        "source": "espeak-ng",
+        "source": utterance.engine,
         "licence": "CC0-1.0",
     }
     return json.dumps(entry, ensure_ascii=False) + "\n"
@@ -176,10 +195,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the audio and the manifests")
     parser.add_argument("--locales", nargs="+", choices=VOICES, default=[x for x in VOICES if x != "ja-JP"])
     parser.add_argument("--count", type=int, help="sentences per locale (default: see COUNTS)")
+    parser.add_argument("--flite", action="store_true", help="English alone, by flite's voices")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    for locale in options.locales:
-        utterances = plan(options.sentences, locale, options.count or COUNTS[locale])
+    for locale in ["en-US"] if options.flite else options.locales:
+        voices = FLITE_VOICES if options.flite else VARIANTS
+        utterances = plan(options.sentences, locale, options.count or COUNTS[locale], voices)
         synthesize_locale(utterances, options.output, options.output / f"{locale}.jsonl", options.workers)
 
 

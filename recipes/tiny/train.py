@@ -2,7 +2,7 @@
 
     python -m recipes.tiny.train --data WORK --output WORK/run --steps 100000
 
-`WORK` holds `tokenizer.model`, `human.jsonl`, `synthetic.jsonl` and `dev.jsonl`.
+`WORK` holds `tokenizer.model`, `human.jsonl`, `dev.jsonl` and any number of `synthetic*.jsonl` and `spliced*.jsonl`.
 """
 
 import argparse
@@ -32,8 +32,8 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 
 AUGMENT = AugmentConfig(
-    speed=(0.92, 1.1), speed_probability=0.5, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),
-    level=(-30.0, -20.0), frequency_width=20, time_masks=5,
+    speed=(0.9, 1.12), speed_probability=0.6, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),
+    level=(-30.0, -20.0), frequency_width=24, time_masks=7,
 )  # fmt: skip
 """Milder than for a large model: this one has to learn much in few steps."""
 
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument(
         "--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one"
     )
+    parser.add_argument("--spliced-weight", type=float, default=1.2, help="the same of a spliced clip")
     parser.add_argument("--history-dropout", type=float, default=0.3, help="tokens that the predictor does not see")
     parser.add_argument("--ctc-weight", type=float, default=1.0, help="of the letters' loss beside the transducer's")
     parser.add_argument("--workers", type=int, default=1)
@@ -88,6 +89,8 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(options.threads)
     sources = [Source(options.data / "human.jsonl", weight=options.human_weight)]
+    spliced = sorted(options.data.glob("spliced*.jsonl"))
+    sources += [Source(manifest, weight=options.spliced_weight) for manifest in spliced]
     sources += [Source(manifest, synthetic=True) for manifest in sorted(options.data.glob("synthetic*.jsonl"))]
     data = DataConfig(
         sources=tuple(sources),

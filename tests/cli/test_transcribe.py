@@ -201,6 +201,7 @@ def long_recording(path: Path, minutes: int) -> Path:
 
 def test_an_interrupted_run_loses_nothing_and_goes_on(run: Run, model: str, clips: Path, tmp_path: Path) -> None:
     long, out = long_recording(tmp_path / "long.wav", 60), tmp_path / "out"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
     started = subprocess.Popen(
         [*COMMAND, "transcribe", clips / "a.opus", long, "--model", model, "--output", out],
         stdout=subprocess.PIPE,

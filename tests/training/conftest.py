@@ -9,7 +9,9 @@ import pytest
 import sentencepiece
 import torch
 
+from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
@@ -74,3 +76,12 @@ def config(tokenizer: Tokenizer) -> ModelConfig:
         n_mels=32, d_model=16, n_layers=2, n_heads=2, d_ff=32, subsampling_channels=4, d_prompt=16, d_pred=16,
         pred_layers=1, d_joint=16, vocab_size=tokenizer.vocab_size,
     )  # fmt: skip
+
+
+@pytest.fixture
+def base(tmp_path: Path, config: ModelConfig, tokenizer: Tokenizer) -> Checkpoint:
+    """A very small model that knows nothing, on disk as `base`."""
+    torch.manual_seed(0)
+    checkpoint = Checkpoint(config, tokenizer, dict(NemotronASR(config).state_dict()))
+    save_checkpoint(checkpoint, tmp_path / "base")
+    return checkpoint

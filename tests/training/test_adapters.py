@@ -10,22 +10,12 @@ import torch
 from torch import Tensor
 
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.model import NemotronASR
-from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.adapters import TARGETS, add_adapters, narrow_frozen, save_adapter
 from nemotron_asr.training.state import trained
 
 RANK = 3
-
-
-@pytest.fixture
-def base(tmp_path: Path, config: ModelConfig, tokenizer: Tokenizer) -> Checkpoint:
-    torch.manual_seed(0)
-    checkpoint = Checkpoint(config, tokenizer, dict(NemotronASR(config).state_dict()))
-    save_checkpoint(checkpoint, tmp_path / "base")
-    return checkpoint
 
 
 @pytest.fixture

@@ -9,26 +9,15 @@ import pytest
 import torch
 
 from nemotron_asr import load
-from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from nemotron_asr.config import LATENCIES, ModelConfig
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint
+from nemotron_asr.config import LATENCIES
 from nemotron_asr.errors import OptionError
-from nemotron_asr.model import NemotronASR
-from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Source
 from nemotron_asr.training.finetune import finetune, prepare, training_config
 from nemotron_asr.training.options import FinetuneConfig
 from nemotron_asr.training.trainer import BEST, LAST, Trainer, read_checkpoint
 from nemotron_asr.training.validation import Hypothesis, score
 from tests.training.conftest import Line, write_manifest
-
-
-@pytest.fixture
-def base(tmp_path: Path, config: ModelConfig, tokenizer: Tokenizer) -> Checkpoint:
-    """A very small model that knows nothing, on disk."""
-    torch.manual_seed(0)
-    checkpoint = Checkpoint(config, tokenizer, dict(NemotronASR(config).state_dict()))
-    save_checkpoint(checkpoint, tmp_path / "base")
-    return checkpoint
 
 
 @pytest.fixture
