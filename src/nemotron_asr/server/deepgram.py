@@ -18,6 +18,7 @@ from nemotron_asr.server import deepgram_shapes as shapes
 from nemotron_asr.server.conversation import Conversation, Heard, side_by_side
 from nemotron_asr.server.deepgram_http import hear, open_channels, refusal
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
+from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import CLOSE_CODES, token_of
@@ -114,9 +115,9 @@ class Talk:
     async def _control(self, text: str) -> bool:
         """Do what a text message asks for; whether it is the last."""
         try:
-            message = json.loads(text)
-        except ValueError:
-            message = None
+            message, said = object_of(text), "a text message was not understood"
+        except Problem as problem:
+            message, said = {}, str(problem)
         match message:
             case {"type": "Finalize"}:
                 for conversation in self._conversations:
@@ -129,9 +130,9 @@ class Talk:
             case {"type": "CloseStream"}:
                 return True
             case _:
-                said = "choose Finalize, KeepAlive, Configure or CloseStream"
-                answer = {"variant": "SchemaError", "description": f"a text message was not understood; {said}"}
-                await self._send({"type": "Error", **answer, "message": text[:200]})
+                said += "; choose Finalize, KeepAlive, Configure or CloseStream"
+                answer = {"variant": "SchemaError", "description": said, "message": text[:200]}
+                await self._send({"type": "Error", **answer})
         return False
 
     async def _configure(self, message: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ sample_rate, channels, channel; token, the API key, for browsers, which cannot s
 """
 
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -25,6 +25,7 @@ from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
 from nemotron_asr.server.conversation import Conversation, Heard, side_by_side
 from nemotron_asr.server.formats import AUTO, AudioFormat
+from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import (
@@ -126,7 +127,7 @@ async def _listen(websocket: WebSocket, conversation: Conversation) -> None:
 
 async def _control(conversation: Conversation, text: str) -> bool:
     """Do what a text message asks for; whether it is the last."""
-    match _object(text):
+    match object_of(text):
         case {"type": "finalize"}:
             conversation.finalize()
         case {"type": "keep_alive"}:
@@ -139,16 +140,6 @@ async def _control(conversation: Conversation, text: str) -> bool:
         case other:
             raise invalid(f"message {other.get('type')!r} is unknown; choose finalize, change, keep_alive or close")
     return False
-
-
-def _object(text: str) -> Mapping[str, Any]:
-    try:
-        message = json.loads(text)
-    except ValueError:
-        raise invalid("a text message is not JSON") from None
-    if not isinstance(message, dict):
-        raise invalid("a text message is not a JSON object")
-    return message
 
 
 async def _tell(websocket: WebSocket, conversation: Conversation, interim: bool) -> None:

@@ -12,9 +12,10 @@ from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.nim_session import is_nim
+from nemotron_asr.server.objects import Message, object_of
 from nemotron_asr.server.openai_turns import Turns
 from nemotron_asr.server.problems import Kind, Problem, invalid
-from nemotron_asr.server.realtime_messages import Message, audio_of, object_of, to_text
+from nemotron_asr.server.realtime_messages import audio_of, to_text
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import CLOSE_CODES
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from nemotron_asr.events import Final, Partial, SpeechEnded, SpeechStarted
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.conversation import Finalized, Heard
-from nemotron_asr.server.realtime_messages import Message, new_id
+from nemotron_asr.server.objects import Message
+from nemotron_asr.server.realtime_messages import new_id
 from nemotron_asr.transcript import Transcript
 
 

@@ -15,9 +15,8 @@ from nemotron_asr.server.nim_realtime import Nim
 from nemotron_asr.server.nim_session import new_session as new_nim_session
 from nemotron_asr.server.openai_realtime import Realtime
 from nemotron_asr.server.problems import Kind, Problem, invalid
-from nemotron_asr.server.realtime_messages import object_of
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.web import body_of, headers_of, token_of
+from nemotron_asr.server.web import headers_of, object_in, token_of
 
 _OF_BROWSERS, _OF_NIM = "openai-insecure-api-key.", "realtime-token."
 """What a key looks like among the subprotocols, for a browser can send no headers with a WebSocket."""
@@ -120,8 +119,7 @@ async def _minting(request: Request, service: Service) -> tuple[Key, dict[str, A
     key = service.authenticate(token)
     if token and token.startswith("ek_"):
         raise Problem(Kind.UNAUTHENTICATED, "a client secret makes no others; show an API key")
-    body = b"".join([piece async for piece in body_of(request, service)])
-    return key, object_of(body or b"{}")
+    return key, await object_in(request, service, service.settings.max_message_bytes)
 
 
 def _offered_token(offered: list[str]) -> str | None:

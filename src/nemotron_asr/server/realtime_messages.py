@@ -6,24 +6,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from nemotron_asr.server.objects import Message
 from nemotron_asr.server.problems import invalid
-
-Message = dict[str, Any]
-
-
-def object_of(data: str | bytes) -> Message:
-    """A message, or a body.
-
-    Raises:
-        Problem: it is not a JSON object.
-    """
-    try:
-        content = json.loads(data)
-    except ValueError:
-        raise invalid("the message is not JSON") from None
-    if not isinstance(content, dict):
-        raise invalid("the message is not a JSON object")
-    return content
 
 
 def audio_of(event: Mapping[str, Any]) -> bytes:

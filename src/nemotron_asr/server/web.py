@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
@@ -73,6 +74,20 @@ async def body_of(request: Request, service: Service) -> AsyncIterator[bytes]:
         more = message.get("more_body", False)
         if message["body"]:
             yield message["body"]
+
+
+async def object_in(request: Request, service: Service, most: int) -> dict[str, Any]:
+    """The JSON object of a body, which may have so many bytes; nothing is an empty one.
+
+    Raises:
+        Problem: it is none, is too long, stands still, or breaks off.
+    """
+    data = bytearray()
+    async for piece in body_of(request, service):
+        data += piece
+        if len(data) > most:
+            raise Problem(Kind.TOO_LARGE, f"the body has more than {most} bytes, which is the limit")
+    return await asyncio.to_thread(object_of, bytes(data) or b"{}", "the body", most)
 
 
 async def form_of(request: Request, service: Service) -> FormData:

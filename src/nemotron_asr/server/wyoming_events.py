@@ -4,12 +4,12 @@ The `wyoming` package's own reader believes every length that it is told.
 """
 
 import asyncio
-import json
 from typing import Any
 
 from wyoming.event import Event
 
 from nemotron_asr.server.formats import AudioFormat
+from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.settings import Settings
 
@@ -45,24 +45,14 @@ async def _read(reader: asyncio.StreamReader, most: int) -> Event | None:
         raise Problem(Kind.TOO_LARGE, f"the first line of an event has more than {LONGEST_LINE} bytes") from None
     if not line:
         return None
-    header = _object(line)
+    header = object_of(line, "an event")
     name, data = header.get("type"), header.get("data", {})
     if not isinstance(name, str) or not isinstance(data, dict):
         raise invalid("an event has no type, or data that is no JSON object")
     if length := _length(header, "data_length", most):
-        data = data | _object(await reader.readexactly(length))
+        data = data | object_of(await reader.readexactly(length), "the data of an event")
     length = _length(header, "payload_length", most)
     return Event(name, data, await reader.readexactly(length) if length else None)
-
-
-def _object(text: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise invalid("an event is not JSON") from None
-    if not isinstance(content, dict):
-        raise invalid("an event is not a JSON object")
-    return content
 
 
 def _length(header: dict[str, Any], name: str, most: int) -> int:

@@ -1,6 +1,6 @@
 """What the page asks of the server besides `/v1/stream`: its own files, its choices, the server's state, subtitles."""
 
-import json
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,15 +14,13 @@ from starlette.staticfiles import StaticFiles
 from nemotron_asr import languages
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.events import Segment, Word
-from nemotron_asr.server.problems import Kind, Problem, invalid
+from nemotron_asr.server.objects import LARGEST, Message
+from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.web import answer_problem, body_of, token_of
+from nemotron_asr.server.web import answer_problem, object_in, token_of
 from nemotron_asr.transcript import Transcript
 
 FILES = Path(__file__).with_name("files")
-
-MOST_BYTES = 32 * 2**20
-"""Of a transcript that is to become subtitles: some hundred hours."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss: blob:; media-src 'self' blob:; "
@@ -70,11 +68,11 @@ def routes(service: Service) -> list[BaseRoute]:
     async def subtitles(request: Request) -> Response:
         try:
             service.authenticate(token_of(request))
-            transcript = _transcript(await _json(request, service))
+            content = await object_in(request, service, LARGEST)
+            text = await asyncio.to_thread(_subtitles, content, srt=request.url.path.endswith(".srt"))
         except Problem as problem:
             return answer_problem(problem)
-        srt = request.url.path.endswith(".srt")
-        return PlainTextResponse(transcript.to_srt() if srt else transcript.to_vtt())
+        return PlainTextResponse(text)
 
     return [
         Route("/", index),
@@ -90,19 +88,12 @@ def _named(locale: str) -> dict[str, str]:
     return {"locale": locale, "name": languages.name(locale)}
 
 
-async def _json(request: Request, service: Service) -> Any:
-    data = b""
-    async for piece in body_of(request, service):
-        data += piece
-        if len(data) > MOST_BYTES:
-            raise Problem(Kind.TOO_LARGE, f"the transcript has more than {MOST_BYTES} bytes, which is the limit")
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        raise invalid("the body is not JSON") from None
+def _subtitles(content: Message, *, srt: bool) -> str:
+    transcript = _transcript(content)
+    return transcript.to_srt() if srt else transcript.to_vtt()
 
 
-def _transcript(content: Any) -> Transcript:
+def _transcript(content: Message) -> Transcript:
     """A transcript from the JSON that ours is told in."""
     try:
         segments = tuple(_segment(each) for each in content["segments"])
