@@ -25,7 +25,7 @@ from nemotron_asr.model import NemotronASR, encoder_frames
 from nemotron_asr.model.conformer import Attention
 from tests.conftest import Sample, random_model, tiny_config
 
-SIZES = {"d_model": 256, "n_heads": 2, "d_ff": 512, "n_layers": 3}
+SIZES = {"d_model": 256, "n_heads": 2, "d_ff": 512, "n_layers": 3, "d_pred": 32, "d_joint": 48}
 CONFIG = tiny_config(**SIZES)
 CHUNKS = [1, 2, 4, 7, 14]
 STREAMS = 4

@@ -100,7 +100,7 @@ def take_quantized(model: NemotronASR, weights: Mapping[str, Tensor]) -> None:
 
 
 def quantize(model: NemotronASR) -> None:
-    """Replace the float linears named by `MATRICES`, one at a time, and the predictor's LSTM by quantised ones."""
+    """Replace the float linears named by `MATRICES`, one at a time, and those of the predictor by quantised ones."""
     for stem, linear in list(model.named_modules()):
         if isinstance(linear, nn.Linear) and MATRICES.fullmatch(f"{stem}.weight"):
             original = linear.weight.data
@@ -110,6 +110,8 @@ def quantize(model: NemotronASR) -> None:
             model.set_submodule(stem, Int8Linear(weight, scale, bias))
     if isinstance(model.transducer.lstm, nn.LSTM):
         model.transducer.set_submodule("lstm", Int8LSTM(model.transducer.lstm))
+    if isinstance(pred := model.transducer.pred, nn.Linear):
+        model.transducer.set_submodule("pred", Int8Linear(*quantize_weight(pred.weight.data), pred.bias.data.float()))
 
 
 def pack(model: nn.Module) -> None:

@@ -101,3 +101,41 @@ class Thread(NamedTuple):
     work: Work
     context: Context
     y: Floats  # (d_model,) one row
+
+
+class Predictor(NamedTuple):
+    """What the predictor of one stream or more remembers, axis 0 the streams."""
+
+    out: Floats  # (B, d_joint) its last prediction, projected for the joint
+    h: Floats  # (B, layers, d_pred)
+    c: Floats  # (B, layers, d_pred)
+
+
+class Transducer(NamedTuple):
+    """Predictor and joint; `weights` has one layer, with the gates of every LSTM layer, the projection and the head."""
+
+    weights: Weights
+    embed: Floats  # (vocab_size + 1, d_pred)
+    fresh: Predictor  # of a stream that has said nothing
+    final: NDArray[np.bool_]  # (vocab_size + 1,) tokens behind which the predictor starts anew
+    limit: int  # tokens of one frame
+
+
+class Search(NamedTuple):
+    """Memory of a search; a thread's own."""
+
+    time: Longs  # (B,) the frame at which each stream stands
+    symbols: Longs  # (B,) what it has said there
+    cells: Longs  # (BLOCK, 2): stream and frame
+    speaking: Longs  # (BLOCK, 2): stream and token
+    x: Floats  # (BLOCK, 2 d_pred or d_joint)
+    y: Floats  # (BLOCK, 4 d_pred or d_joint)
+    logits: Floats  # (BLOCK, vocab_size + 1 to a multiple of 32)
+
+
+class Said(NamedTuple):
+    """The tokens of a step."""
+
+    counts: Longs  # (B,)
+    tokens: Longs  # (B, most, 2): token and frame
+    sure: Floats  # (B, most, 2): log-probability and certainty

@@ -17,6 +17,7 @@ from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
 from nemotron_asr.engine.packed.step import TALL, run_step
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
+from nemotron_asr.engine.packed.transducer import PackedTransducer
 from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Heard, Part, Runner
@@ -37,7 +38,7 @@ class PackedRunner(Runner):
     """Runs all blocks of the encoder in compiled code, with int8 products and the streams' state in place.
 
     Args:
-        model: the linears of its encoder's blocks are `Int8Linear`; they are taken out of it.
+        model: its linears are `Int8Linear`; those of the encoder's blocks and of the transducer are taken out of it.
         log_mel: the front end.
         threads: how many compute.
     """
@@ -46,6 +47,8 @@ class PackedRunner(Runner):
         super().__init__(model, log_mel)
         self.threads = threads
         self._weights = pack_weights(model.encoder)
+        takes = PackedTransducer.takes(model.transducer)
+        self._transducer = PackedTransducer(model.transducer) if takes else None
         self._chunk_distances: dict[int, Halves] = {}
         self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
         self._own = local()
@@ -90,6 +93,15 @@ class PackedRunner(Runner):
         for past, new in zip(state.subsampling, subsampling, strict=True):
             past[kept] = new[keep]
         return x
+
+    def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+        rows, first, valid, bias = self._search(pool, parts)
+        if bias or self._transducer is None:
+            return super()._greedy(pool, parts, fused)
+        enc = self.model.transducer.project(fused)
+        said, state = self._transducer.search(enc, first, valid, pool.decoder.gather(rows))
+        pool.decoder.scatter(rows, state)
+        return [Heard.of(part, emissions) for part, emissions in zip(parts, said, strict=True)]
 
     def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         """A step in this thread only."""

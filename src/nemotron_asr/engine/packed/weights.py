@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release
 from nemotron_asr.engine.packed.intrinsics import ADD, GLU, SILU, STORE
-from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, EXPAND, TILE_COLUMNS, Halves, Weights
+from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, TILE_COLUMNS, Halves, Weights
 from nemotron_asr.model.conformer import Block
 from nemotron_asr.model.encoder import Encoder
 
@@ -24,6 +24,8 @@ FEED_FORWARD = 0.5
 
 CACHE_LINE = 64
 PAIRED = TILE_COLUMNS // 2
+NEVER = -1e30
+"""The value of an output that does not exist."""
 
 
 class Quantised(Protocol):
@@ -53,8 +55,8 @@ def pack_weights(encoder: Encoder) -> Weights:
         encoder: its blocks' linears hold int8 weights.
     """
     blocks = [cast("Block", block) for block in encoder.blocks]
-    places = _places(linears(blocks[0]))
-    size = sum(int(tiles * k) for _, _, tiles, k, _ in places) * TILE_COLUMNS
+    places = _places(linears(blocks[0]), KINDS)
+    size = _size(places)
     matrices = torch.from_numpy(_aligned(len(blocks) * size).reshape(len(blocks), size))
     columns = torch.zeros(len(blocks), int(places[:, 2].sum()), 3, TILE_COLUMNS)
     for layer, block in enumerate(blocks):
@@ -76,29 +78,52 @@ def bfloat16_bits(x: Tensor) -> Halves:
     return cast("Halves", x.to(torch.bfloat16).contiguous().view(torch.int16).numpy().view(np.uint16))
 
 
-def _places(grouped: Sequence[Sequence[Quantised]]) -> NDArray[np.int64]:
+def pack_linears(group: Sequence[Quantised]) -> Weights:
+    """Bring linears that stand by themselves into the layout of one layer, and drop theirs.
+
+    Outputs are filled up to whole tiles with values so low that none is ever the largest.
+    """
+    places = _places([[linear] for linear in group], [STORE] * len(group))
+    matrices = torch.from_numpy(_aligned(_size(places))[None])
+    columns = torch.zeros(1, int(places[:, 2].sum()), 3, TILE_COLUMNS)
+    for matrix, linear in enumerate(group):
+        _pack_matrix(matrix, [linear], places[matrix], matrices[0], columns[0])
+    none = np.zeros((0, 0, 0), np.float32)
+    return Weights(matrices.numpy(), places, columns.numpy(), none[..., None], none, none[..., None])
+
+
+def _places(grouped: Sequence[Sequence[Quantised]], kinds: Sequence[int]) -> NDArray[np.int64]:
     places, byte, tile = [], 0, 0
-    for group, kind in zip(grouped, KINDS, strict=True):
+    for group, kind in zip(grouped, kinds, strict=True):
         outputs, k = sum(len(linear.weight) for linear in group), group[0].weight.shape[1]
-        places.append((byte, tile, outputs // TILE_COLUMNS, k, kind))
-        byte, tile = byte + outputs * k, tile + outputs // TILE_COLUMNS
+        tiles = -(-outputs // TILE_COLUMNS)
+        places.append((byte, tile, tiles, k, kind))
+        byte, tile = byte + tiles * TILE_COLUMNS * k, tile + tiles
     return np.array(places, np.int64)
+
+
+def _size(places: NDArray[np.int64]) -> int:
+    """Bytes of all matrices."""
+    return sum(int(tiles * k) for _, _, tiles, k, _ in places) * TILE_COLUMNS
 
 
 def _pack_matrix(
     matrix: int, group: Sequence[Quantised], place: NDArray[np.int64], matrices: Tensor, columns: Tensor
 ) -> None:
     """Pack linears side by side, and drop theirs."""
-    byte, tile, tiles, k, _ = map(int, place)
+    byte, tile, tiles, k, kind = map(int, place)
     weight = torch.cat([linear.weight for linear in group]) if len(group) > 1 else group[0].weight
     scale = torch.cat([linear.scale for linear in group])
     bias = torch.cat([torch.zeros_like(x.scale) if x.bias is None else x.bias for x in group])
-    factor = FEED_FORWARD if matrix in {DOWN_1, DOWN_2} else 1.0
+    factor = FEED_FORWARD if kind == ADD and matrix in {DOWN_1, DOWN_2} else 1.0
     starts = -ZERO_POINT * weight.sum(1, dtype=torch.int32)
     values = torch.stack([starts.view(torch.float32), scale * factor, bias * factor])
-    if matrix == EXPAND:
+    if kind == GLU:
         order = paired(len(weight))
         weight, values = weight[order], values[:, order]
+    missing = tiles * TILE_COLUMNS - len(weight)
+    weight = nn.functional.pad(weight, (0, 0, 0, missing))
+    values = torch.cat([values, torch.tensor([0.0, 0.0, NEVER])[:, None].expand(-1, missing)], 1)
     packed = matrices[byte : byte + weight.numel()].view(tiles, k // 4, TILE_COLUMNS, 4)
     packed.copy_(weight.view(tiles, TILE_COLUMNS, k // 4, 4).transpose(1, 2))
     columns[tile : tile + tiles] = values.view(3, tiles, TILE_COLUMNS).transpose(0, 1)

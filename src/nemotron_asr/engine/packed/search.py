@@ -1,0 +1,157 @@
+"""Greedy search in compiled code: `decoding.greedy` for streams that neither prefer phrases nor rule out languages."""
+
+import numpy as np
+
+from nemotron_asr.engine.packed.compiling import jit
+from nemotron_asr.engine.packed.kernels import ONE, ZERO, Real, exp, largest, multiply, quantise
+from nemotron_asr.engine.packed.layout import BLOCK, Floats, Longs, Predictor, Said, Search, Thread, Transducer, Weights
+
+WINDOW = 4
+"""As `decoding.greedy.WINDOW`, which numba cannot see."""
+
+
+@jit
+def product(matrix: int, x: Floats, out: Floats, weights: Weights, thread: Thread) -> None:
+    """Rows of `out` = x times a matrix; of x, as many columns as the matrix takes."""
+    place = weights.places[matrix]
+    k = place[3]
+    for m in range(len(x)):
+        quantise(x[m, :k], largest(x[m, :k]), m, len(x), thread.work.x, thread.work.scales)
+    multiply(place, 0, thread.work.x, out, weights, thread)
+
+
+@jit
+def sigmoid(x: Real) -> Real:
+    """1 / (1 + e^-x)."""
+    return ONE / (ONE + exp(-x))
+
+
+@jit
+def remember(gates: Floats, h: Floats, c: Floats) -> None:
+    """One step of one LSTM cell; `gates` (4 d,) are those of entry, forgetting, the new content and exit."""
+    d = len(h)
+    for j in range(d):
+        new = np.float32(2) * sigmoid(np.float32(2) * gates[2 * d + j]) - ONE
+        c[j] = sigmoid(gates[d + j]) * c[j] + sigmoid(gates[j]) * new
+        h[j] = sigmoid(gates[3 * d + j]) * (np.float32(2) * sigmoid(np.float32(2) * c[j]) - ONE)
+
+
+@jit
+def say(speaking: Longs, state: Predictor, model: Transducer, memory: Search, thread: Thread) -> None:
+    """Advance the predictors of some streams (n, 2) by one token each."""
+    n, layers, d = len(speaking), state.h.shape[1], state.h.shape[2]
+    x, y = memory.x[:n], memory.y[:n]
+    for i in range(n):
+        x[i, :d] = model.embed[speaking[i, 1]]
+    for layer in range(layers):
+        for i in range(n):
+            x[i, d : 2 * d] = state.h[speaking[i, 0], layer]
+        product(layer, x, y, model.weights, thread)
+        for i in range(n):
+            b = speaking[i, 0]
+            remember(y[i, : 4 * d], state.h[b, layer], state.c[b, layer])
+            x[i, :d] = state.h[b, layer]
+    product(layers, x, y, model.weights, thread)
+    for i in range(n):
+        b = speaking[i, 0]
+        state.out[b] = y[i, : state.out.shape[1]]
+        if model.final[speaking[i, 1]]:
+            state.out[b], state.h[b], state.c[b] = model.fresh.out[0], model.fresh.h[0], model.fresh.c[0]
+
+
+@jit
+def best(logits: Floats) -> int:
+    """The first of the largest."""
+    top = logits[0]
+    for j in range(len(logits)):
+        top = max(top, logits[j])
+    j = 0
+    while logits[j] < top:
+        j += 1
+    return j
+
+
+@jit
+def record(b: int, token: int, frame: int, logits: Floats, said: Said) -> None:
+    """Write down a token with its log-probability and its certainty, as `decoding.greedy.certainty` defines it."""
+    top, total, moment = logits[token], ZERO, ZERO
+    for j in range(len(logits)):
+        weight = exp(logits[j] - top)
+        total += weight
+        moment += weight * (logits[j] - top)
+    entropy = np.log(total) - moment / total
+    size = np.float32(len(logits))
+    number = said.counts[b]
+    said.tokens[b, number, 0], said.tokens[b, number, 1] = token, frame
+    said.sure[b, number, 0] = -np.log(total)
+    said.sure[b, number, 1] = min(ONE, max(ZERO, (size * exp(-entropy) - ONE) / (size - ONE)))
+    said.counts[b] = number + 1
+
+
+@jit
+def gather(valid: Longs, memory: Search) -> int:
+    """The next frames of all streams that have some, a window of each, as many as a block takes."""
+    n = 0
+    for b in range(len(valid)):
+        for frame in range(memory.time[b], min(valid[b], memory.time[b] + WINDOW)):
+            if n < BLOCK:
+                memory.cells[n, 0], memory.cells[n, 1] = b, frame
+                n += 1
+    return n
+
+
+@jit
+def look(enc: Floats, n: int, state: Predictor, model: Transducer, memory: Search, thread: Thread) -> None:
+    """The logits of `n` cells."""
+    for i in range(n):
+        b, frame = memory.cells[i]
+        for j in range(enc.shape[2]):
+            memory.x[i, j] = max(ZERO, enc[b, frame, j] + state.out[b, j])
+    head = len(model.weights.places) - 1
+    product(head, memory.x[:n], memory.logits[:n], model.weights, thread)
+
+
+@jit
+def listen(n: int, model: Transducer, memory: Search, said: Said) -> int:
+    """Move streams past the silent ones of `n` cells, and write down the first token of each; how many speak."""
+    speakers, done, size = 0, -1, len(model.embed)
+    for i in range(n):
+        b, frame = memory.cells[i]
+        if b == done:
+            continue
+        token = best(memory.logits[i, :size])
+        if token == size - 1:
+            memory.time[b], memory.symbols[b] = frame + 1, 0
+            continue
+        done = b
+        record(b, token, frame, memory.logits[i, :size], said)
+        memory.speaking[speakers, 0], memory.speaking[speakers, 1] = b, token
+        speakers += 1
+        memory.symbols[b] += 1
+        if memory.symbols[b] >= model.limit:
+            memory.time[b], memory.symbols[b] = frame + 1, 0
+    return speakers
+
+
+@jit
+def search(
+    enc: Floats, valid: Longs, state: Predictor, model: Transducer, memory: Search, said: Said, thread: Thread
+) -> None:
+    """Find the tokens of streams; their predictors move on, in place.
+
+    Args:
+        enc: (B, T, d_joint) projected frames.
+        valid: (B,) how many of them exist.
+        state: of the predictor.
+        model: predictor and joint.
+        memory: its `time` is where each stream begins.
+        said: takes the tokens.
+        thread: the one that runs this.
+    """
+    n = gather(valid, memory)
+    while n > 0:
+        look(enc, n, state, model, memory, thread)
+        speakers = listen(n, model, memory, said)
+        if speakers > 0:
+            say(memory.speaking[:speakers], state, model, memory, thread)
+        n = gather(valid, memory)
