@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nemotron_asr.decoding.greedy import certainty
 from nemotron_asr.engine.gpu.layout import Batch, RingState
 from nemotron_asr.model.conformer import shift_by_distance
 from nemotron_asr.model.encoder import visible_keys
@@ -112,3 +113,26 @@ def _put(rings: Tensor, layer: int, length: int, new: Tensor, batch: Batch) -> N
     for i in range(first, batch.frames):
         place = batch.rows, layer, slice(None), (batch.t + i) % length
         rings[place] = torch.where(batch.keep[:, None, None] > 0, new[:, i], rings[place])
+
+
+def most_likely(hidden: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best tokens of the joint.
+
+    Args:
+        hidden: (N, d_joint) what frames and predictions are together.
+        weight: (vocab_size + 1, d_joint).
+        bias: (vocab_size + 1,).
+
+    Returns:
+        (N,) tokens, the natural logarithms of their probabilities, and the model's confidence, see `greedy.certainty`.
+    """
+    logprobs = F.linear(hidden.float(), weight.float(), bias.float()).log_softmax(-1)
+    best, token = logprobs.max(-1)
+    return token, best, certainty(logprobs)
+
+
+def lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """The hidden and the cell state after the gates (N, 4 d), in torch's order, and the cell state (N, d) before."""
+    entry, forget, cell, leave = gates.float().chunk(4, -1)
+    after = forget.sigmoid() * c.float() + entry.sigmoid() * cell.tanh()
+    return (leave.sigmoid() * after.tanh()).to(gates.dtype), after.to(c.dtype)
