@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
@@ -16,6 +16,11 @@ Told = Literal["partial", "final", "finalized"]
 
 class Line(ABC):
     """An open stream to a server. One coroutine sends while another iterates over what is told."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, server: str, latency_ms: int, key: str) -> AbstractAsyncContextManager["Line"]:
+        """Connect to a server."""
 
     @abstractmethod
     async def send(self, packet: bytes) -> None:
@@ -128,6 +133,3 @@ class Deepgram(WebSocketLine):
                 yield ("final" if event["is_final"] else "partial"), words
                 if event.get("from_finalize"):
                     yield "finalized", 0
-
-
-LINES: dict[str, type[WebSocketLine]] = {"native": Native, "deepgram": Deepgram}

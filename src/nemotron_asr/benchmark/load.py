@@ -8,15 +8,19 @@ import random
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from websockets.exceptions import WebSocketException
 
-from nemotron_asr.benchmark.lines import LINES, Line
+from nemotron_asr.benchmark.lines import Deepgram, Line, Native
 from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE
+from nemotron_asr.benchmark.riva_line import Riva
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine.stream import Samples
+
+LINES: dict[str, type[Line]] = {"native": Native, "deepgram": Deepgram, "riva": Riva}
 
 COUNTED = ("nemotron_asr_chunks_total", "nemotron_asr_late_chunks_total", "process_cpu_seconds_total")
 
@@ -49,8 +53,9 @@ class Load:
 
 
 def load(
-    server: str, protocol: str, speech: Samples, streams: int, latency_ms: int, seconds: float, key: str = ""
-) -> Load:
+    server: str, protocol: str, speech: Samples, streams: int, latency_ms: int, seconds: float, key: str = "",
+    grpc_port: int = 50051,
+) -> Load:  # fmt: skip
     """Let so many streams speak for so many seconds, each from another moment and another point of the speech.
 
     Args:
@@ -61,10 +66,12 @@ def load(
         latency_ms: of all of them, where the protocol can say it.
         seconds: on the clock.
         key: to be shown, if the server asks for one.
+        grpc_port: of the same host, for Riva's protocol.
     """
     report, before = Load(streams), counted(server)
+    address = f"{urlsplit(server).hostname}:{grpc_port}" if protocol == "riva" else server
     packets = (speech * 32767).astype("<i2")
-    asyncio.run(_all(server, protocol, packets, report, latency_ms, seconds, key))
+    asyncio.run(_all(address, protocol, packets, report, latency_ms, seconds, key))
     report.chunks, report.late, report.cpu = (after - then for after, then in zip(counted(server), before, strict=True))
     return report
 

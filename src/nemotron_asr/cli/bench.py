@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 RANDOM = "random"
 
+PROTOCOLS = ("native", "deepgram", "riva")
+"""Those of `benchmark.load`, without its libraries."""
+
 LATE = 0.001
 """Share of chunks that may be late."""
 
@@ -53,18 +56,19 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 )
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="For --against: of 24.")
 @click.option("--server", metavar="URL", help="Measure a server that runs, through its sockets, instead.")
-@click.option(
-    "--protocol", type=click.Choice(["native", "deepgram"]), default="native", show_default=True, help="For --server."
-)
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="native", show_default=True, help="For --server.")
+@click.option("--grpc-port", default=50051, show_default=True, help="Of the server, for --protocol riva.")
 @click.option("--api-key", default="", envvar="NEMOTRON_ASR_API_KEY", help="For --server, if it asks for one.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
-def bench(against: str | None, layers: int, server: str | None, protocol: str, api_key: str, **options: Any) -> int:
+def bench(
+    against: str | None, layers: int, server: str | None, protocol: str, grpc_port: int, api_key: str, **options: Any
+) -> int:
     """Measure one stream, many streams in real time, and a recording; or put load on a server."""
     plan = _Plan(**options)
     if server:
-        return _load(server, protocol, api_key, plan)
+        return _load(server, protocol, api_key, grpc_port, plan)
     return _against(against, layers) if against else _measure(plan)
 
 
@@ -125,7 +129,7 @@ def _against(rival: str, layers: int) -> int:
     return DONE if run(layers) else FAILED
 
 
-def _load(server: str, protocol: str, key: str, plan: _Plan) -> int:
+def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> int:
     """Put load on a server; 1 if a stream failed or a chunk in a thousand was late."""
     if importlib.util.find_spec("websockets") is None:
         raise MissingExtraError("--server needs the extra server: pip install 'nemotron-asr[server]'")
@@ -135,7 +139,7 @@ def _load(server: str, protocol: str, key: str, plan: _Plan) -> int:
     rows, fine = list[tuple[str, ...]](), True
     for latency in map(int, plan.latencies):
         for streams in plan.streams or (8,):
-            report = load(server, protocol, _speech(), streams, latency, plan.seconds, key)
+            report = load(server, protocol, _speech(), streams, latency, plan.seconds, key, grpc_port)
             rows.append((f"{streams}", f"{latency} ms", *_row(report)))
             fine &= not report.failed and report.late <= LATE * report.chunks
             if report.problem:
