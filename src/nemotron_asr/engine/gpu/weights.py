@@ -3,11 +3,24 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nemotron_asr.model.conformer import Block
 
 Norm = tuple[Tensor, Tensor]
+
+
+class Matrix(nn.Module):
+    """A linear around weights that exist."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) -> (N, out)."""
+        return F.linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -53,21 +66,13 @@ def _norm(norm: nn.LayerNorm) -> Norm:
     return norm.weight.data, norm.bias.data
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear around weights that exist."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    linear.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
-    return linear
+def _halved(linear: nn.Linear) -> Matrix:
+    return Matrix(linear.weight.data / 2, None if linear.bias is None else linear.bias.data / 2)
 
 
-def _halved(linear: nn.Linear) -> nn.Linear:
-    return _linear(linear.weight.data / 2, None if linear.bias is None else linear.bias.data / 2)
-
-
-def _together(*linears: nn.Linear) -> nn.Linear:
+def _together(*linears: nn.Linear) -> Matrix:
     biases = [linear.bias.data for linear in linears if linear.bias is not None]
-    return _linear(torch.cat([linear.weight.data for linear in linears]), torch.cat(biases) if biases else None)
+    return Matrix(torch.cat([linear.weight.data for linear in linears]), torch.cat(biases) if biases else None)
 
 
 def _taps(conv: nn.Conv1d) -> Tensor:

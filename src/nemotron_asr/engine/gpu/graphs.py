@@ -1,0 +1,58 @@
+"""Work that is recorded once and replayed: on a GPU a CUDA graph, which starts hundreds of kernels at once."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+Work = Callable[[], None]
+
+
+class Recording(Protocol):
+    """Work that was recorded, over the memory that it was recorded with."""
+
+    def replay(self) -> None:
+        """Do it again."""
+
+
+class Recorder(Protocol):
+    """Records work, which it does meanwhile at least once."""
+
+    def __call__(self, work: Work) -> Recording:
+        """Record."""
+
+
+class Again:
+    """Work that is simply done again: what there is without CUDA."""
+
+    def __init__(self, work: Work) -> None:
+        self.replay = work
+        work()
+
+
+class CudaRecorder:
+    """Records CUDA graphs, which share the memory of what is between their first and last results.
+
+    One that needs most should come first; no two may run at once.
+    """
+
+    def __init__(self) -> None:
+        self._memory = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Work) -> Recording:
+        """Record: twice for real, so that kernels are compiled and libraries have their workspaces, then as a graph."""
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            work()
+            work()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
+            work()
+        return graph
+
+
+def recorder_for(device: torch.device) -> Recorder:
+    """What records on a device."""
+    return CudaRecorder() if device.type == "cuda" else Again

@@ -1,0 +1,184 @@
+"""The runner on a GPU: `Runner`'s steps, over state in place and recorded graphs."""
+
+from collections.abc import Iterable, Sequence
+from threading import Lock
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from nemotron_asr.config import LATENCIES
+from nemotron_asr.decoding.beam import GREEDY
+from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.engine.gpu.encoder import Kernels
+from nemotron_asr.engine.gpu.graphs import Recorder, Recording, recorder_for
+from nemotron_asr.engine.gpu.layout import Batch, RingState
+from nemotron_asr.engine.gpu.step import END, FIRST, KEEP, PROMPT, ROW, VALID, Buffers, Shape, Stepper, T
+from nemotron_asr.engine.pool import Pool
+from nemotron_asr.engine.runner import Heard, Part, Runner
+from nemotron_asr.features import LogMel, mel_frames
+from nemotron_asr.model import NemotronASR, Transducer
+
+CHUNKS = tuple(lookahead + 1 for lookahead in LATENCIES.values())
+
+
+def buckets(most: int) -> list[int]:
+    """The numbers of streams for which steps are recorded: no step has to be filled up by more than half."""
+    sizes = sorted({size for power in range(most.bit_length()) for size in (1 << power, 3 << power) if size < most})
+    return [*sizes, most]
+
+
+class RingPool(Pool):
+    """Rows that stay where they are, and the steps that were recorded over them.
+
+    Attributes:
+        spare: the row of those streams that only fill up a batch.
+        steps: what was recorded for each shape: a step, and more turns of its search.
+    """
+
+    def __init__(self, state: RingState, transducer: Transducer) -> None:
+        super().__init__(state, transducer)
+        self.steps: dict[Shape, tuple[Buffers, Recording, Recording]] = {}
+        self.spare = self.acquire()
+
+    def _grow(self) -> None:
+        """Recordings are of memory that is no more: from now on steps are not replayed but started kernel by kernel."""
+        super()._grow()
+        self.steps.clear()
+
+
+class GpuRunner(Runner):
+    """Steps on a GPU.
+
+    Graphs are recorded when a pool is made, and never later. A step of another shape runs kernel by kernel, and so do
+    the searches of streams with beams or preferences.
+
+    Args:
+        model: the model; its weights are shared as far as they are used as they are.
+        log_mel: the front end.
+        kernels: `fused`, or `plain`.
+        rows: streams for which a pool has room from the beginning.
+        most: streams in one step.
+        chunks: the chunk sizes for which steps are recorded.
+        recorder: what records them.
+    """
+
+    def __init__(
+        self,
+        model: NemotronASR,
+        log_mel: LogMel,
+        kernels: Kernels,
+        *,
+        rows: int = 256,
+        most: int = 64,
+        chunks: Iterable[int] = CHUNKS,
+        recorder: Recorder | None = None,
+    ) -> None:
+        super().__init__(model, log_mel)
+        self.rows, self.most, self.chunks = rows, most, tuple(chunks)
+        self.stepper = Stepper(model, log_mel, kernels)
+        self._record = recorder or recorder_for(self.device)
+        self._lock = Lock()  # pools share the memory between a graph's first and last results
+
+    def initial_state(self, rows: int) -> RingState:
+        """See `RingState`."""
+        return RingState.new(self.model.encoder, rows)
+
+    @torch.inference_mode()
+    def pool(self, rows: int = 1) -> RingPool:
+        """Rows of state, with a step recorded for every chunk size and number of streams; this takes a while."""
+        pool = RingPool(self.initial_state(1 + max(rows, self.rows)), self.model.transducer)
+        with self._lock:
+            for chunk in self.chunks:
+                for streams in reversed(buckets(self.most)):
+                    self.record(pool, Shape(streams, chunk, chunk))
+        return pool
+
+    def record(self, pool: RingPool, shape: Shape) -> Buffers:
+        """Record the step of a shape, on rows that nobody has."""
+        buffers = self._buffers(pool, shape)
+        step = self._record(lambda: self.stepper.step(buffers, pool))
+        more = self._record(lambda: self.stepper.more(buffers, pool))
+        pool.steps[shape] = buffers, step, more
+        return buffers
+
+    @torch.inference_mode()
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
+        """See `Runner.step`."""
+        shares = [parts[i : i + self.most] for i in range(0, len(parts), self.most)]
+        with self._lock:
+            return [one for share in shares for one in self._step(cast("RingPool", pool), share, frames, chunk)]
+
+    def _step(self, pool: RingPool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
+        shape = Shape(next(size for size in buckets(self.most) if size >= len(parts)), frames, chunk)
+        buffers = pool.steps[shape][0] if shape in pool.steps else self._buffers(pool, shape)
+        _fill(buffers, parts, pool.spare)
+        buffers.upload()
+        self.run(pool, buffers)
+        heard = _heard(buffers, parts)
+        others = [i for i, part in enumerate(parts) if not _simple(part)]
+        if others:
+            found = self.decode(pool, [parts[i] for i in others], buffers.fused[self._tensor(others)])
+            for i, one in zip(others, found, strict=True):
+                heard[i] = one
+        return heard
+
+    def run(self, pool: RingPool, buffers: Buffers) -> None:
+        """A step of what is in the buffers on the device; returns when what was said is on the host."""
+        recorded = pool.steps.get(buffers.shape)
+        if recorded:
+            recorded[1].replay()
+        else:
+            self.stepper.step(buffers, pool)
+        buffers.ask()
+        while not buffers.wait():
+            if recorded:
+                recorded[2].replay()
+            else:
+                self.stepper.more(buffers, pool)
+            buffers.ask()
+
+    def _buffers(self, pool: RingPool, shape: Shape) -> Buffers:
+        self.stepper.encoder.prepare(shape.chunk)
+        buffers = Buffers(self.model, shape)
+        _fill(buffers, [], pool.spare)
+        buffers.upload()
+        return buffers
+
+    def encode(self, pool: Pool, parts: Sequence[Part], mel: Tensor, frames: int, chunk: int) -> Tensor:
+        """See `Runner.encode`."""
+        rows, t, keep = (self._tensor(list(x)) for x in zip(*((p.row, p.t, not p.flush) for p in parts), strict=True))
+        end = self._tensor([mel_frames(part.end) for part in parts])
+        self.stepper.encoder.prepare(chunk)
+        state = cast("RingState", pool.encoder)
+        return self.stepper.encoder.step(mel, end, state, Batch(rows, t, end, keep, frames, chunk))
+
+
+def _simple(part: Part) -> bool:
+    """Whether a stream's tokens are found by the search within the step."""
+    return part.beam == GREEDY and not part.boost and not part.target.banned
+
+
+def _fill(buffers: Buffers, parts: Sequence[Part], spare: int) -> None:
+    """What the streams bring into a step; the rest of its places is taken by streams that are nobody's."""
+    table, n = buffers.host_table.numpy(), len(parts)
+    table[:] = 0
+    table[ROW, n:] = spare
+    table[ROW, :n] = [part.row for part in parts]
+    table[T, :n] = [part.t for part in parts]
+    table[END, :n] = [part.end for part in parts]
+    table[KEEP, :n] = [not part.flush for part in parts]
+    table[PROMPT, :n] = [part.target.prompt for part in parts]
+    table[FIRST, :n] = [part.first for part in parts]
+    table[VALID, :n] = [part.valid if _simple(part) else 0 for part in parts]
+    windows = buffers.host_windows.numpy()
+    for i, part in enumerate(parts):
+        windows[i] = part.window
+
+
+def _heard(buffers: Buffers, parts: Sequence[Part]) -> list[Heard]:
+    counts, said = buffers.said()
+    return [
+        Heard.of(part, [Emission(int(token), int(frame), *sure) for token, frame, *sure in tokens[:count].tolist()])
+        for part, count, tokens in zip(parts, counts.tolist(), said, strict=False)
+    ]
