@@ -14,8 +14,8 @@ HIDDEN = tl.constexpr(-1e30)
 SMALLEST = 16
 """Rows of the smallest matrix product that Triton has."""
 
-BLOCK = 64
-"""Keys at once."""
+BLOCKS = (64, 32)
+"""Keys at once: all of a short chunk, or a part of a long one's."""
 
 
 @jit
@@ -70,11 +70,12 @@ def _attend(
 def attend(qkv: Tensor, position: Tensor, state: RingState, layer: int, content_bias: Tensor, batch: Batch) -> Tensor:
     """See `plain.attend`."""
     layers, heads, left, width = state.k.shape[1:]
-    out = qkv.new_empty(len(qkv), heads * width)
+    out, past = qkv.new_empty(len(qkv), heads * width), left // batch.chunk * batch.chunk
     _attend[len(batch.rows) * (batch.frames // batch.chunk), heads](
         qkv, position, state.k, state.v, content_bias, out, batch.rows, batch.t, batch.end, len(qkv), layer,
         width**-0.5, LAYERS=layers, HEADS=heads, LEFT=left, WIDTH=width, FRAMES=batch.frames, CHUNK=batch.chunk,
-        PAST=left // batch.chunk * batch.chunk, DISTANCES=position.shape[2],
-        QUERIES=max(SMALLEST, power_of_2(batch.chunk)), COLUMNS=max(SMALLEST, power_of_2(width)), BLOCK=BLOCK,
+        PAST=past, DISTANCES=position.shape[2],
+        QUERIES=max(SMALLEST, power_of_2(batch.chunk)), COLUMNS=max(SMALLEST, power_of_2(width)),
+        BLOCK=BLOCKS[past + batch.chunk > BLOCKS[0]], num_stages=1,
     )  # fmt: skip
     return out
