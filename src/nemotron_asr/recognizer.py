@@ -106,6 +106,10 @@ def make_runner(model: NemotronASR, log_mel: LogMel) -> Runner:
         from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
 
         runner: Runner = PackedRunner(model, log_mel, torch.get_num_threads())
+    elif model.transducer.head.bias.device.type == "cuda":
+        from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels  # imports Triton, which comes with CUDA
+
+        runner = GpuRunner(model, log_mel, best_kernels())
     else:
         runner = Runner(model, log_mel)
     pack(model)

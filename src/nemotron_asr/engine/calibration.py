@@ -1,6 +1,7 @@
 """Measures what a step costs on this machine, now."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,29 +20,35 @@ ROUNDS = 3
 
 def calibrate(runner: Runner, cost: StepCost) -> None:
     """Choose the number of threads, then time some steps for `cost`."""
-    pool = runner.pool(max(rows for rows, _ in SHAPES))
-    choose_threads(runner, pool)
-    for rows, frames in SHAPES:
-        for seconds in _times(runner, pool, rows, frames):
-            cost.add(rows * frames, seconds)
+    most = max(rows for rows, _ in SHAPES)
+    pool = runner.pool(most)
+    rows = [pool.acquire() for _ in range(most)]
+    choose_threads(runner, pool, rows[:1])
+    for streams, frames in SHAPES:
+        for seconds in _times(runner, pool, rows[:streams], frames):
+            cost.add(streams * frames, seconds)
+    for row in rows:
+        pool.release(row)
 
 
-def choose_threads(runner: Runner, pool: Pool) -> None:
+def choose_threads(runner: Runner, pool: Pool, rows: Sequence[int]) -> None:
     """Take one thread instead of all where that is faster: on a busy machine they wait for each other."""
     if runner.threads > 1:
-        together = min(_times(runner, pool, 1, 1))
+        together = min(_times(runner, pool, rows, 1))
         most = runner.threads
         runner.use_threads(1)
-        if min(_times(runner, pool, 1, 1)) > together:
+        if min(_times(runner, pool, rows, 1)) > together:
             runner.use_threads(most)
 
 
-def _times(runner: Runner, pool: Pool, rows: int, frames: int) -> list[float]:
+def _times(runner: Runner, pool: Pool, rows: Sequence[int], frames: int) -> list[float]:
     """Seconds of some steps over noise, which keeps the decoder as busy as anything does."""
-    noise = np.random.default_rng(0).normal(0, 0.1, (rows, 1 + window_samples(frames))).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, (len(rows), 1 + window_samples(frames))).astype(np.float32)
     target, seconds = Target(runner.model.config.default_prompt, ""), []
     for _ in range(ROUNDS):
-        parts = [Part(row, 0, target, 0, frames, UNKNOWN_END, False, noise[row]) for row in range(rows)]
+        parts = [
+            Part(row, 0, target, 0, frames, UNKNOWN_END, False, window) for row, window in zip(rows, noise, strict=True)
+        ]
         began = time.monotonic()
         runner.step(pool, parts, frames, frames)
         seconds.append(time.monotonic() - began)

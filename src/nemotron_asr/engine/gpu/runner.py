@@ -1,7 +1,8 @@
 """The runner on a GPU: `Runner`'s steps, over state in place and recorded graphs."""
 
+import importlib.util
 from collections.abc import Iterable, Sequence
-from threading import Lock
+from threading import RLock
 from typing import cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.decoding.beam import GREEDY
 from nemotron_asr.decoding.greedy import Emission
+from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.encoder import Kernels
 from nemotron_asr.engine.gpu.graphs import Recorder, Recording, recorder_for
 from nemotron_asr.engine.gpu.layout import Batch, RingState
@@ -18,6 +20,9 @@ from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import NemotronASR, Transducer
+
+FEWEST_ROWS, MOST_ROWS = 16, 2048
+"""Streams for which a pool has room, if it can choose."""
 
 CHUNKS = tuple(lookahead + 1 for lookahead in LATENCIES.values())
 
@@ -28,18 +33,44 @@ def buckets(most: int) -> list[int]:
     return [*sizes, most]
 
 
+def rows_that_fit(row: int, device: torch.device) -> int:
+    """Streams for which half of a GPU's free memory has room, each `row` bytes."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    return min(MOST_ROWS, max(FEWEST_ROWS, free // 2 // row))
+
+
+def best_kernels() -> Kernels:
+    """Triton's, where it is installed: torch's builds for CUDA bring it along on Linux."""
+    if importlib.util.find_spec("triton") is None:
+        return plain
+    from nemotron_asr.engine.gpu import fused
+
+    return fused
+
+
 class RingPool(Pool):
-    """Rows that stay where they are, and the steps that were recorded over them.
+    """Rows that stay where they are, and the steps that were recorded over them. Engines may share it.
 
     Attributes:
         spare: the row of those streams that only fill up a batch.
         steps: what was recorded for each shape: a step, and more turns of its search.
     """
 
-    def __init__(self, state: RingState, transducer: Transducer) -> None:
+    def __init__(self, state: RingState, transducer: Transducer, lock: RLock) -> None:
         super().__init__(state, transducer)
         self.steps: dict[Shape, tuple[Buffers, Recording, Recording]] = {}
+        self._lock = lock
         self.spare = self.acquire()
+
+    def acquire(self) -> int:
+        """Take a row."""
+        with self._lock:
+            return super().acquire()
+
+    def release(self, row: int) -> None:
+        """Give a row back."""
+        with self._lock:
+            super().release(row)
 
     def _grow(self) -> None:
         """Recordings are of memory that is no more: from now on steps are not replayed but started kernel by kernel."""
@@ -57,7 +88,7 @@ class GpuRunner(Runner):
         model: the model; its weights are shared as far as they are used as they are.
         log_mel: the front end.
         kernels: `fused`, or `plain`.
-        rows: streams for which a pool has room from the beginning.
+        rows: streams for which there is room from the beginning; if not given, as half of the free memory holds.
         most: streams in one step.
         chunks: the chunk sizes for which steps are recorded.
         recorder: what records them.
@@ -69,16 +100,18 @@ class GpuRunner(Runner):
         log_mel: LogMel,
         kernels: Kernels,
         *,
-        rows: int = 256,
+        rows: int | None = None,
         most: int = 64,
         chunks: Iterable[int] = CHUNKS,
         recorder: Recorder | None = None,
     ) -> None:
         super().__init__(model, log_mel)
-        self.rows, self.most, self.chunks = rows, most, tuple(chunks)
+        self.rows = rows or rows_that_fit(self.initial_state(1).bytes_per_row(), self.device)
+        self.most, self.chunks = most, tuple(chunks)
         self.stepper = Stepper(model, log_mel, kernels)
         self._record = recorder or recorder_for(self.device)
-        self._lock = Lock()  # pools share the memory between a graph's first and last results
+        self._lock = RLock()  # no two steps at once: they share the memory between their first and last results
+        self._pool: RingPool | None = None
 
     def initial_state(self, rows: int) -> RingState:
         """See `RingState`."""
@@ -86,13 +119,17 @@ class GpuRunner(Runner):
 
     @torch.inference_mode()
     def pool(self, rows: int = 1) -> RingPool:
-        """Rows of state, with a step recorded for every chunk size and number of streams; this takes a while."""
-        pool = RingPool(self.initial_state(1 + max(rows, self.rows)), self.model.transducer)
+        """The rows of state, with a step recorded for every chunk size and number of streams: that takes a while, once.
+
+        There is one pool for all who ask, for it takes a good part of the memory.
+        """
         with self._lock:
-            for chunk in self.chunks:
-                for streams in reversed(buckets(self.most)):
-                    self.record(pool, Shape(streams, chunk, chunk))
-        return pool
+            if self._pool is None:
+                state = self.initial_state(1 + max(rows, self.rows))
+                self._pool = RingPool(state, self.model.transducer, self._lock)
+                for shape in [Shape(n, c, c) for n in reversed(buckets(self.most)) for c in sorted(self.chunks)[::-1]]:
+                    self.record(self._pool, shape)
+            return self._pool
 
     def record(self, pool: RingPool, shape: Shape) -> Buffers:
         """Record the step of a shape, on rows that nobody has."""
