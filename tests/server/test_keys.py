@@ -59,6 +59,8 @@ def test_the_file_is_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (spent.name, spent.streams) == ("lab", None)
     with pytest.raises(Problem, match="unknown"):
         keys.check("beta")
+    file.write_text("alpha name=lab\nbeta gamma\n")
+    assert keys.check("alpha") is spent  # a file that is no good changes nothing
     file.unlink()
     assert keys.check("alpha") is spent  # it is just being replaced
 

@@ -15,6 +15,8 @@ from nemotron_asr.server.settings import Settings
 if TYPE_CHECKING:
     from nemotron_asr.server.service import Service
 
+_MEANT = {int: "a whole number", str: "a string", bool: "true or false", tuple: "a list of strings"}
+
 
 def _read_config(context: click.Context, _parameter: click.Parameter, path: Path | None) -> None:
     """Make a file's settings the defaults, which the environment and flags go before."""
@@ -28,10 +30,20 @@ def _read_config(context: click.Context, _parameter: click.Parameter, path: Path
     unknown = settings.keys() - set(known)
     if unknown:
         raise click.UsageError(f"--config {path}: {min(unknown)!r} is unknown; choose {', '.join(known)}")
-    several = {setting.name for setting in fields(Settings) if isinstance(setting.default, tuple)}
-    context.default_map = {
-        name: [value] if name in several and isinstance(value, str) else value for name, value in settings.items()
-    }
+    defaults = {setting.name: setting.default for setting in fields(Settings)}
+    context.default_map = {name: _value(name, value, defaults[name], path) for name, value in settings.items()}
+
+
+def _value(name: str, value: Any, default: Any, path: Path) -> Any:
+    """A file's value, of the type of the default; one of several may stand alone."""
+    if isinstance(default, tuple) and isinstance(value, str):
+        return [value]
+    fits = type(value) is type(default)
+    if isinstance(default, tuple):
+        fits = isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if not fits:
+        raise click.UsageError(f"--config {path}: {name} is {value!r}, not {_MEANT[type(default)]}")
+    return value
 
 
 def _option(setting: "Field[Any]") -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -6,18 +6,24 @@ with # are comments. Only digests are kept, and all are compared, in constant ti
 
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from nemotron_asr.errors import OptionError
 from nemotron_asr.server.problems import Kind, Problem
+
+logger = logging.getLogger(__name__)
 
 LOOK_AGAIN = 1.0
 """Seconds between two looks at the file's time."""
 
 DAY = 86_400
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass
@@ -118,24 +124,38 @@ class Keys:
         if now - self._looked >= LOOK_AGAIN:
             self._looked = now
             if _state(self.path) not in {self._read, None}:
-                self._reload()
+                try:
+                    self._reload()
+                except OptionError as error:
+                    logger.warning("the API keys stay as they were", extra={"fields": {"problem": str(error)}})
 
     def _reload(self) -> None:
-        """Read the file; keys that stay keep what they have spent."""
+        """Read the file; keys that stay keep what they have spent.
+
+        Raises:
+            OptionError: the file is not what it should be; the keys stay as they were.
+        """
         self._read = _state(self.path) or (0, 0)
-        old, self._keys = self._keys, {}
-        try:
-            lines = Path(self.path).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise OptionError(f"the API key file {self.path} cannot be read: {error}") from None
-        for number, line in enumerate(lines, 1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                token, *rest = line.split()
-                key = _described(rest, f"{self.path}, line {number}", f"key {number}")
-                before = old.get(_digest(token))
-                if before is not None:
-                    before.name, before.streams, before.seconds_per_day = key.name, key.streams, key.seconds_per_day
-                self._keys[_digest(token)] = before or key
+        keys, before = _read_keys(self.path), self._keys
+        for digest in keys.keys() & before.keys():
+            old, new = before[digest], keys[digest]
+            old.name, old.streams, old.seconds_per_day = new.name, new.streams, new.seconds_per_day
+            keys[digest] = old
+        self._keys = keys
+
+
+def _read_keys(path: str) -> dict[bytes, Key]:
+    """The keys of a file, by digest."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise OptionError(f"the API key file {path} cannot be read: {error}") from None
+    keys: dict[bytes, Key] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            token, *rest = line.split()
+            keys[_digest(token)] = _described(rest, f"{path}, line {number}", f"key {number}")
+    return keys
 
 
 def _described(words: list[str], place: str, name: str) -> Key:
@@ -147,14 +167,20 @@ def _described(words: list[str], place: str, name: str) -> Key:
                 case "name":
                     key.name = value
                 case "streams":
-                    key.streams = int(value)
+                    key.streams = _limit(int(value))
                 case "seconds_per_day":
-                    key.seconds_per_day = float(value)
-                case _:
-                    raise OptionError(f"{place}: {what!r} is unknown; choose name, streams or seconds_per_day")
+                    key.seconds_per_day = _limit(float(value))
+                case _:  # which may be a secret in the wrong place
+                    raise OptionError(f"{place}: choose name=, streams= or seconds_per_day= to stand behind a key")
         except ValueError:
-            raise OptionError(f"{place}: {what} is {value!r}, not a number") from None
+            raise OptionError(f"{place}: {what} is {value!r}, not a number from 0 on") from None
     return key
+
+
+def _limit(number: _Number) -> _Number:
+    if not number >= 0:  # which no NaN is, either
+        raise ValueError
+    return number
 
 
 def _state(path: str) -> tuple[int, int] | None:

@@ -58,9 +58,8 @@ class Nim:
         async with self._open() as stream:
             if first["type"] == _UPDATE:
                 await self._say({"type": "transcription_session.updated", "session": self._session})
-            else:
-                await self._heed(stream, first)
-            await side_by_side(self._listen(stream), self._tell(stream))
+                first = None
+            await side_by_side(self._listen(stream, first), self._tell(stream))
 
     def _open(self) -> Conversation:
         wanted = self._session
@@ -78,15 +77,16 @@ class Nim:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1005))
         event = object_of(message.get("text") or "")
-        if event.get("type") not in {_APPEND, _COMMIT, _DONE, _UPDATE}:
-            name = str(event.get("type"))[:40]
-            raise invalid(f"event {name!r} is unknown; choose {_UPDATE}, {_APPEND}, {_COMMIT} or {_DONE}")
+        name = str(event.get("type"))
+        if name not in {_APPEND, _COMMIT, _DONE, _UPDATE}:
+            raise invalid(f"event {name[:40]!r} is unknown; choose {_UPDATE}, {_APPEND}, {_COMMIT} or {_DONE}")
         return event
 
-    async def _listen(self, conversation: Conversation) -> None:
+    async def _listen(self, conversation: Conversation, event: Message | None) -> None:
         """What the client sends, up to its `done`."""
-        while (event := await self._receive())["type"] != _DONE:
+        while (event := event or await self._receive())["type"] != _DONE:
             await self._heed(conversation, event)
+            event = None
         await conversation.close()
 
     async def _heed(self, conversation: Conversation, event: Message) -> None:

@@ -49,9 +49,9 @@ def form_of(session: Session) -> AudioFormat:
     Raises:
         Problem: it is not offered.
     """
-    name, params = session.get("input_audio_format") or "none", _part(session, "input_audio_params")
+    name, params = str(session.get("input_audio_format") or "none"), _part(session, "input_audio_params")
     if name not in _ENCODINGS:
-        message = f"input_audio_format {str(name)[:40]!r} is not offered; choose {', '.join(_ENCODINGS)}"
+        message = f"input_audio_format {name[:40]!r} is not offered; choose {', '.join(_ENCODINGS)}"
         raise invalid(message, "input_audio_format")
     rate, channels = _whole(params, "sample_rate_hz", SAMPLE_RATE), _whole(params, "num_channels", 1)
     return AudioFormat(_ENCODINGS[name], rate, channels)
@@ -82,7 +82,7 @@ def changeable(session: Session) -> dict[str, Any]:
         Problem: one of them is not offered.
     """
     wanted = _part(session, "input_audio_transcription")
-    language = wanted.get("language") or ""
+    language = str(wanted.get("language") or "")
     return {
         "language": ANY_LANGUAGE if language in {"", "multi"} else language,
         "boost": openai_shapes.boost([], str(wanted.get("prompt") or "")) | _boost(session),
@@ -101,7 +101,10 @@ def wants_words(session: Session) -> bool:
 
 def _boost(session: Session) -> dict[str, float]:
     boosting, weights = _part(session, "word_boosting"), dict[str, float]()
-    for entry in boosting.get("word_boosting_list") or [] if boosting.get("enable_word_boosting") else []:
+    entries = boosting.get("word_boosting_list") or [] if boosting.get("enable_word_boosting") else []
+    if not isinstance(entries, list):
+        raise invalid("word_boosting_list is not a list", "word_boosting")
+    for entry in entries:
         boost = entry.get("boost", 0) if isinstance(entry, dict) else None
         if not isinstance(boost, int | float) or not isinstance(entry.get("phrases"), list):
             raise invalid("word_boosting_list has an entry without phrases or boost", "word_boosting")

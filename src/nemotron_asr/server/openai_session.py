@@ -73,7 +73,8 @@ def updated(session: Session, update: Any) -> Session:
     Raises:
         Problem: it is not an object, or asks for another kind of session.
     """
-    if _object(update, "session").get("type", "transcription") != "transcription":
+    update = _object(update, "session")
+    if update.get("type", "transcription") != "transcription":
         raise invalid(f"session type {update['type']!r} is not offered; choose transcription", "session.type")
     session = deepcopy(session)
     session["include"] = update.get("include", session["include"])
@@ -96,9 +97,10 @@ def from_beta(update: Any) -> Session:
         Problem: it is not an object, or its format is unknown.
     """
     update, sound = _object(update, "session"), dict[str, Any]()
-    if (name := update.get("input_audio_format")) is not None:
+    if update.get("input_audio_format") is not None:
+        name = str(update["input_audio_format"])
         if name not in _BETA_FORMATS:
-            message = f"input_audio_format {name!r} is not offered; choose {', '.join(_BETA_FORMATS)}"
+            message = f"input_audio_format {name[:40]!r} is not offered; choose {', '.join(_BETA_FORMATS)}"
             raise invalid(message, "session.input_audio_format")
         sound["format"] = {"type": _BETA_FORMATS[name]}
     for beta, today in (("input_audio_transcription", "transcription"), ("turn_detection", "turn_detection")):
@@ -142,9 +144,15 @@ def read(session: Session) -> Config:
         "latency_ms": _latency(wanted.get("delay")),
         "boost": shapes.boost(keywords, wanted.get("prompt") or ""),
     }
-    logprobs = _LOGPROBS in (session["include"] or [])
+    include = session["include"] or []
+    if not isinstance(include, list):
+        raise invalid(f"include is {include!r}, not a list"[:200], "session.include")
     return Config(
-        wanted.get("model") or "", _form(sound["format"]), _silence(sound["turn_detection"]), changeable, logprobs
+        wanted.get("model") or "",
+        _form(sound["format"]),
+        _silence(sound["turn_detection"]),
+        changeable,
+        _LOGPROBS in include,
     )
 
 

@@ -25,6 +25,9 @@ RETRY_AFTER = "5"
 MAX_FIELDS = 1000
 """Fields of a form."""
 
+MOST_DIGITS = 12
+"""Of a number among options: longer ones are cut off, and still beyond all limits."""
+
 CLOSE_CODES = {
     Kind.INVALID: 1008, Kind.UNAUTHENTICATED: 1008, Kind.NOT_FOUND: 1008, Kind.TIMEOUT: 1008, Kind.TOO_LARGE: 1009,
     Kind.TOO_MANY: 1013, Kind.INTERNAL: 1011, Kind.UNAVAILABLE: 1013,
@@ -205,7 +208,8 @@ def number(values: Mapping[str, str], name: str, default: int) -> int:
     Raises:
         Problem: it is none.
     """
+    value = values.get(name, str(default))
     try:
-        return int(values.get(name, default))
+        return int(value[:MOST_DIGITS])
     except ValueError:
-        raise invalid(f"{name} is {values[name]!r}, not a whole number", name) from None
+        raise invalid(f"{name} is {value[:40]!r}, not a whole number", name) from None
