@@ -12,10 +12,10 @@ from nemotron_asr.engine.gpu.norms import normalised
 
 @jit
 def _gated(expanded: tl.tensor, line: tl.tensor, d: tl.tensor, wanted: tl.tensor, D: tl.constexpr) -> tl.tensor:
-    """A line (2 D) of values and gates -> (D,) float32."""
+    """The first `wanted` of a line (2 D) of values and gates -> (D,) float32, 0 behind them."""
     at = expanded + line * (2 * D) + d
-    value = tl.load(at, mask=wanted & (d < D), other=0.0).to(tl.float32)
-    return value * tl.sigmoid(tl.load(at + D, mask=wanted & (d < D), other=0.0).to(tl.float32))
+    value = tl.load(at, mask=d < wanted, other=0.0).to(tl.float32)
+    return value * tl.sigmoid(tl.load(at + D, mask=d < wanted, other=0.0).to(tl.float32))
 
 
 @jit
@@ -31,10 +31,10 @@ def _convolve(
     y = tl.load(taps + KERNEL * D + d, mask=d < D, other=0.0).to(tl.float32)
     for tap in tl.static_range(KERNEL):
         back = KERNEL - 1 - tap
-        new = i >= back
-        old = (i < back) & (now >= back)
-        slot = tl.where(old, now - back, 0) % (KERNEL - 1)
-        past = tl.load(ring + slot * D + d, mask=old & (d < D), other=0.0).to(tl.float32)
+        new = tl.where(i >= back, D, 0)  # the columns that come from the step, and those that come from the ring
+        old = tl.where((i < back) & (now >= back), D, 0)
+        slot = tl.maximum(now - back, 0) % (KERNEL - 1)
+        past = tl.load(ring + slot * D + d, mask=d < old, other=0.0).to(tl.float32)
         tap_weight = tl.load(taps + tap * D + d, mask=d < D, other=0.0).to(tl.float32)
         y += (past + _gated(expanded, line - back, d, new, D)) * tap_weight
     y = normalised(y, weight, bias, d, D)
@@ -72,7 +72,7 @@ def _remember(
             tl.store(v + slot, tl.load(at + D, mask=d < D, other=0.0), mask=d < D)
         if i >= FRAMES - TAPS:
             slot = ((row * LAYERS + layer) * TAPS + time % TAPS) * D + d
-            y = _gated(expanded, line, d, d < D, D)
+            y = _gated(expanded, line, d, D, D)
             tl.store(conv + slot, y.to(conv.dtype.element_ty), mask=d < D)
 
 
