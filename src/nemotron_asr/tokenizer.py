@@ -26,6 +26,7 @@ class Tokenizer:
         vocab_size: pieces that the model emits, without blank.
         unknown: the id that stands for text without a piece, if there is one.
         language_tags: id -> locale of the pieces that are language tags, e.g. `{2947: "en-US"}`.
+        replace_characters: what is done to a text before pieces are looked for: "é" in two parts becomes one, say.
     """
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
@@ -44,7 +45,7 @@ class Tokenizer:
         self.language_tags = {i: tag[1] for i, piece in enumerate(self._pieces) if (tag := TAG.fullmatch(piece))}
         silent = {i for i, token in added.items() if token.special} | {self.unknown}
         self._silent = silent - self.language_tags.keys()
-        self._replace_characters = sentencepiece_model.character_rules(sentencepiece_model.charsmap(document))
+        self.replace_characters = sentencepiece_model.character_rules(sentencepiece_model.charsmap(document))
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
@@ -97,7 +98,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of a text; language tags in it are single ids."""
         # A text that is nothing but a symbol would be taken for the symbol's own definition, which has no space.
-        text = f" {text}" if text in self._symbols else self._replace_characters(text)
+        text = f" {text}" if text in self._symbols else self.replace_characters(text)
         return self._inner.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -126,6 +126,18 @@ def test_a_new_locale_is_learnt_with_adapters(options: FinetuneConfig, tmp_path:
     assert outcome.after["auto"].languages.keys() == {"cy-GB"}
 
 
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_a_new_script_is_learnt(options: FinetuneConfig, tmp_path: Path, lines: list[Line], lora_rank: int) -> None:
+    said = [{**line, "text": f"{line['text']} Χαίρετε, κόσμε."} for line in lines[:2]]
+    greek = (Source(write_manifest(tmp_path / "el.jsonl", said)),)
+    changes: dict[str, Any] = {"new_pieces": 40, "lora_rank": lora_rank, "train": greek, "validation": greek}
+    best = load_checkpoint(finetune(replace(options, **changes)).folder)
+    assert best.tokenizer.decode(best.tokenizer.encode("Χαίρετε")) == "Χαίρετε"
+    trained = read_checkpoint(options.output / LAST)["objective"]["model.transducer.embed.weight"]
+    assert len(trained) == best.config.vocab_size + 1
+    assert len(trained[load_checkpoint(options.model).config.vocab_size : -1].unique(dim=0)) > 1  # they began alike
+
+
 def gradients(options: FinetuneConfig, base: Checkpoint, batches: int) -> list[torch.Tensor]:
     """Of one step, not yet clipped by much, on the first batches."""
     torch.manual_seed(0)

@@ -72,6 +72,10 @@ SOURCE = (
 @click.option("--lora-rank", type=click.IntRange(0), default=0, show_default=True, help="Adapters; 0: all weights.")
 @click.option("--freeze-encoder", is_flag=True, help="Train what comes after it alone.")
 @click.option("--new-locale", default="", metavar="LOCALE[:LIKE]", help="Give a language a prompt, begun as another's.")
+@click.option(
+    "--new-pieces", type=click.IntRange(0), default=0, show_default=True,
+    help="Give the tokenizer up to so many pieces for characters that it lacks.",
+)  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), default=1000, show_default=True, help="Of the optimiser.")
 @click.option("--batch-seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="Audio per batch.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches per step.")

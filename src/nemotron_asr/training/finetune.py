@@ -21,6 +21,8 @@ from nemotron_asr.training.data import DataConfig
 from nemotron_asr.training.locales import add_locale
 from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.options import FinetuneConfig
+from nemotron_asr.training.pieces import add_pieces
+from nemotron_asr.training.sources import read_clips
 from nemotron_asr.training.state import write_whole
 from nemotron_asr.training.trainer import Trainer, TrainingConfig
 from nemotron_asr.training.validation import Score
@@ -51,9 +53,7 @@ def finetune(config: FinetuneConfig, watchers: Sequence[Watcher] = ()) -> Outcom
         MissingExtraError: a package is not installed.
     """
     config.check()
-    checkpoint = load_checkpoint(config.model)
-    if config.new_locale:
-        checkpoint = add_locale(checkpoint, *config.new_locale.split(":", 1))
+    checkpoint = grown(load_checkpoint(config.model), config)
     config.claim()
     torch.manual_seed(config.seed)
     model = prepare(checkpoint, config)
@@ -68,6 +68,17 @@ def finetune(config: FinetuneConfig, watchers: Sequence[Watcher] = ()) -> Outcom
     return Outcome(config.output / BEST, keeper.before, keeper.best)
 
 
+def grown(checkpoint: Checkpoint, config: FinetuneConfig) -> Checkpoint:
+    """The model with the language and the pieces that it lacks."""
+    if config.new_locale:
+        checkpoint = add_locale(checkpoint, *config.new_locale.split(":", 1))
+    if config.new_pieces:
+        clips = [clip for source in config.train for clip in read_clips(source.manifest, source.language)]
+        before, checkpoint = checkpoint, add_pieces(checkpoint, (clip.text for clip in clips), config.new_pieces)
+        log.info("%d new pieces", checkpoint.config.vocab_size - before.config.vocab_size)
+    return checkpoint
+
+
 def prepare(checkpoint: Checkpoint, config: FinetuneConfig) -> NemotronASR:
     """The model with its weights in float32, ready to be trained as `config` says."""
     model = skeleton(checkpoint.config)
@@ -78,9 +89,11 @@ def prepare(checkpoint: Checkpoint, config: FinetuneConfig) -> NemotronASR:
         add_adapters(model, config.lora_rank)
         if config.bfloat16:
             narrow_frozen(model)
+        if config.grows:
+            model.transducer.embed.requires_grad_(requires_grad=True)
+            model.transducer.head.requires_grad_(requires_grad=True)
         if config.new_locale:
-            for module in (model.prompt.language, model.transducer.embed, model.transducer.head):
-                module.requires_grad_(requires_grad=True)
+            model.prompt.language.requires_grad_(requires_grad=True)
     elif config.freeze_encoder:
         model.encoder.requires_grad_(requires_grad=False)
     return model
@@ -164,7 +177,7 @@ class Keeper:
         self._remember("best", scores)
         card = model_card(self.config, self.checkpoint, step, self.hours, self.before, scores)
         folder = self.config.output / BEST
-        if self.config.lora_rank and not self.config.new_locale:
+        if self.config.lora_rank and not self.config.grows:
             save_adapter(weights, folder, self.config.model, self.checkpoint, card)
             return
         merged = merged_weights(weights, self.checkpoint)

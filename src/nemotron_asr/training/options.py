@@ -24,6 +24,7 @@ class FinetuneConfig:
     lora_rank: int = 0  # 0: no adapters, the weights themselves are trained
     freeze_encoder: bool = False
     new_locale: str = ""  # LOCALE or LOCALE:LIKE, see `add_locale`
+    new_pieces: int = 0  # at most so many for characters that the tokenizer lacks, see `add_pieces`
     steps: int = 1000
     batch_seconds: float = 60.0  # audio per batch, padding included
     accumulate: int = 1  # batches per step
@@ -43,6 +44,11 @@ class FinetuneConfig:
     def peak_lr(self) -> float:
         """The rate in use."""
         return self.lr or (1e-3 if self.lora_rank else 3e-4)
+
+    @property
+    def grows(self) -> bool:
+        """Whether the model gets rows that it has not."""
+        return bool(self.new_locale or self.new_pieces)
 
     def check(self) -> None:
         """Refuse what cannot work.
