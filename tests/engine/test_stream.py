@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target, Work
+from nemotron_asr.engine.stream import KEPT, LOOK_BACK, UNKNOWN_END, Samples, Stream, Target, Work
 from nemotron_asr.errors import StreamClosedError
 from nemotron_asr.features import window_samples, window_start
 
@@ -163,3 +163,71 @@ def test_a_flush_of_what_was_said_is_empty() -> None:
         stream.flushed(last_frame)
     stream.flush()
     assert stream.next_work() == Work(4, 0, 3 * 1280, flush=True)
+
+
+def test_a_stream_begins_anew_shortly_before_the_voice() -> None:
+    """What was heard before it is zero, times go on, and no sample of the voice is lost."""
+    stream, voice = Stream(0, AUTO, 2, kept=KEPT), 90 * 1280 + 700
+    audio = np.arange(1, 100 * 1280, dtype=np.float32)
+    stream.feed(audio[:voice])
+    while stream.next_work():
+        take(stream)
+    stream.begin_anew(voice, voice + 1536)
+    stream.feed(audio[voice:])
+    while stream.next_work() and not stream.anew:
+        take(stream)
+    assert stream.origin == stream.t == stream.decoded == 90 - LOOK_BACK
+    first, window = window_start(stream.t) - 1, take(stream)
+    before = 1280 * stream.origin - first
+    assert not window[:before].any()
+    assert np.array_equal(window[before:], audio[1280 * stream.origin : first + len(window)])
+    assert stream.t > 90
+
+
+@given(
+    gaps=st.lists(st.integers(60 * 1280, 80 * 1280), max_size=2),
+    calls=st.lists(st.tuples(st.integers(0, 90_000), st.sampled_from(["flush", 1, 2, 4, 14])), max_size=6),
+    packet=st.integers(300, 40_000),
+    chunk=st.sampled_from([1, 4, 14]),
+)
+@settings(deadline=None, max_examples=150)
+def test_where_a_stream_begins_anew_depends_on_the_audio_alone(
+    gaps: list[int], calls: list[tuple[int, str | int]], packet: int, chunk: int
+) -> None:
+    """However it is packed, however late it is served, whatever else is asked for."""
+    voices = [sum(gaps[: i + 1]) for i in range(len(gaps))]
+    places = [(sum(gap for gap, _ in calls[: i + 1]), what) for i, (_, what) in enumerate(calls)]
+    end = max([100_000, *(voice + 20_000 for voice in voices)])
+
+    def heard(packet: int, *, eager: bool) -> list[tuple[object, ...]]:
+        stream, told, waiting = Stream(0, AUTO, chunk, kept=KEPT), list[tuple[object, ...]](), list(places)
+        for start in range(0, end, packet):
+            until = min(end, start + packet)
+            cuts = [place for place, _ in waiting if start <= place < until]
+            for first, last in zip([start, *cuts], [*cuts, until], strict=True):
+                for voice in voices:
+                    if first < voice + 1536 <= last:
+                        stream.begin_anew(voice, voice + 1536)
+                stream.feed(silence(last - first))
+                if last in cuts:
+                    what = waiting.pop(0)[1]
+                    stream.flush() if what == "flush" else stream.change(chunk=int(what))
+                if eager:
+                    told += served(stream)
+        return told + served(stream)
+
+    once = heard(end, eager=False)
+    assert heard(packet, eager=True) == heard(packet, eager=False) == once
+    assert {origin for origin, *_ in once} == {0, *(voice // 1280 - LOOK_BACK for voice in voices)}
+
+
+def served(stream: Stream) -> list[tuple[object, ...]]:
+    """The chunks and flushes that a stream does now: where, in which epoch, how long."""
+    told: list[tuple[object, ...]] = []
+    while (work := stream.next_work()) is not None:
+        told += [(stream.origin, stream.t + i * work.chunk, work.chunk, work.flush) for i in range(work.chunks)]
+        if work.flush:
+            stream.flushed(-1)
+        else:
+            stream.advance(work, work.chunk * work.chunks)
+    return told

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import soxr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import nemotron_asr
+from nemotron_asr.audio.activity import VoiceActivity
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import Engine
-from nemotron_asr.engine.stream import Samples
+from nemotron_asr.engine.stream import LOOK_BACK, Samples
 from nemotron_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
+from tests.transcript.test_builder import check
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +43,10 @@ def words(events: Sequence[Event]) -> list[tuple[str, float, float]]:
     return [(word.word, word.start, word.end) for segment in finals for word in segment.words]
 
 
-@given(cuts=st.lists(st.integers(0, 120_000), max_size=12), latency=st.sampled_from(list(LATENCIES)))
+@given(cuts=st.lists(st.integers(0, 180_000), max_size=12), latency=st.sampled_from(list(LATENCIES)))
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_packets_do_not_matter(tiny: Recognizer, samples: list[Sample], cuts: list[int], latency: int) -> None:
-    audio = np.concatenate([silence(1.5), samples[0].audio, silence(2), samples[1].audio[:20_000]])
+    audio = np.concatenate([silence(1.5), samples[0].audio, silence(6), samples[1].audio[:20_000]])
     events, at_once = told(tiny, audio, cuts, latency), told(tiny, audio, [], latency)
     assert [(event.type, event.time) for event in events] == [(event.type, event.time) for event in at_once]
     assert words(events) == words(at_once) != []
@@ -93,6 +95,60 @@ def test_speech_after_minutes_of_silence(tiny: Recognizer, samples: list[Sample]
     ]  # fmt: skip
     said = words(events)
     assert 60 * minutes - 0.8 <= said[0][1] < said[-1][1] > 60 * minutes + len(samples[0].audio) / 16_000 - 1
+
+
+@given(
+    sample=st.integers(0, 4),
+    before=st.floats(4.6, 30),
+    latency=st.sampled_from(list(LATENCIES)),
+    beam=st.sampled_from([1, 3]),
+)
+@example(sample=1, before=120.0, latency=1120, beam=1)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_after_a_long_silence_speech_is_heard_as_if_by_itself(
+    tiny: Recognizer, samples: list[Sample], sample: int, before: float, latency: int, beam: int
+) -> None:
+    """The same words with the same confidence, at their times; of other speech before the silence nothing is left."""
+    speech = np.concatenate([samples[sample].audio, silence(1)])
+    audio = np.concatenate([samples[3].audio, silence(before), speech])
+    with tiny.stream(latency_ms=latency, vad=True, beam=beam, endpointing_ms=None) as stream:
+        events = stream.feed(audio) + stream.finish()
+    begun = len(audio) - len(speech) - 8_000
+    voice = next(edge.sample for edge in VoiceActivity().feed(audio) if edge.voice and edge.sample > begun)
+    origin = 1280 * (voice // 1280 - LOOK_BACK)
+    alone = tiny.transcribe((audio[origin:], 16_000), latency_ms=latency, beam=beam, endpointing_ms=None)
+    finals = [event.segment for event in events if isinstance(event, Final)]
+    heard = [word for segment in finals for word in segment.words if word.start >= origin / 16_000]
+    assert [(word.word, word.confidence) for word in heard] == [(w.word, w.confidence) for w in alone.words] != []
+    assert [word.start for word in heard] == pytest.approx([word.start + origin / 16_000 for word in alone.words])
+
+
+def test_without_long_silence_the_voice_changes_no_word(tiny: Recognizer, samples: list[Sample]) -> None:
+    """Nor does the model begin anew where the silence is shorter than what it remembers."""
+    audio = np.concatenate([samples[0].audio, silence(3), samples[1].audio, silence(1)])
+    with_voice, without = (tiny.transcribe((audio, 16_000), vad=vad) for vad in (True, False))
+    assert with_voice.words == without.words != ()
+
+
+@given(
+    gaps=st.lists(st.floats(4.5, 9), min_size=1, max_size=2),
+    finals=st.lists(st.integers(0, 230), max_size=4),
+    endpointing=st.sampled_from([None, 400, 6_000]),
+)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_events_are_in_order_where_a_stream_begins_anew(
+    tiny: Recognizer, samples: list[Sample], gaps: list[float], finals: list[int], endpointing: int | None
+) -> None:
+    """Whether or not speech was over before, and however often it is finalized."""
+    parts = [part for gap, sample in zip(gaps, samples, strict=False) for part in (sample.audio, silence(gap))]
+    audio = np.concatenate([*parts, samples[4].audio])
+    audio = audio[: len(audio) // 1280 * 1280]
+    with tiny.engine.open(vad=True, latency_ms=320, endpointing_ms=endpointing) as session:
+        for packet in np.split(audio, sorted(1280 * frame for frame in finals if 1280 * frame < len(audio))):
+            session.feed(packet)
+            session.finalize()
+        session.close()
+        check(list(session), round(len(audio) / 16_000, 3))
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])

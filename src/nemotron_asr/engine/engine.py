@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, Unpack
 
-from nemotron_asr.config import LATENCIES, SAMPLE_RATE
+from nemotron_asr.config import FRAME_SAMPLES, LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.calibration import calibrate
 from nemotron_asr.engine.cost import Capacity, StepCost
@@ -18,7 +18,7 @@ from nemotron_asr.engine.loop import Loop
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.session import Session
 from nemotron_asr.engine.settings import Settings, SpeechModel, check_options
-from nemotron_asr.engine.stream import NO_ROW, Stream
+from nemotron_asr.engine.stream import KEPT, NO_ROW, Stream
 from nemotron_asr.errors import EngineClosedError, OptionError
 from nemotron_asr.options import Options
 
@@ -100,9 +100,10 @@ class Engine:
         """Open a stream whose options were checked before; otherwise like `open`."""
         if self._closed is not None:
             raise EngineClosedError("the engine is closed")
-        stream = Stream(NO_ROW, settings.target, settings.chunk, settings.boost, settings.beam)
-        events = EventQueue(settings.postprocess)
-        live = Live(stream, settings.builder(self._model.tokenizer), recording, events)
+        kept = KEPT if settings.vad else 0
+        stream = Stream(NO_ROW, settings.target, settings.chunk, settings.boost, settings.beam, kept)
+        events, memory = EventQueue(settings.postprocess), FRAME_SAMPLES * self._model.config.left_context
+        live = Live(stream, settings.builder(self._model.tokenizer), recording, events, memory)
         session = Session(self, self._loop, live, self._model, sample_rate)
         if not recording:
             self._admission.enter(live, settings.chunk)

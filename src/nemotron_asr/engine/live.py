@@ -11,7 +11,7 @@ from nemotron_asr.engine.events import EventQueue
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Heard, Part
 from nemotron_asr.engine.scheduler import NEVER
-from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Work
+from nemotron_asr.engine.stream import Samples, Stream, Work
 from nemotron_asr.events import Event, Final, Segment
 from nemotron_asr.transcript import TranscriptBuilder
 
@@ -25,6 +25,7 @@ class Live:
         builder: its current segment.
         recording: it has no deadline.
         events: its words, on their way out.
+        memory: samples of silence, where the voice is listened to, after which the stream begins anew with the voice.
         computing: a step with it is on its way.
         done: seconds of audio that steps have taken.
         room: kept when the backlog is short again.
@@ -35,10 +36,12 @@ class Live:
     builder: TranscriptBuilder
     recording: bool
     events: EventQueue = field(default_factory=EventQueue)
+    memory: float = math.inf
     computing: bool = False
     done: float = 0.0
     room: list[Promise[None]] = field(default_factory=list)
     settling: list[Promise[None]] = field(default_factory=list)
+    _silent_since: int = 0  # sample at which the voice ended
     _began: float | None = None
     _arrivals: deque[tuple[int, float]] = field(default_factory=deque)  # samples fed, and when
     _flushes: deque[tuple[float, Promise[Segment | None]]] = field(default_factory=deque)  # when asked for
@@ -55,6 +58,11 @@ class Live:
             StreamFailedError: nobody reads the events.
         """
         self.events.put(list(self.builder.hear(edges)))
+        for edge in edges:
+            if not edge.voice:
+                self._silent_since = edge.sample
+            elif edge.sample - self._silent_since >= self.memory:
+                self.stream.begin_anew(edge.sample, edge.known)
 
     def heard(self, samples: Samples, now: float) -> None:
         """Audio has come."""
@@ -89,7 +97,7 @@ class Live:
     def begin(self, work: Work, frames: int) -> Part:
         """What it brings into a step; its clock moves on."""
         part = Part.of(self.stream, work, frames)
-        self.computing = True
+        self.computing, self.stream.anew = True, False
         if not work.flush:
             self.stream.advance(work, frames)
             self.done = min(self.stream.seconds, self.stream.t * FRAME_SECONDS)
@@ -102,8 +110,9 @@ class Live:
             StreamFailedError: nobody reads the events.
         """
         self.builder.language = part.target.language
-        duration = math.inf if part.end == UNKNOWN_END else round(part.end / SAMPLE_RATE, 3)
-        events = list(self.builder.push(heard.said, heard.settled, duration))
+        if part.anew:
+            self.builder.begin_anew()
+        events = list(self.builder.push(heard.said, heard.settled, part.duration))
         if part.flush:
             self.stream.flushed(heard.last)
             self.cut(events)

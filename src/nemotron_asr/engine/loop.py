@@ -194,11 +194,15 @@ class Loop:
 
     def _give_rows(self, lives: Sequence[Live]) -> None:
         """Streams get their rows at their first step: the pool may grow, which no step must meet on its way."""
-        for live in lives:
-            if live.stream.row == NO_ROW:
-                live.stream.row = self._pool.acquire()
-                if live.stream.beam != GREEDY:
-                    self._pool.search(live.stream.row, live.stream.beam)
+        for stream in (live.stream for live in lives):
+            if stream.row == NO_ROW:
+                stream.row = self._pool.acquire()
+            elif stream.anew:
+                self._pool.reset(stream.row)
+            else:
+                continue
+            if stream.beam != GREEDY:
+                self._pool.search(stream.row, stream.beam)
 
     def _take_row(self, live: Live) -> None:
         if live.stream.row != NO_ROW:

@@ -36,14 +36,19 @@ class Pool:
         if not self._free:
             self._grow()
         row = self._free.pop()
-        self.encoder.reset(torch.tensor([row]))
-        self.decoder.scatter(torch.tensor([row]), self._fresh)
-        self.boosted[row] = 0
+        self.reset(row)
         return row
 
     @torch.inference_mode()
+    def reset(self, row: int) -> None:
+        """Put a row at time zero."""
+        self.encoder.reset(torch.tensor([row]))
+        self.decoder.scatter(torch.tensor([row]), self._fresh)
+        self.boosted[row] = 0
+
+    @torch.inference_mode()
     def search(self, row: int, beam: Beam) -> None:
-        """Search a row that was just taken by a beam."""
+        """Search a row that is at time zero by a beam."""
         if beam.width not in self.beams:
             self.beams[beam.width] = initial_beam(self._transducer, self._rows, beam)
         self.beams[beam.width].scatter(torch.tensor([row]), initial_beam(self._transducer, 1, beam))

@@ -1,5 +1,6 @@
 """How a step executes: samples of many streams in, their tokens out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -7,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from nemotron_asr.decoding.beam import GREEDY, Beam, beam
 from nemotron_asr.decoding.bias import Bias
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.decoding.greedy import Emission, greedy
 from nemotron_asr.engine.pool import Pool
-from nemotron_asr.engine.stream import Samples, Stream, Target, Work
+from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target, Work
 from nemotron_asr.features import LogMel, mel_frames, window_start
 from nemotron_asr.model import EncoderState, NemotronASR
 
@@ -23,16 +25,18 @@ class Part:
 
     Attributes:
         row: where its state lives.
-        t: its clock, in encoder frames.
+        t: its clock, in encoder frames, as the model counts them: from `origin` on.
         target: the language.
         boost: the phrases that are likely.
         beam: how its tokens are searched for.
         first: frames of the step that were decoded before, by a flush.
         valid: frames of the step that exist.
-        end: length of the audio in samples as this step sees it.
+        end: length of the audio in samples from `origin` on, as this step sees it.
         flush: the encoder's new state is not kept.
-        last: no frame that exists follows those of the step.
         window: samples, see `Stream.window`.
+        last: no frame that exists follows those of the step.
+        origin: frames of the stream before the model's time zero.
+        anew: the first step from there on.
     """
 
     row: int
@@ -46,6 +50,8 @@ class Part:
     boost: BoostTree = NO_BOOST
     beam: Beam = GREEDY
     last: bool = False
+    origin: int = 0
+    anew: bool = False
 
     @classmethod
     def of(cls, stream: Stream, work: Work, frames: int) -> "Part":
@@ -54,10 +60,16 @@ class Part:
         valid = max(0, min(frames, left))
         first = max(0, stream.decoded - stream.t)
         window = stream.window(frames)
+        end = work.end if work.end == UNKNOWN_END else work.end - FRAME_SAMPLES * stream.origin
         return cls(
-            stream.row, stream.t, stream.target, first, valid, work.end, work.flush, window,
-            stream.boost, stream.beam, left <= frames,
+            stream.row, stream.t - stream.origin, stream.target, first, valid, end, work.flush, window,
+            stream.boost, stream.beam, left <= frames, stream.origin, stream.anew,
         )  # fmt: skip
+
+    @property
+    def duration(self) -> float:
+        """Seconds of audio in the stream, infinite while that is not known."""
+        return math.inf if self.end == UNKNOWN_END else round(self.end / SAMPLE_RATE + self.origin * FRAME_SECONDS, 3)
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,9 @@ class Heard:
     @classmethod
     def of(cls, part: Part, emissions: Sequence[Emission], lag: int = 0) -> "Heard":
         """From tokens with frames counted from the start of the step, the last `lag` of which are not settled."""
-        said = [replace(emission, frame=part.t + emission.frame) for emission in emissions]
-        return cls(said, max(part.t + part.valid - lag, said[-1].frame + 1 if said else 0))
+        first = part.origin + part.t
+        said = [replace(emission, frame=first + emission.frame) for emission in emissions]
+        return cls(said, max(first + part.valid - lag, said[-1].frame + 1 if said else 0))
 
     @property
     def last(self) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nemotron_asr.audio.activity import SURE, WINDOW
 from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE
 from nemotron_asr.decoding.beam import GREEDY, Beam
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
@@ -28,6 +29,12 @@ NO_ROW = -1
 
 STEP_FRAMES = 112
 """Encoder frames in one step at most: 9 s, a multiple of every chunk size; more makes nothing faster."""
+
+LOOK_BACK = 3
+"""Frames before the voice where a stream begins anew: 240 ms, for consonants that are no voice yet."""
+
+KEPT = SURE * WINDOW + (LOOK_BACK + 1) * FRAME_SAMPLES
+"""Samples that a stream keeps for that: the voice is only known when some of it was heard."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,19 @@ class Work:
 
 
 @dataclass(frozen=True)
+class _Beginning:
+    """The stream begins anew at a frame, once so many samples are known."""
+
+    frame: int
+    known: int
+
+
+@dataclass(frozen=True)
 class _Change:
-    """Settings from the first chunk on that starts at or after a sample."""
+    """Settings from the first chunk on that starts at or after a sample, and behind so many flushes."""
 
     position: int
+    flushes: int
     target: Target | None
     chunk: int | None
     boost: BoostTree | None
@@ -83,11 +99,24 @@ class Stream:
         beam: how its tokens are searched for.
         t: the next encoder frame.
         decoded: the next frame to decode; ahead of `t` after a flush, whose words are not said again.
+        origin: the frame that is time zero to the model; what lies before it was never heard.
+        anew: `origin` has moved since the last step.
     """
 
-    def __init__(self, row: int, target: Target, chunk: int, boost: BoostTree = NO_BOOST, beam: Beam = GREEDY) -> None:
+    def __init__(
+        self,
+        row: int,
+        target: Target,
+        chunk: int,
+        boost: BoostTree = NO_BOOST,
+        beam: Beam = GREEDY,
+        kept: int = 0,
+    ) -> None:
+        """Begin at time zero; `kept` is how many samples before the next window are kept, for `begin_anew`."""
         self.row, self.target, self.chunk, self.boost, self.beam = row, target, chunk, boost, beam
-        self.t = self.decoded = 0
+        self.t = self.decoded = self.origin = 0
+        self.anew = False
+        self._kept = kept
         self.fed = 0  # samples ever fed
         self.closed = False
         self._blocks: list[Samples] = []
@@ -95,6 +124,8 @@ class Stream:
         self._base = 0  # time of the first sample kept
         self._changes: deque[_Change] = deque()
         self._flushes: deque[int] = deque()  # positions, in samples
+        self._flushed = 0  # how many were done
+        self._beginnings: deque[_Beginning] = deque()
 
     @property
     def seconds(self) -> float:
@@ -119,11 +150,20 @@ class Stream:
 
     def change(self, target: Target | None = None, chunk: int | None = None, boost: BoostTree | None = None) -> None:
         """Change the language, the latency or the likely phrases at the next chunk boundary."""
-        self._changes.append(_Change(self.fed, target, chunk, boost))
+        self._changes.append(_Change(self.fed, self._flushed + len(self._flushes), target, chunk, boost))
 
     def flush(self) -> None:
         """Ask for the words of what was fed so far."""
         self._flushes.append(self.fed)
+
+    def begin_anew(self, voice: int, known: int) -> None:
+        """Forget what was heard before a voice, as if the stream began shortly before it.
+
+        Args:
+            voice: the sample at which it begins.
+            known: how many samples tell that. Chunks that need fewer are heard before the stream begins anew.
+        """
+        self._beginnings.append(_Beginning(max(0, voice // FRAME_SAMPLES - LOOK_BACK), known))
 
     def frames_within(self, samples: int) -> int:
         """Encoder frames from `t` on whose windows lie within so many samples."""
@@ -140,13 +180,16 @@ class Stream:
     def next_work(self) -> Work | None:
         """What can be done now; nothing when a whole chunk is missing or, once closed, at the end."""
         self._settle_changes()
+        if self._beginnings and self._is_due(self._beginnings[0]):
+            self._begin(self._beginnings.popleft())
+            self._settle_changes()
         if self._flushes:
             whole = self._whole_chunks(self._flushes[0])
             return Work(self.chunk, whole) if whole else self._flush_work(self._flushes[0])
         if self.closed:
             left = self.frames_until(self.fed)
             chunks = 1 << (-(-left // self.chunk) - 1).bit_length()
-            return Work(self.chunk, self._within_change(chunks), self.fed) if left > 0 else None
+            return Work(self.chunk, self._before_next(chunks), self.fed) if left > 0 else None
         whole = self._whole_chunks(self.fed)
         return Work(self.chunk, whole) if whole else None
 
@@ -157,17 +200,29 @@ class Stream:
         return Work(self.chunk, chunks, position, flush=True)
 
     def _whole_chunks(self, samples: int) -> int:
-        return self._within_change(self.frames_within(samples) // self.chunk)
+        return self._before_next(self.frames_within(samples) // self.chunk)
 
-    def _within_change(self, chunks: int) -> int:
-        """No step goes beyond the boundary at which something changes."""
-        if not self._changes:
-            return chunks
-        until_change = self._changes[0].position - FRAME_SAMPLES * self.t
-        return min(chunks, -(-until_change // (FRAME_SAMPLES * self.chunk)))
+    def _before_next(self, chunks: int) -> int:
+        """No step goes beyond the boundary at which something changes, or the stream begins anew."""
+        until = [self._changes[0].position - FRAME_SAMPLES * self.t] if self._changes else []
+        until += [self._beginnings[0].known - self.needed()] if self._beginnings else []
+        return min([chunks, *(-(-samples // (FRAME_SAMPLES * self.chunk)) for samples in until)])
+
+    def _is_due(self, beginning: _Beginning) -> bool:
+        """Whether the next chunk is the first one that is heard anew, and no flush comes before it."""
+        flushed = self._flushes and self._flushes[0] < beginning.known
+        return self.needed() >= beginning.known and not flushed
+
+    def _begin(self, beginning: _Beginning) -> None:
+        self.origin = self.t = self.decoded = beginning.frame
+        self.anew = True
+        self._forget(FRAME_SAMPLES * self.origin)
+        self._window = (0, 0, -1), self._window[1]
 
     def _settle_changes(self) -> None:
-        while self._changes and FRAME_SAMPLES * self.t >= self._changes[0].position:
+        """Those behind the place at which the stream begins anew wait until it has, however late that is."""
+        reached = min([FRAME_SAMPLES * self.t, *(beginning.known for beginning in self._beginnings)])
+        while self._changes and reached >= self._changes[0].position and self._changes[0].flushes <= self._flushed:
             change = self._changes.popleft()
             self.target = change.target or self.target
             self.chunk = change.chunk or self.chunk
@@ -194,8 +249,12 @@ class Stream:
         """Move on behind the frames of a step, and forget the samples that no later one needs."""
         self.t += frames
         self.decoded = max(self.decoded, min(self.t, encoder_frames(mel_frames(work.end))))
+        self._forget(window_start(self.t) - 1 - self._kept)
+
+    def _forget(self, sample: int) -> None:
+        """Drop the samples before one."""
         kept = self._joined()
-        drop = min(max(0, window_start(self.t) - 1 - self._base), len(kept))
+        drop = min(max(0, sample - self._base), len(kept))
         self._base += drop
         self._blocks = [kept[drop:].copy()]  # a copy, so that the audio behind it can be freed
 
@@ -205,6 +264,7 @@ class Stream:
         Frames that lack their own audio are decoded once more, with it.
         """
         position = self._flushes.popleft()
+        self._flushed += 1
         self.decoded = max(self.decoded, self.t + self.frames_within(position), last_frame + 1)
 
     def _joined(self) -> Samples:

@@ -112,6 +112,12 @@ class TranscriptBuilder:
             self._grown = False
             yield Partial(self._now, self._segment(None))
 
+    def begin_anew(self) -> None:
+        """The model has forgotten all, after a long silence: what is held was made of it, or will be heard again."""
+        self._held.clear()
+        if self._first is None:
+            self._tokens, self._grown = [], False
+
     def cut(self) -> Iterator[Event]:
         """End speech here, whatever follows."""
         if self._speaking and not self._ahead:
