@@ -3,6 +3,7 @@
 The interpreter takes bfloat16 for whole numbers: kernels turn what they load to float32 before they compute with it.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,14 @@ INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 """Whether kernels run in Triton's interpreter, on the CPU: `TRITON_INTERPRET=1` when this is imported."""
 
 
+COUNTS = ("layer", "lines", "frames", "kept")
+"""Numbers that differ from launch to launch: no kernel is compiled anew for one of them."""
+
+
 def jit(kernel: Callable[..., Any]) -> Any:
     """A kernel, launched as `kernel[grid](...)`."""
-    return triton.jit(kernel)
+    counts = [name for name in COUNTS if name in inspect.signature(kernel).parameters]
+    return triton.jit(kernel, do_not_specialize=counts)
 
 
 def power_of_2(n: int) -> int:

@@ -21,11 +21,11 @@ def _gated(expanded: tl.tensor, line: tl.tensor, d: tl.tensor, wanted: tl.tensor
 @jit
 def _convolve(
     expanded: tl.tensor, conv: tl.tensor, taps: tl.tensor, weight: tl.tensor, bias: tl.tensor, out: tl.tensor,
-    rows: tl.tensor, t: tl.tensor, layer: tl.tensor,
-    LAYERS: tl.constexpr, KERNEL: tl.constexpr, D: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr,
+    rows: tl.tensor, t: tl.tensor, layer: tl.tensor, frames: tl.tensor,
+    LAYERS: tl.constexpr, KERNEL: tl.constexpr, D: tl.constexpr, COLUMNS: tl.constexpr,
 ) -> None:  # fmt: skip
     line, d = tl.program_id(0).to(tl.int64), tl.arange(0, COLUMNS)
-    stream, i = line // FRAMES, line % FRAMES
+    stream, i = line // frames, line % frames
     ring = conv + (tl.load(rows + stream) * LAYERS + layer) * ((KERNEL - 1) * D)
     now = tl.load(t + stream) + i
     y = tl.load(taps + KERNEL * D + d, mask=d < D, other=0.0).to(tl.float32)
@@ -48,8 +48,8 @@ def convolve(
     layers, past, d = state.conv.shape[1:]
     out = expanded.new_empty(len(expanded), d)
     _convolve[len(expanded),](
-        expanded, state.conv, taps, *norm_weights, out, batch.rows, batch.t, layer,
-        LAYERS=layers, KERNEL=past + 1, D=d, FRAMES=batch.frames, COLUMNS=power_of_2(d),
+        expanded, state.conv, taps, *norm_weights, out, batch.rows, batch.t, layer, batch.frames,
+        LAYERS=layers, KERNEL=past + 1, D=d, COLUMNS=power_of_2(d),
     )  # fmt: skip
     return out
 
@@ -57,20 +57,20 @@ def convolve(
 @jit
 def _remember(
     qkv: tl.tensor, expanded: tl.tensor, k: tl.tensor, v: tl.tensor, conv: tl.tensor,
-    rows: tl.tensor, t: tl.tensor, keep: tl.tensor, layer: tl.tensor,
+    rows: tl.tensor, t: tl.tensor, keep: tl.tensor, layer: tl.tensor, frames: tl.tensor, kept: tl.tensor,
     LAYERS: tl.constexpr, HEADS: tl.constexpr, LEFT: tl.constexpr, WIDTH: tl.constexpr, TAPS: tl.constexpr,
-    D: tl.constexpr, FRAMES: tl.constexpr, KEPT: tl.constexpr, COLUMNS: tl.constexpr,
+    D: tl.constexpr, COLUMNS: tl.constexpr,
 ) -> None:  # fmt: skip
-    stream, i, d = tl.program_id(0).to(tl.int64), FRAMES - KEPT + tl.program_id(1), tl.arange(0, COLUMNS)
+    stream, i, d = tl.program_id(0).to(tl.int64), frames - kept + tl.program_id(1), tl.arange(0, COLUMNS)
     if tl.load(keep + stream) > 0:
-        row, time, line = tl.load(rows + stream), tl.load(t + stream) + i, stream * FRAMES + i
-        if i >= FRAMES - LEFT:
+        row, time, line = tl.load(rows + stream), tl.load(t + stream) + i, stream * frames + i
+        if i >= frames - LEFT:
             head = (row * LAYERS + layer) * HEADS + d // WIDTH
             slot = (head * LEFT + time % LEFT) * WIDTH + d % WIDTH
             at = qkv + line * (3 * D) + D + d
             tl.store(k + slot, tl.load(at, mask=d < D, other=0.0), mask=d < D)
             tl.store(v + slot, tl.load(at + D, mask=d < D, other=0.0), mask=d < D)
-        if i >= FRAMES - TAPS:
+        if i >= frames - TAPS:
             slot = ((row * LAYERS + layer) * TAPS + time % TAPS) * D + d
             y = _gated(expanded, line, d, D, D)
             tl.store(conv + slot, y.to(conv.dtype.element_ty), mask=d < D)
@@ -82,7 +82,7 @@ def remember(qkv: Tensor, expanded: Tensor, state: RingState, layer: int, batch:
     taps = state.conv.shape[2]
     kept = min(batch.frames, max(left, taps))
     _remember[len(batch.rows), kept](
-        qkv, expanded, state.k, state.v, state.conv, batch.rows, batch.t, batch.keep, layer,
-        LAYERS=layers, HEADS=heads, LEFT=left, WIDTH=width, TAPS=taps, D=heads * width, FRAMES=batch.frames,
-        KEPT=kept, COLUMNS=power_of_2(heads * width),
+        qkv, expanded, state.k, state.v, state.conv, batch.rows, batch.t, batch.keep, layer, batch.frames, kept,
+        LAYERS=layers, HEADS=heads, LEFT=left, WIDTH=width, TAPS=taps, D=heads * width,
+        COLUMNS=power_of_2(heads * width),
     )  # fmt: skip

@@ -15,8 +15,8 @@ LOWEST = tl.constexpr(-1e30)
 TOKENS = 128
 """Of the vocabulary at once."""
 
-PROGRAMS = 256
-"""That keep a large GPU busy."""
+SHARES = {16: 128, 128: 32}
+"""Rows at once, and into how many shares the vocabulary is cut for them, which keep a large GPU busy."""
 
 
 @jit
@@ -80,12 +80,11 @@ def _merge(
 def most_likely(hidden: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """See `plain.most_likely`."""
     lines, d = hidden.shape
-    tiles, rows = -(-len(weight) // TOKENS), min(128, max(16, power_of_2(lines)))
-    blocks = -(-lines // rows)
-    shares = min(power_of_2(tiles), max(1, power_of_2(PROGRAMS // blocks)))
+    tiles, rows = -(-len(weight) // TOKENS), 16 if lines <= 16 else 128
+    shares = min(power_of_2(tiles), SHARES[rows])
     tops, sums, weighted = hidden.new_empty(3, lines, shares, dtype=torch.float32).unbind()
     tokens = hidden.new_empty(lines, shares, dtype=torch.int32)
-    _share_of_vocabulary[blocks, shares](
+    _share_of_vocabulary[-(-lines // rows), shares](
         hidden, weight, bias, tops, tokens, sums, weighted, lines,
         V=len(weight), D=d, TILES=-(-tiles // shares), LINES=rows, TOKENS=TOKENS, DEPTH=64, num_warps=8,
     )  # fmt: skip

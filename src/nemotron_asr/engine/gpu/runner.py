@@ -125,11 +125,15 @@ class GpuRunner(Runner):
         """
         with self._lock:
             if self._pool is None:
-                state = self.initial_state(1 + max(rows, self.rows))
-                self._pool = RingPool(state, self.model.transducer, self._lock)
+                self._pool = self.new_pool(max(rows, self.rows))
                 for shape in [Shape(n, c, c) for n in reversed(buckets(self.most)) for c in sorted(self.chunks)[::-1]]:
                     self.record(self._pool, shape)
             return self._pool
+
+    @torch.inference_mode()
+    def new_pool(self, rows: int) -> RingPool:
+        """Room for so many streams; nothing is recorded yet."""
+        return RingPool(self.initial_state(1 + rows), self.model.transducer, self._lock)
 
     def record(self, pool: RingPool, shape: Shape) -> Buffers:
         """Record the step of a shape, on rows that nobody has."""
@@ -151,7 +155,8 @@ class GpuRunner(Runner):
         buffers = pool.steps[shape][0] if shape in pool.steps else self._buffers(pool, shape)
         _fill(buffers, parts, pool.spare)
         buffers.upload()
-        self.run(pool, buffers)
+        self.launch(pool, buffers)
+        self.finish(pool, buffers)
         heard = _heard(buffers, parts)
         others = [i for i, part in enumerate(parts) if not _simple(part)]
         if others:
@@ -160,17 +165,19 @@ class GpuRunner(Runner):
                 heard[i] = one
         return heard
 
-    def run(self, pool: RingPool, buffers: Buffers) -> None:
-        """A step of what is in the buffers on the device; returns when what was said is on the host."""
-        recorded = pool.steps.get(buffers.shape)
-        if recorded:
-            recorded[1].replay()
+    def launch(self, pool: RingPool, buffers: Buffers) -> None:
+        """Start a step of what is in the buffers on the device."""
+        if buffers.shape in pool.steps:
+            pool.steps[buffers.shape][1].replay()
         else:
             self.stepper.step(buffers, pool)
         buffers.ask()
+
+    def finish(self, pool: RingPool, buffers: Buffers) -> None:
+        """Wait until what was said in the step is on the host."""
         while not buffers.wait():
-            if recorded:
-                recorded[2].replay()
+            if buffers.shape in pool.steps:
+                pool.steps[buffers.shape][2].replay()
             else:
                 self.stepper.more(buffers, pool)
             buffers.ask()

@@ -1,0 +1,52 @@
+"""Streams in arrays say what streams in objects say."""
+
+import numpy as np
+import pytest
+
+from nemotron_asr.benchmark.driver import tokens, whole
+from nemotron_asr.engine.gpu.fleet import Fleet
+from nemotron_asr.errors import OptionError
+from tests.conftest import Sample
+from tests.engine.gpu.test_runner import Fake, eager, new_runner
+
+
+@pytest.mark.parametrize("chunk", [1, 14])
+def test_a_fleet_says_what_the_eager_runner_says(samples: list[Sample], chunk: int) -> None:
+    """Streams begin at different times, end, and begin anew on the same rows."""
+    draw, speech = np.random.default_rng(chunk), np.concatenate([sample.audio for sample in samples])
+    fake = Fake()
+    fleet = Fleet(new_runner(fake=fake), 3, chunk, [1, 2], prompt=5)
+    recorded, jobs = fake.recorded, 5
+    audios = [speech[start:][: int(draw.integers(8_000, 40_000))] for start in draw.integers(0, 400_000, jobs)]
+    job_of, heard = dict[int, int](), [list[tuple[int, int]]() for _ in range(jobs)]
+    coming = list(range(jobs))
+    while job_of or coming:
+        for stream in [stream for stream in range(3) if stream not in job_of and coming and draw.random() < 0.5]:
+            if coming:
+                job_of[stream] = coming.pop()
+                fleet.begin(np.array([stream]))
+        for stream, job in job_of.items():
+            packet = audios[job][fleet.fed[stream] :][:320]
+            if len(packet):
+                fleet.feed(np.array([stream]), packet[None])
+            else:
+                fleet.close(np.array([stream]))
+        while len(ready := fleet.ready()):
+            said = fleet.step(ready[: fleet.most])
+            for stream, token, frame in zip(said.stream.tolist(), said.token, said.frame, strict=True):
+                heard[job_of[stream]].append((int(token), int(frame)))
+            assert ((said.confidence >= 0) & (said.logprob <= 1e-6)).all()
+        for stream in [stream for stream in job_of if fleet.done(np.array([stream]))[0]]:
+            del job_of[stream]
+    expected = [tokens(whole(eager(), audio, chunk, 5)) for audio in audios]
+    assert heard == expected
+    assert sum(map(len, heard)) > 10
+    assert fake.recorded == recorded
+    assert fake.replayed
+
+
+def test_audio_that_would_be_lost_is_refused() -> None:
+    fleet = Fleet(new_runner(), 1, 1, [1])
+    fleet.begin(np.array([0]))
+    with pytest.raises(OptionError, match="ahead of its steps"):
+        fleet.feed(np.array([0]), np.zeros((1, 20_000), np.float32))
