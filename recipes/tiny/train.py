@@ -2,7 +2,7 @@
 
     python -m recipes.tiny.train --data WORK --output WORK/run --steps 100000
 
-`WORK` holds `tokenizer.model`, `human.jsonl`, `dev.jsonl` and any number of `synthetic*.jsonl` and `spliced*.jsonl`.
+`WORK` holds `tokenizer.model`, `dev.jsonl` and any number of `human*.jsonl`, `spliced*.jsonl` and `synthetic*.jsonl`.
 """
 
 import argparse
@@ -88,10 +88,12 @@ def main() -> None:
     )
     keep_freed_memory()
     torch.set_num_threads(options.threads)
-    sources = [Source(options.data / "human.jsonl", weight=options.human_weight)]
-    spliced = sorted(options.data.glob("spliced*.jsonl"))
-    sources += [Source(manifest, weight=options.spliced_weight) for manifest in spliced]
-    sources += [Source(manifest, synthetic=True) for manifest in sorted(options.data.glob("synthetic*.jsonl"))]
+    weights = {"human": options.human_weight, "spliced": options.spliced_weight, "synthetic": 1.0}
+    sources = [
+        Source(manifest, weight=weight, synthetic=kind == "synthetic")
+        for kind, weight in weights.items()
+        for manifest in sorted(options.data.glob(f"{kind}*.jsonl"))
+    ]
     data = DataConfig(
         sources=tuple(sources),
         cache=options.data / "cache",
