@@ -1,4 +1,4 @@
-"""The fast path on CPUs with 8-bit dot products: all blocks of the encoder in one call of compiled code.
+"""The fast path on CPUs with 8-bit dot products: all blocks of the encoder, and the search, in compiled code.
 
 layout.py       how weights, state and scratch memory lie
 weights.py      packs a quantised model
@@ -7,6 +7,7 @@ intrinsics.py   tiles of matrix products in registers; tiles.py: compiled
 kernels.py      rows: norms, quantisation, products, feed-forward, convolution
 attention.py    heads
 step.py         a step, as one thread of a team runs it
+search.py       greedy search; transducer.py: packs predictor and joint for it
 runner.py       PackedRunner: teams and shares of threads
 """
 
