@@ -57,7 +57,7 @@ class Fleet:
         self._ring = 1 << (window - 1).bit_length()
         self._audio = torch.zeros(streams + FIRST_ROW, self._ring, device=runner.device)
         self.t, self.fed = np.zeros(streams, np.int64), np.zeros(streams, np.int64)
-        self.closed = np.zeros(streams, np.bool_)
+        self.closed = np.ones(streams, np.bool_)
         self._step: tuple[Buffers, Longs] | None = None
 
     @property
@@ -81,12 +81,18 @@ class Fleet:
             OptionError: a stream is so far ahead that audio which it still needs would be lost.
         """
         fed = self.fed[who]
-        if (fed + samples.shape[1] - (window_start(0) - 1 + FRAME_SAMPLES * self.t[who]) > self._ring).any():
+        if not self.room(samples.shape[1])[who].all():
             raise OptionError(f"a stream is ahead of its steps; a fleet keeps {self._ring} samples of each")
         rows = self._upload(who + FIRST_ROW)[:, None]
         at = self._upload(fed)[:, None] + torch.arange(samples.shape[1], device=rows.device)
         self._audio[rows, at % self._ring] = self._upload(samples)
         self.fed[who] += samples.shape[1]
+
+    def room(self, samples: int) -> NDArray[np.bool_]:
+        """Which streams can take so many samples."""
+        kept = window_start(0) - 1 + FRAME_SAMPLES * self.t
+        has_room: NDArray[np.bool_] = ~self.closed & (self.fed + samples - kept <= self._ring)
+        return has_room
 
     def close(self, who: Longs) -> None:
         """No more audio will come of some streams."""

@@ -1,0 +1,156 @@
+"""Thousands of streams that speak in real time to a fleet, and whether they are served in time.
+
+The strict rule: everybody starts at a random moment, speaks for 8 to 16 s and calls again; a machine sustains so many
+when at most one chunk in a thousand is late by more than a chunk and 95 % of the last words of an utterance are there
+within a second of its end. The looser rule, which published figures go by: all start at the same moment, and half of
+the chunks are in time.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE, Service
+from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE, chunk_frames
+from nemotron_asr.engine.gpu.fleet import Fleet, Floats, Longs
+from nemotron_asr.engine.stream import Samples
+from nemotron_asr.features import window_samples, window_start
+
+HOPELESS = 0.02
+"""Share of all chunks that may be late before a measurement is broken off."""
+
+NAP = 0.0005
+"""Seconds to sleep when nothing is ready."""
+
+
+@dataclass
+class FleetService(Service):
+    """How a fleet was served; see `Service`.
+
+    Attributes:
+        waits: seconds from the audio of every chunk to its words.
+        steps: computed, and for how many streams.
+        busy: share of the time in which a step was on its way.
+    """
+
+    waits: list[Floats] = field(default_factory=list)
+    steps: int = 0
+    served: int = 0
+
+    def wait(self, share: float) -> float:
+        """Seconds within which a share of the chunks was done."""
+        return float(np.quantile(np.concatenate(self.waits), share)) if self.waits else float("inf")
+
+    @property
+    def sustained_loosely(self) -> bool:
+        """Whether half of the chunks were in time."""
+        return self.wait(0.5) <= self.latency_ms / 1000
+
+
+class Speakers:
+    """Who speaks, since when, and for how long; entries are those of a fleet's first streams."""
+
+    def __init__(self, fleet: Fleet, speech: Samples, streams: int, seed: int, *, aligned: bool) -> None:
+        self.fleet, self.streams, self.aligned = fleet, streams, aligned
+        self.draw = np.random.default_rng(seed)
+        self._packets = sliding_window_view(np.concatenate([speech, speech[:PACKET]]).astype(np.float32), PACKET)
+        self._said = len(speech)
+        self.began = np.full(streams, np.inf)
+        self.length, self._start = np.zeros(streams, np.int64), np.zeros(streams, np.int64)
+        self.lag = 0.0
+
+    def speak(self, who: Longs, at: NDArray[np.float64], end: float) -> None:
+        """Some begin an utterance of 8 to 16 s, which is over at the end."""
+        lengths = np.full(len(who), np.inf) if self.aligned else self.draw.uniform(*UTTERANCE, len(who))
+        self.length[who] = (np.minimum(lengths, end - at) * SAMPLE_RATE).astype(np.int64) // PACKET * PACKET
+        self.began[who] = at
+        self._start[who] = self.draw.integers(0, self._said, len(who))
+        self.fleet.begin(who)
+
+    def send(self, now: float) -> None:
+        """Feed the packets that have come by now; close those who have said all."""
+        fleet, n = self.fleet, self.streams
+        came = np.floor((now - self.began) * SAMPLE_RATE / PACKET) * PACKET
+        came = np.where(np.isfinite(came), np.minimum(came, self.length), 0)
+        while len(who := np.flatnonzero((fleet.fed[:n] < came) & fleet.room(PACKET)[:n])):
+            late = now - (self.began[who] + (fleet.fed[who] + PACKET) / SAMPLE_RATE)
+            self.lag = max(self.lag, float(late.max()))
+            fleet.feed(who, self._packets[(self._start[who] + fleet.fed[who]) % self._said])
+            over = who[fleet.fed[who] >= self.length[who]]
+            if len(over):
+                fleet.close(over)
+
+    def came(self, who: Longs) -> NDArray[np.float64]:
+        """When the audio of the next chunks had come."""
+        needed = FRAME_SAMPLES * self.fleet.t[who] + window_start(0) + window_samples(self.fleet.chunk)
+        packets = -(-np.minimum(needed, self.length[who]) // PACKET)
+        moments: NDArray[np.float64] = self.began[who] + packets * PACKET / SAMPLE_RATE
+        return moments
+
+
+def serve_fleet(
+    fleet: Fleet,
+    speech: Samples,
+    streams: int,
+    latency_ms: int,
+    seconds: float,
+    *,
+    aligned: bool = False,
+    seed: int = 0,
+) -> FleetService:
+    """Let so many streams speak for so many seconds.
+
+    Args:
+        fleet: with places for them.
+        speech: what they say, over and over, each from another point on.
+        streams: how many at once.
+        latency_ms: the fleet's.
+        seconds: on the clock.
+        aligned: all start at the same moment and speak all the time.
+        seed: of the moments at which they start, and of what they say.
+    """
+    service = FleetService(streams, latency_ms)
+    speakers = Speakers(fleet, speech, streams, seed, aligned=aligned)
+    began = time.monotonic() + 0.05
+    end, everybody = began + seconds, np.arange(streams)
+    speakers.speak(everybody, began + speakers.draw.random(streams) * (not aligned), end)
+    chunk, computing = FRAME_SECONDS * chunk_frames(latency_ms), 0.0
+    while not fleet.done(everybody).all() and service.late <= HOPELESS * streams * seconds / chunk:
+        now = time.monotonic()
+        speakers.send(now)
+        ready = fleet.ready()
+        ready = ready[ready < streams]
+        if not len(ready):
+            time.sleep(NAP)
+            continue
+        came = speakers.came(ready)
+        first = np.argsort(came)[: fleet.most]
+        who, came = ready[first], came[first]
+        fleet.start(who)
+        speakers.send(time.monotonic())  # while it is computed
+        said, after = fleet.finish(), time.monotonic()
+        computing += after - now
+        _account(service, after - came, chunk, len(said.token))
+        _begin_anew(speakers, service, who, after, end)
+    service.busy = computing / (time.monotonic() - began)
+    service.lag = speakers.lag
+    return service
+
+
+def _account(service: FleetService, waits: NDArray[np.float64], chunk: float, tokens: int) -> None:
+    service.waits.append(waits.astype(np.float32))
+    service.chunks += len(waits)
+    service.late += int((waits > chunk).sum())
+    service.words += tokens
+    service.steps, service.served = service.steps + 1, service.served + len(waits)
+
+
+def _begin_anew(speakers: Speakers, service: FleetService, who: Longs, now: float, end: float) -> None:
+    """Those who have been heard to their end call again, if there is time."""
+    over = who[speakers.fleet.done(who)]
+    service.delays += (now - (speakers.began[over] + speakers.length[over] / SAMPLE_RATE)).tolist()
+    if len(over) and end - now > 1:
+        speakers.speak(over, np.full(len(over), now), end)
