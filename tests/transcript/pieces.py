@@ -35,7 +35,12 @@ def said(text: str, *, gap: int = 2, start: int = 5, logprob: float = -0.1) -> l
 
 
 def events(
-    emissions: Sequence[Emission], frames: int, step: int, edges: Iterable[Edge] | None = None, **options: Any
+    emissions: Sequence[Emission],
+    frames: int,
+    step: int,
+    edges: Iterable[Edge] | None = None,
+    chunk: int = 1,
+    **options: Any,
 ) -> list[Event]:
     """What a builder tells when the frames come `step` at a time, and the voice as soon as it can be known."""
     builder = TranscriptBuilder(TOKENIZER, voice=None if edges is None else Voice(), **options)
@@ -45,8 +50,9 @@ def events(
         known = [edge for edge in waiting if edge.known <= (first + step) * 1280]
         waiting = waiting[len(known) :]
         told += builder.hear(known)
-        chunk = [e for e in emissions if first <= e.frame < first + step]
-        told += builder.push(chunk, min(frames, first + step))
+        until = min(frames, first + step)
+        ends = range((first + chunk - 1) // chunk * chunk + chunk, until + chunk, chunk)  # of the chunks that begin
+        told += builder.push([e for e in emissions if first <= e.frame < until], until, ends=ends)
     return told + list(builder.hear(waiting)) + list(builder.finish(frames * FRAME_SECONDS))
 
 

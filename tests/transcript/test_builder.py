@@ -28,6 +28,7 @@ from tests.transcript.pieces import (
 )
 
 steps = st.sampled_from([1, 2, 4, 7, 14, 112])
+chunks = st.sampled_from([1, 2, 4, 7, 14])
 
 
 def kinds(told: Sequence[Event]) -> list[str]:
@@ -88,6 +89,29 @@ def test_silence_counts_from_the_last_word_and_not_from_punctuation() -> None:
 def test_punctuation_after_the_end_is_left_out(late: str) -> None:
     result = transcript(f"▁Hal lo 30 {late} ▁wel t")
     assert [segment.text for segment in result.segments] == ["Hallo", "welt"]
+
+
+@pytest.mark.parametrize("step", [1, 14, 112])
+def test_a_final_has_the_punctuation_and_the_tag_of_its_last_chunk(step: int) -> None:
+    """Silence ends it with the chunk in which it has lasted long enough: what is written there is known by then."""
+    emissions = said("▁Hal lo 10 . <de-DE> 30 ▁wel t 12 ▁wie 16 . <de-DE>", start=2)  # at 2 4 16 18 50 52 66 84 86
+    one, two, three = finals(events(emissions, 112, step, chunk=14))
+    assert (one.text, one.language) == ("Hallo.", "de-DE")
+    assert (two.text, two.language) == ("welt", None)
+    assert three.text == "wie"
+    told = events(emissions, 112, step, chunk=14)
+    assert kinds(told) == ["speech_started", "final", "speech_ended"] * 3
+    assert [s.text for s in finals(events(emissions, 112, step, chunk=7))] == ["Hallo.", "welt", "wie"]
+
+
+def test_a_word_does_not_wait_for_the_chunk_to_end() -> None:
+    """Speech that is over ends before the next word, or the next voice, of the same chunk."""
+    emissions = said("▁Hal lo 12 ▁wel t", start=1)
+    told = events(emissions, 42, 14, chunk=28)
+    assert kinds(told) == ["speech_started", "final", "speech_ended"] * 2
+    assert [segment.text for segment in finals(told)] == ["Hallo", "welt"]
+    heard = events(emissions[:2], 42, 42, voice((1, 4), (17, 20)), chunk=42)
+    assert kinds(heard) == ["speech_started", "final", "speech_ended", "speech_started", "speech_ended"]
 
 
 @pytest.mark.parametrize("opening", ["「 日", "▁¿ s", "▁ ’ s"])
@@ -197,32 +221,39 @@ def test_finalize_within_the_voice() -> None:
 # What always holds.
 
 
-@given(emissions=speech(), edges=voices(), step=steps, keep=st.booleans(), pause=st.none() | st.integers(1, 20))
+@given(
+    emissions=speech(),
+    edges=voices(),
+    step=steps,
+    chunk=chunks,
+    keep=st.booleans(),
+    pause=st.none() | st.integers(1, 20),
+)
 def test_events_are_in_order(
-    emissions: list[Emission], edges: list[Edge] | None, step: int, keep: bool, pause: int | None
+    emissions: list[Emission], edges: list[Edge] | None, step: int, chunk: int, keep: bool, pause: int | None
 ) -> None:
     frames = max([0, *(e.frame for e in emissions)]) + PAUSE_FRAMES + 3
-    told = events(emissions, frames, step, edges, keep_language_tags=keep, pause_frames=pause)
+    told = events(emissions, frames, step, edges, chunk, keep_language_tags=keep, pause_frames=pause)
     check(told, frames * FRAME_SECONDS)
 
 
-@given(emissions=speech(), edges=voices(), step=steps, late=steps, pause=st.none() | st.integers(1, 20))
+@given(emissions=speech(), edges=voices(), step=steps, late=steps, chunk=chunks, pause=st.none() | st.integers(1, 20))
 def test_how_frames_and_voice_arrive_does_not_matter(
-    emissions: list[Emission], edges: list[Edge] | None, step: int, late: int, pause: int | None
+    emissions: list[Emission], edges: list[Edge] | None, step: int, late: int, chunk: int, pause: int | None
 ) -> None:
     frames = max([0, *(e.frame for e in emissions)]) + PAUSE_FRAMES + 3
 
     def told(step: int) -> list[Event]:
-        heard = events(emissions, frames, step, edges, pause_frames=pause)
+        heard = events(emissions, frames, step, edges, chunk, pause_frames=pause)
         return [event for event in heard if not isinstance(event, Partial)]
 
     assert told(step) == told(late) == told(10**6)
 
 
-@given(emissions=speech(), step=steps)
-def test_nothing_is_lost_but_punctuation_after_an_end(emissions: list[Emission], step: int) -> None:
+@given(emissions=speech(), step=steps, chunk=chunks)
+def test_nothing_is_lost_but_punctuation_after_an_end(emissions: list[Emission], step: int, chunk: int) -> None:
     frames = max([0, *(e.frame for e in emissions)]) + PAUSE_FRAMES + 3
-    heard = "".join(segment.text for segment in finals(events(emissions, frames, step)))
+    heard = "".join(segment.text for segment in finals(events(emissions, frames, step, chunk=chunk)))
     pieces = [TOKENIZER.text(e.token) for e in emissions if e.token not in TAGS]
     assert re.sub(r"[\W]", "", heard) == re.sub(r"[\W]", "", "".join(pieces))
 

@@ -112,7 +112,7 @@ class Live:
         self.builder.language = part.target.language
         if part.anew:
             self.builder.begin_anew()
-        events = list(self.builder.push(heard.said, heard.settled, part.duration))
+        events = list(self.builder.push(heard.said, heard.settled, part.duration, part.ends))
         if part.flush:
             self.stream.flushed(heard.last)
             self.cut(events)

@@ -37,6 +37,7 @@ class Part:
         last: no frame that exists follows those of the step.
         origin: frames of the stream before the model's time zero.
         anew: the first step from there on.
+        ends: the frames of the stream before which the step's chunks end; a flush has none.
     """
 
     row: int
@@ -52,6 +53,7 @@ class Part:
     last: bool = False
     origin: int = 0
     anew: bool = False
+    ends: Sequence[int] = ()
 
     @classmethod
     def of(cls, stream: Stream, work: Work, frames: int) -> "Part":
@@ -61,9 +63,10 @@ class Part:
         first = max(0, stream.decoded - stream.t)
         window = stream.window(frames)
         end = work.end if work.end == UNKNOWN_END else work.end - FRAME_SAMPLES * stream.origin
+        ends = () if work.flush else range(stream.t + work.chunk, stream.t + frames + 1, work.chunk)
         return cls(
             stream.row, stream.t - stream.origin, stream.target, first, valid, end, work.flush, window,
-            stream.boost, stream.beam, left <= frames, stream.origin, stream.anew,
+            stream.boost, stream.beam, left <= frames, stream.origin, stream.anew, ends,
         )  # fmt: skip
 
     @property

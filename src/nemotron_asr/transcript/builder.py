@@ -73,6 +73,8 @@ class TranscriptBuilder:
     _held: deque[Emission] = field(default_factory=deque)  # far from any voice, unless one begins soon
     _speaking: bool = False
     _ahead: bool = False  # speech was announced by a voice that is not decoded yet
+    _over: bool = False  # speech ends with this chunk, if not before: its silence has lasted long enough
+    _ends: deque[int] = field(default_factory=deque)  # frames before which chunks end
     _time: float = 0.0  # of the last beginning or end of speech
     _frame: int = 0  # frames decoded
     _duration: float = math.inf
@@ -90,15 +92,20 @@ class TranscriptBuilder:
             self._ahead = True
             yield from self._start(self.voice.coming[0].sample / FRAME_SAMPLES)
 
-    def push(self, emissions: Sequence[Emission], frames: int, duration: float = math.inf) -> Iterator[Event]:
+    def push(
+        self, emissions: Sequence[Emission], frames: int, duration: float = math.inf, ends: Iterable[int] = ()
+    ) -> Iterator[Event]:
         """Take the tokens of newly decoded frames.
 
         Args:
             emissions: the tokens in order, `frame` counted from the start of the stream.
             frames: encoder frames decoded so far, these included.
             duration: seconds of audio, once that is known: no word lasts longer.
+            ends: the frames before which the chunks end that these are of, `frames` unless given. A final waits for the
+                end of its chunk, which costs nothing, and has the punctuation and the tag that come with it.
         """
         self._duration = duration
+        self._ends.extend(ends)
         coming = deque(emissions)
         first = min([self._frame, *(emission.frame for emission in emissions[:1])])
         for frame in range(first, frames):
@@ -106,7 +113,8 @@ class TranscriptBuilder:
             yield from self._listen(frame)
             while coming and coming[0].frame == frame:
                 yield from self._take(coming.popleft())
-            if self._quiet(frame):
+            self._over |= self._quiet(frame)
+            if self._over and self._ends_chunk(frame, frames):
                 yield from self._stop()
         if self._first is not None and self._grown:
             self._grown = False
@@ -115,6 +123,7 @@ class TranscriptBuilder:
     def begin_anew(self) -> None:
         """The model has forgotten all, after a long silence: what is held was made of it, or will be heard again."""
         self._held.clear()
+        self._ends.clear()
         if self._first is None:
             self._tokens, self._grown = [], False
 
@@ -132,8 +141,10 @@ class TranscriptBuilder:
 
     def _listen(self, frame: float) -> Iterator[Event]:
         """Take in what is known of the voice, and decide on the words that are held."""
-        while self.voice is not None and (edge := self.voice.advance(frame)):
-            self._ahead = False
+        while self.voice is not None and self.voice.turns(frame):
+            if self._over:
+                yield from self._stop()
+            edge, self._ahead = self.voice.turn(), False
             begun = edge.sample / FRAME_SAMPLES
             if edge.voice and not self._speaking:
                 yield from self._start(begun)
@@ -161,6 +172,8 @@ class TranscriptBuilder:
             self.detected = self.tokenizer.language_tags[emission.token]
             yield from self._close(emission)
         elif spoken(text):
+            if self._over:
+                yield from self._stop()
             if self._ripe(emission.frame, text):
                 yield from self._close()
             if self._first is None:
@@ -188,6 +201,11 @@ class TranscriptBuilder:
             return silence >= self.pause_frames
         return self.voice.silence(frame + 1) >= self.pause_frames and silence >= min(self.pause_frames, SETTLED)
 
+    def _ends_chunk(self, frame: int, frames: int) -> bool:
+        while self._ends and self._ends[0] <= frame:
+            self._ends.popleft()
+        return frame + 1 == (self._ends[0] if self._ends else frames)
+
     def _ripe(self, frame: int, text: str) -> bool:
         """Whether to cut before a word, the segment being long.
 
@@ -212,7 +230,7 @@ class TranscriptBuilder:
     def _stop(self) -> Iterator[Event]:
         """Speech ends, with the voice or with its last word."""
         yield from self._close()
-        self._speaking = self._ahead = False
+        self._speaking = self._ahead = self._over = False
         if self.voice is None:
             end: float = self._floor
         else:

@@ -27,10 +27,12 @@ class Voice:
         """Take edges of the audio that was fed."""
         self.coming.extend(edges)
 
-    def advance(self, frame: float) -> Edge | None:
-        """Take in the next edge that is known when a frame is decoded, if there is one."""
-        if not self.coming or self.coming[0].known > frame * FRAME_SAMPLES:
-            return None
+    def turns(self, frame: float) -> bool:
+        """Whether the next edge is known when a frame is decoded."""
+        return bool(self.coming) and self.coming[0].known <= frame * FRAME_SAMPLES
+
+    def turn(self) -> Edge:
+        """Take in the next edge."""
         edge = self.coming.popleft()
         self.on = edge.voice
         if not edge.voice:
