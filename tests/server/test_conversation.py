@@ -31,13 +31,13 @@ async def service(random_model_folder: Path) -> AsyncIterator[Service]:
     await service.close()
 
 
-def talk(service: Service, form: AudioFormat | None = None, **options: Any) -> Conversation:
-    return service.open(service.authenticate(None), "test", form or AudioFormat("s16le"), **options)
+async def talk(service: Service, form: AudioFormat | None = None, **options: Any) -> Conversation:
+    return await service.open(service.authenticate(None), "test", form or AudioFormat("s16le"), **options)
 
 
 async def hear(service: Service, data: bytes, form: AudioFormat, packet: int = 4000, **options: Any) -> Transcript:
     """Feed bytes in packets while listening."""
-    conversation = talk(service, form, **options)
+    conversation = await talk(service, form, **options)
 
     async def feed() -> None:
         for start in range(0, len(data), packet):
@@ -54,7 +54,7 @@ def heard(service: Service, source: Any, latency_ms: int = 320) -> Transcript:
 
 async def test_every_finalize_is_answered_in_order(service: Service, speech: NDArray[np.int16]) -> None:
     events: list[Heard] = []
-    async with talk(service) as conversation:
+    async with await talk(service) as conversation:
         await conversation.feed(speech[:24_000].tobytes())
         for _ in range(3):
             conversation.finalize()
@@ -72,7 +72,7 @@ async def test_every_finalize_is_answered_in_order(service: Service, speech: NDA
 
 
 async def test_finalize_is_answered_while_somebody_waits(service: Service) -> None:
-    async with talk(service) as conversation:
+    async with await talk(service) as conversation:
         waiting = asyncio.ensure_future(anext(conversation))
         await asyncio.sleep(0.05)
         conversation.finalize()
@@ -88,19 +88,19 @@ async def test_changes_go_where_the_session_goes(service: Service, speech: NDArr
         session.set_boost(["light:3"])
         session.feed(speech[half:])
     expected = [event.segment.text for event in session if isinstance(event, Final)]
-    async with talk(service) as conversation:
+    async with await talk(service) as conversation:
         await conversation.feed(speech[:half].tobytes())
-        conversation.change(latency_ms=80, language="de", boost=["light:3"])
+        await conversation.change(latency_ms=80, language="de", boost=["light:3"])
         await conversation.feed(speech[half:].tobytes())
         await conversation.close()
         assert [segment.text for segment in (await conversation.transcript()).segments] == expected
 
 
 async def test_a_change_that_is_refused_changes_nothing(service: Service, speech: NDArray[np.int16]) -> None:
-    async with talk(service) as conversation:
+    async with await talk(service) as conversation:
         for wrong in ({"language": "xx"}, {"latency_ms": 81}, {"endpointing_ms": 80}, {"boost": ["x:99"]}):
             with pytest.raises(Problem) as refused:
-                conversation.change(**wrong)
+                await conversation.change(**wrong)
             assert refused.value.kind is Kind.INVALID
         await conversation.feed(speech.tobytes())
         await conversation.close()
@@ -143,7 +143,7 @@ async def test_a_file_whose_index_is_at_its_end(service: Service, samples: list[
         frame.sample_rate = 16_000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    conversation = talk(service, AudioFormat(CONTAINER), recording=True)
+    conversation = await talk(service, AudioFormat(CONTAINER), recording=True)
     async with conversation, conversation.beside(conversation.play(str(path))):
         assert (await conversation.transcript()).segments == heard(service, path).segments
 
@@ -171,7 +171,7 @@ async def test_media_that_decode_to_too_much_are_stopped(random_model_folder: Pa
     path.write_bytes(as_wav(np.zeros(40 * RATE, np.int16)))
     service = Service(Settings(model=(f"random={random_model_folder}",), max_streams=8, max_audio_seconds=30))
     await service.start()
-    conversation = talk(service, AudioFormat(CONTAINER), recording=True)
+    conversation = await talk(service, AudioFormat(CONTAINER), recording=True)
     with pytest.raises(Problem, match="longer than 30 s"):
         async with conversation, conversation.beside(conversation.play(str(path))):
             await conversation.transcript()
@@ -182,7 +182,7 @@ async def test_a_bug_in_feeding_ends_the_conversation(service: Service) -> None:
     async def broken() -> None:
         raise ZeroDivisionError
 
-    conversation = talk(service)
+    conversation = await talk(service)
     with pytest.raises((Problem, ZeroDivisionError)):
         async with conversation, conversation.beside(broken()):
             await conversation.transcript()

@@ -2,22 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from nemotron_asr.audio import Samples
+from nemotron_asr.decoding.boosting import Boost
 from nemotron_asr.engine import Session
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.events import Event, Final
 from nemotron_asr.languages import AUTO
 from nemotron_asr.server.answers import Answers, Finalized, Heard, RequestedFinal
 from nemotron_asr.server.checks import check_options
-from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.hearing import Hearing
-from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of
 from nemotron_asr.transcript import Transcript, collect
 
@@ -70,12 +69,13 @@ class Conversation:
     """
 
     def __init__(
-        self, name: str, session: Session, form: AudioFormat, decoders: Decoders, bounds: Bounds, watcher: Watcher,
-        language: str,
+        self, name: str, session: Session, hearing: Callable[..., Hearing],
+        prepare: Callable[[Boost], Awaitable[None]], bounds: Bounds, watcher: Watcher, language: str,
     ) -> None:  # fmt: skip
         self.id, self.language = name, language
         self._session, self._bounds, self._watcher = session, bounds, watcher
-        self._hearing = Hearing(form, decoders, self._hear, session.close, self.abort)
+        self._hearing = hearing(hear=self._hear, ended=session.close, failed=self.abort)
+        self._prepare = prepare  # phrases, so that the session finds them compiled
         self._answers = Answers(lambda: session.duration, watcher.answered)
         self._coming: asyncio.Task[Event | None] | None = None
         self._signal = asyncio.Event()
@@ -129,8 +129,8 @@ class Conversation:
         answer.add_done_callback(lambda _: self._signal.set())
         self._answers.ask(answer)
 
-    def change(self, **options: Any) -> None:
-        """Change `CHANGES`, from the audio on that is fed next.
+    async def change(self, **options: Any) -> None:
+        """Change `CHANGES`, from the audio on that is fed next; waits while phrases are compiled.
 
         Raises:
             Problem: unknown option or value; the stream goes on.
@@ -140,6 +140,7 @@ class Conversation:
             raise invalid(f"{name} cannot change in the course of a stream; choose {', '.join(CHANGES)}", name)
         check_options(options)
         with _translated():
+            await self._prepare(options.get("boost", ()))
             if options.keys() & {"language", "languages"}:
                 language = options.get("language", AUTO)
                 self._session.set_language(language, options.get("languages", ()))

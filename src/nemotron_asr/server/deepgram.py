@@ -41,7 +41,7 @@ def routes(service: Service) -> list[BaseRoute]:
                 wish = read(websocket.query_params)
                 conversations = [
                     await stack.enter_async_context(one)
-                    for one in open_channels(service, key, wish, wish.form.channels)
+                    async for one in open_channels(service, key, wish, wish.form.channels)
                 ]
             except Problem as problem:
                 await websocket.send_denial_response(refusal(problem, request_id))
@@ -144,7 +144,7 @@ class Talk:
                 if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
                     raise invalid("keyterms is not a list of strings", "keyterms")
                 for conversation in self._conversations:
-                    conversation.change(boost=self._wish.boost(terms))
+                    await conversation.change(boost=self._wish.boost(terms))
                 answer["keyterms"] = terms
         except Problem as problem:
             code = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED"

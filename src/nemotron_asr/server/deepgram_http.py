@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -28,13 +28,13 @@ from nemotron_asr.transcript import Transcript
 PROTOCOL = "deepgram"
 
 
-def open_channels(
+async def open_channels(
     service: Service, key: Key, wish: Wish, channels: int, *, recording: bool = False, **options: Any
-) -> Iterator[Conversation]:
+) -> AsyncIterator[Conversation]:
     """A conversation for each channel that is heard for itself."""
     for channel in range(channels) if wish.multichannel else (None,):
         form = replace(wish.form, channels=channels, channel=channel)
-        yield service.open(
+        yield await service.open(
             key, PROTOCOL, form, model=wish.model, foreign=FOREIGN_MODELS, recording=recording,
             **{**options, **wish.options},
         )  # fmt: skip
@@ -65,7 +65,7 @@ async def hear(request: Request, service: Service) -> Response:
             path = await stack.enter_async_context(stored(body()))
             channels = await _channels(path, wish)
             opened = open_channels(service, key, wish, channels, recording=True, latency_ms=RECORDING_MS)
-            conversations = [await stack.enter_async_context(one) for one in opened]
+            conversations = [await stack.enter_async_context(one) async for one in opened]
         except Problem as problem:
             return refusal(problem, request_id)
         name = service.models.find(wish.model, FOREIGN_MODELS).name

@@ -63,19 +63,18 @@ def routes(service: Service) -> list[BaseRoute]:
 
     async def stream(websocket: WebSocket) -> None:
         try:
-            conversation = _open(service, websocket.query_params, token_of(websocket))
+            conversation = await _open(service, websocket.query_params, token_of(websocket))
             interim = flag(websocket.query_params, "interim_results", default=True)
         except Problem as problem:
             await refuse(websocket, problem)
             return
-        await websocket.accept()
         await _converse(websocket, conversation, interim)
 
     async def post(request: Request) -> Response:
         async with AsyncExitStack() as stack:
             try:
                 stack.enter_context(service.uploading())
-                conversation = _open(service, request.query_params, token_of(request), recording=True)
+                conversation = await _open(service, request.query_params, token_of(request), recording=True)
                 interim = flag(request.query_params, "interim_results", default=True)
             except Problem as problem:
                 return answer_problem(problem)
@@ -87,7 +86,7 @@ def routes(service: Service) -> list[BaseRoute]:
     return [WebSocketRoute("/v1/stream", stream), Route("/v1/stream", post, methods=["POST", "PUT"])]
 
 
-def _open(service: Service, query: QueryParams, token: str | None, *, recording: bool = False) -> Conversation:
+async def _open(service: Service, query: QueryParams, token: str | None, *, recording: bool = False) -> Conversation:
     key = service.authenticate(token or query.get("token"))
     unknown = set(query) - {*_READ, *_OTHERS, "token"}
     if unknown:
@@ -97,12 +96,13 @@ def _open(service: Service, query: QueryParams, token: str | None, *, recording:
         query.get("encoding", AUTO), number(query, "sample_rate", SAMPLE_RATE), number(query, "channels", 1), channel
     )
     options = {name: read(query, name) for name, read in _READ.items() if name in query}
-    return service.open(key, PROTOCOL, form, model=query.get("model"), recording=recording, **options)
+    return await service.open(key, PROTOCOL, form, model=query.get("model"), recording=recording, **options)
 
 
 async def _converse(websocket: WebSocket, conversation: Conversation, interim: bool) -> None:
     try:
         async with conversation:
+            await websocket.accept()
             await side_by_side(_listen(websocket, conversation), _tell(websocket, conversation, interim))
     except Problem as problem:
         await websocket.send_text(json.dumps({"type": "error", **error_of(problem)}, ensure_ascii=False))
@@ -133,7 +133,7 @@ async def _control(conversation: Conversation, text: str) -> bool:
         case {"type": "keep_alive"}:
             conversation.keep_alive()
         case {"type": "change", **options}:
-            conversation.change(**options)
+            await conversation.change(**options)
         case {"type": "close"}:
             await conversation.close()
             return True

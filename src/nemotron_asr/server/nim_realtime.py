@@ -55,15 +55,15 @@ class Nim:
             first = await self._receive(self._service.settings.idle_seconds)
         if first["type"] == _UPDATE:
             self._session = {**self._session, **_session_of(first)}
-        async with self._open() as stream:
+        async with await self._open() as stream:
             if first["type"] == _UPDATE:
                 await self._say({"type": "transcription_session.updated", "session": self._session})
                 first = None
             await side_by_side(self._listen(stream, first), self._tell(stream))
 
-    def _open(self) -> Conversation:
+    async def _open(self) -> Conversation:
         wanted = self._session
-        return self._service.open(
+        return await self._service.open(
             self._key, PROTOCOL, sessions.form_of(wanted), model=sessions.model_of(wanted), foreign=FOREIGN_MODELS,
             **sessions.options_of(wanted),
         )  # fmt: skip
@@ -102,7 +102,7 @@ class Nim:
                 session = {**self._session, **_session_of(event)}
                 if sessions.form_of(session) != sessions.form_of(self._session):
                     raise invalid("the format cannot change in the course of a stream", "input_audio_format")
-                conversation.change(**sessions.changeable(session))
+                await conversation.change(**sessions.changeable(session))
                 self._session = session
                 await self._say({"type": "transcription_session.updated", "session": session})
 

@@ -74,7 +74,7 @@ def routes(service: Service) -> list[BaseRoute]:
                 stack.push_async_callback(form.close)
                 wish = read(form)
                 path = await stack.enter_async_context(stored(pieces(wish.file)))
-                conversation = service.open(
+                conversation = await service.open(
                     key, PROTOCOL, AudioFormat(CONTAINER), model=wish.model, foreign=shapes.FOREIGN_MODELS,
                     recording=True, **wish.options,
                 )  # fmt: skip

@@ -123,7 +123,7 @@ class Realtime:
         if self._stream is not None and config.needs_another_stream(self._config):
             await self._finish()
         elif self._stream is not None and config.changeable != self._config.changeable:
-            self._stream.change(**config.changeable)
+            await self._stream.change(**config.changeable)
         self._session = session
         self._configure(config)
         await self._say_session("updated")
@@ -160,7 +160,7 @@ class Realtime:
     async def _open(self) -> Conversation:
         config = self._config
         self._stream = await self._resources.enter_async_context(
-            self._service.open(
+            await self._service.open(
                 self._key, PROTOCOL, config.form, model=config.model, foreign=shapes.FOREIGN_MODELS,
                 endpointing_ms=config.silence, **config.changeable,
             )

@@ -64,7 +64,7 @@ class Recognition:
         head = await anext(messages, None) if wish.looks else None
         async with AsyncExitStack() as stack:
             talks = [
-                await stack.enter_async_context(self._open(key, form, wish, recording=False))
+                await stack.enter_async_context(await self._open(key, form, wish, recording=False))
                 for form in wish.forms(head.audio_content if head is not None else b"")
             ]
             await side_by_side(_hear(talks, head, messages), _Teller(context, first, wish).tell_all(talks))
@@ -79,7 +79,7 @@ class Recognition:
                 response.id.CopyFrom(request.id)
             for number, form in enumerate(wish.forms(request.audio), 1):
                 async with (
-                    self._open(key, form, wish, recording=True) as conversation,
+                    await self._open(key, form, wish, recording=True) as conversation,
                     conversation.beside(_play(conversation, request.audio)),
                 ):
                     said = await conversation.transcript()
@@ -102,9 +102,9 @@ class Recognition:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         return self._service.authenticate(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
 
-    def _open(self, key: Key, form: AudioFormat, wish: Wish, *, recording: bool) -> Conversation:
+    async def _open(self, key: Key, form: AudioFormat, wish: Wish, *, recording: bool) -> Conversation:
         options = {"latency_ms": RECORDING_MS, **wish.options} if recording else wish.options
-        return self._service.open(
+        return await self._service.open(
             key, PROTOCOL, form, model=wish.model, foreign=FOREIGN_MODELS, recording=recording, **options
         )
 

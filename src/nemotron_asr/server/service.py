@@ -4,7 +4,8 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from nemotron_asr.errors import NemotronError
@@ -12,10 +13,12 @@ from nemotron_asr.languages import AUTO
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.conversation import Bounds, Conversation
 from nemotron_asr.server.formats import AudioFormat
+from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.keys import Key, Keys
 from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.metrics import Metrics
 from nemotron_asr.server.models import Model, Models
+from nemotron_asr.server.phrases import Phrases
 from nemotron_asr.server.problems import Kind, Problem, problem_of
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.watch import Watch
@@ -49,6 +52,7 @@ class Service:
         self.ports: dict[str, int] = {}
         self.ready = self.draining = False
         self._decoders = Decoders(settings.max_decoders, settings.max_audio_seconds, settings.decoder_megabytes)
+        self._phrases = Phrases(settings.max_phrases)
         self._uploads = 0
         self._quiet = asyncio.Event()  # no conversation is open
 
@@ -70,7 +74,7 @@ class Service:
         """
         return self.keys.check(token)
 
-    def open(
+    async def open(
         self, key: Key, protocol: str, form: AudioFormat, *,
         model: str | None = None, foreign: Iterable[str] = (), recording: bool = False, **options: Any,
     ) -> Conversation:  # fmt: skip
@@ -89,7 +93,7 @@ class Service:
             Problem: it is refused.
         """
         try:
-            return self._open(key, protocol, form, self.models.find(model, foreign), recording, options)
+            return await self._open(key, protocol, form, self.models.find(model, foreign), recording, options)
         except NemotronError as error:
             problem = problem_of(error)
             self.metrics.refused.labels(protocol, problem.kind.word).inc()
@@ -130,10 +134,11 @@ class Service:
     async def close(self) -> None:
         """End everything."""
         self.ready = False
+        self._phrases.close()
         await self._decoders.close()
         await self.models.close(drain=False)
 
-    def _open(
+    async def _open(
         self, key: Key, protocol: str, form: AudioFormat, model: Model, recording: bool, options: dict[str, Any]
     ) -> Conversation:
         if self.draining:
@@ -142,17 +147,19 @@ class Service:
         settings = self.settings
         longest = settings.max_audio_seconds if recording else settings.max_session_seconds
         bounds = Bounds(longest, settings.idle_seconds, float("inf") if recording else longest)
-        key.enter()
-        try:
+        prepare = partial(self._phrases.prepare, tokenizer=model.recognizer.tokenizer)
+        with ExitStack() as refused:
+            key.enter()
+            refused.callback(key.leave)
+            await prepare(options.get("boost", ()))
             session = model.engine.open(recording=recording, **options)
-        except NemotronError:
-            key.leave()
-            raise
+            refused.pop_all()
         name = secrets.token_hex(8)
         watch = Watch(
             self.metrics, key, protocol, model.name, name, settings.log_transcripts, lambda: self._gone(conversation)
         )
-        conversation = Conversation(name, session, form, self._decoders, bounds, watch, options.get("language", AUTO))
+        hearing = partial(Hearing, form, self._decoders)
+        conversation = Conversation(name, session, hearing, prepare, bounds, watch, options.get("language", AUTO))
         self.conversations.add(conversation)
         self._quiet.clear()
         return conversation

@@ -44,6 +44,7 @@ class Settings:
     max_audio_seconds: int = _setting(4 * 3600, "Longest recording, decoded.")
     max_session_seconds: int = _setting(4 * 3600, "Longest live stream.")
     idle_seconds: int = _setting(60, "A live stream without audio, or an upload that stands still, ends after these.")
+    max_phrases: int = _setting(10_000, "Phrases that a stream may boost.")
     max_uploads: int = _setting(16, "Recordings taken in at once.")
     max_decoders: int = _setting(4, "Processes that decode media at once.")
     decoder_megabytes: int = _setting(1024, "Memory of each.")

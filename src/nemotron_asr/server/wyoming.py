@@ -146,7 +146,7 @@ class _Client:
             await self._telling
         form, options, self._options = format_of(event), self._options, {}
         key = self._service.authenticate(None)
-        conversation = self._service.open(key, PROTOCOL, form, foreign=FOREIGN_MODELS, **options)
+        conversation = await self._service.open(key, PROTOCOL, form, foreign=FOREIGN_MODELS, **options)
         self._command, self._deaf = _Command(conversation, form), False
         self._telling = asyncio.create_task(self._tell(self._command))
         await asyncio.sleep(0)  # who tells is inside the conversation now, and leaves it when cancelled
