@@ -1,12 +1,15 @@
 """The models that a server has, by name."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 
 import numpy as np
 
+from nemotron_asr.checkpoint.adapter import CONFIG, is_adapter
+from nemotron_asr.checkpoint.files import read_json
 from nemotron_asr.config import LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine import Engine
 from nemotron_asr.errors import OptionError
@@ -23,12 +26,14 @@ class Model:
     Attributes:
         name: by which clients ask for it.
         created: when it was loaded, in seconds since 1970.
+        parent: the model that it was adapted from, by its name here if it is served, too; None if it is a whole one.
     """
 
     name: str
     recognizer: Recognizer
     engine: Engine
     created: int
+    parent: str | None = None
 
     @property
     def languages(self) -> list[str]:
@@ -53,15 +58,19 @@ class Models:
             CheckpointError: a model is not there, or not one.
             OptionError: two models have the same name, or an option is unknown.
         """
+        places: dict[str, str] = {}  # -> name
         for source in settings.model:
             name, equals, place = source.rpartition("=")
             name, place = (name, place) if equals else (source.rstrip("/").rpartition("/")[2], source)
+            places.setdefault(_lasting(place), name)
             if name in self.by_name:
                 raise OptionError(f"two models are named {name!r}; name one of them otherwise: --model NAME={place}")
             recognizer = load(place, settings.device, settings.dtype)
             engine = Engine(recognizer, settings.max_streams or None)
             _warm_up(engine)
-            self.by_name[name], self.engines[name] = Model(name, recognizer, engine, int(time.time())), engine
+            parent = _parent(Path(place), places)
+            model = Model(name, recognizer, engine, int(time.time()), parent)
+            self.by_name[name], self.engines[name] = model, engine
 
     def find(self, name: str | None, foreign: Iterable[str] = ()) -> Model:
         """The model that a client asks for.
@@ -85,6 +94,19 @@ class Models:
         """End all engines."""
         for engine in self.engines.values():
             await engine.close(drain=drain)
+
+
+def _parent(folder: Path, places: Mapping[str, str]) -> str | None:
+    """What an adapter was made for."""
+    if not is_adapter(folder):
+        return None
+    whole = str(read_json(folder / CONFIG)["base_model_name_or_path"])
+    return places.get(_lasting(whole), Path(whole).name)
+
+
+def _lasting(place: str) -> str:
+    """A model as an adapter names it, which may lie elsewhere."""
+    return str(Path(place).resolve()) if Path(place).exists() else place
 
 
 def _warm_up(engine: Engine) -> None:

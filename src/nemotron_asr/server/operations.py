@@ -55,6 +55,7 @@ def _about(model: Model) -> dict[str, object]:
         "object": "model",
         "created": model.created,
         "owned_by": "nemotron-asr",
+        "parent": model.parent,
         "languages": model.languages,
         "latencies_ms": list(LATENCIES),
     }
