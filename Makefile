@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # One thread for each worker: more threads than idle cores make torch many times slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-browser check bench serve format proto clean
+.PHONY: demo test test-browser check bench bench-gpu serve format proto clean
 
 demo: $(VENV)/.core  ## transcribe the bundled recordings with the embedded model
 	$(BIN)/python -m nemotron_asr.demo
@@ -26,6 +26,9 @@ check: $(VENV)/.dev  ## lint, format, types
 
 bench: $(VENV)/.dev  ## against transformers, same weights, one run
 	$(BIN)/nemotron-asr bench --against transformers
+
+bench-gpu: $(VENV)/.dev  ## live streams on one GPU, beside transformers: half an hour
+	$(BIN)/python -m benchmarks.gpu --out bench-gpu.json
 
 serve: $(VENV)/.server  ## the server with the embedded model, at port 8000
 	$(BIN)/nemotron-asr serve

@@ -13,11 +13,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE, Service
+from nemotron_asr.benchmark.realtime import UTTERANCE, Service
 from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE, chunk_frames
 from nemotron_asr.engine.gpu.fleet import Fleet, Floats, Longs
 from nemotron_asr.engine.stream import Samples
 from nemotron_asr.features import window_samples, window_start
+
+PACKETS = {80: 320, 160: 320}
+"""Latency in ms -> samples in a packet: 20 ms; at the others 80 ms, for their load would fill a core of the host."""
 
 HOPELESS = 0.02
 """Share of all chunks that may be late before a measurement is broken off."""
@@ -56,7 +59,10 @@ class Speakers:
     def __init__(self, fleet: Fleet, speech: Samples, streams: int, seed: int, *, aligned: bool) -> None:
         self.fleet, self.streams, self.aligned = fleet, streams, aligned
         self.draw = np.random.default_rng(seed)
-        self._packets = sliding_window_view(np.concatenate([speech, speech[:PACKET]]).astype(np.float32), PACKET)
+        self.packet = PACKETS.get(round(1000 * FRAME_SECONDS) * fleet.chunk, FRAME_SAMPLES)
+        self._packets = sliding_window_view(
+            np.concatenate([speech, speech[: self.packet]]).astype(np.float32), self.packet
+        )
         self._said = len(speech)
         self.began = np.full(streams, np.inf)
         self.length, self._start = np.zeros(streams, np.int64), np.zeros(streams, np.int64)
@@ -65,7 +71,7 @@ class Speakers:
     def speak(self, who: Longs, at: NDArray[np.float64], end: float) -> None:
         """Some begin an utterance of 8 to 16 s, which is over at the end."""
         lengths = np.full(len(who), np.inf) if self.aligned else self.draw.uniform(*UTTERANCE, len(who))
-        self.length[who] = (np.minimum(lengths, end - at) * SAMPLE_RATE).astype(np.int64) // PACKET * PACKET
+        self.length[who] = (np.minimum(lengths, end - at) * SAMPLE_RATE).astype(np.int64) // self.packet * self.packet
         self.began[who] = at
         self._start[who] = self.draw.integers(0, self._said, len(who))
         self.fleet.begin(who)
@@ -73,10 +79,10 @@ class Speakers:
     def send(self, now: float) -> None:
         """Feed the packets that have come by now; close those who have said all."""
         fleet, n = self.fleet, self.streams
-        came = np.floor((now - self.began) * SAMPLE_RATE / PACKET) * PACKET
+        came = np.floor((now - self.began) * SAMPLE_RATE / self.packet) * self.packet
         came = np.where(np.isfinite(came), np.minimum(came, self.length), 0)
-        while len(who := np.flatnonzero((fleet.fed[:n] < came) & fleet.room(PACKET)[:n])):
-            late = now - (self.began[who] + (fleet.fed[who] + PACKET) / SAMPLE_RATE)
+        while len(who := np.flatnonzero((fleet.fed[:n] < came) & fleet.room(self.packet)[:n])):
+            late = now - (self.began[who] + (fleet.fed[who] + self.packet) / SAMPLE_RATE)
             self.lag = max(self.lag, float(late.max()))
             fleet.feed(who, self._packets[(self._start[who] + fleet.fed[who]) % self._said])
             over = who[fleet.fed[who] >= self.length[who]]
@@ -86,8 +92,8 @@ class Speakers:
     def came(self, who: Longs) -> NDArray[np.float64]:
         """When the audio of the next chunks had come."""
         needed = FRAME_SAMPLES * self.fleet.t[who] + window_start(0) + window_samples(self.fleet.chunk)
-        packets = -(-np.minimum(needed, self.length[who]) // PACKET)
-        moments: NDArray[np.float64] = self.began[who] + packets * PACKET / SAMPLE_RATE
+        packets = -(-np.minimum(needed, self.length[who]) // self.packet)
+        moments: NDArray[np.float64] = self.began[who] + packets * self.packet / SAMPLE_RATE
         return moments
 
 
