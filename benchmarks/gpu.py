@@ -80,7 +80,8 @@ def new_runner(plan: Plan, config: ModelConfig, said: Samples) -> GpuRunner:
     dtype = torch.float32 if plan.smoke else torch.bfloat16
     model, log_mel = build_model(random_checkpoint(said[: 20 * SAMPLE_RATE], config), plan.device, dtype)
     most = 2 if plan.smoke else 128
-    return GpuRunner(model, log_mel, plain if plan.smoke else best_kernels(), rows=1, most=most, chunks=())
+    kernels = plain if plan.smoke else best_kernels()
+    return GpuRunner(model, log_mel, kernels, rows=1, most=most, chunks=(), float8=plan.fp8)
 
 
 def sizes_of(chunk: int, most: int) -> list[int]:

@@ -98,6 +98,7 @@ def launch(dtype: torch.dtype, chunk: int, streams: int = 16) -> None:
     fused.remember(qkv, expanded, state, 1, batch)
     for hidden in (16, 512):
         fused.most_likely(some(hidden, D_JOINT), some(VOCABULARY, D_JOINT), some(VOCABULARY))
+    fused.quantize_rows(some(lines, d))
     fused.lstm(some(16, 4 * D_JOINT), some(16, D_JOINT))
 
 

@@ -15,5 +15,14 @@ def test_kernels_compile_for_hopper(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     compiled = {line.split()[0] for line in run.stdout.splitlines()}
-    assert compiled >= {"_add_norm", "_attend", "_convolve", "_remember", "_share_of_vocabulary", "_merge", "_lstm"}
+    assert compiled >= {
+        "_add_norm",
+        "_attend",
+        "_convolve",
+        "_remember",
+        "_share_of_vocabulary",
+        "_merge",
+        "_lstm",
+        "_quantize_rows",
+    }
     assert not re.search(r" \d{3,} stack", run.stdout), run.stdout  # spilled registers

@@ -60,10 +60,10 @@ class FakeRecording:
 
 
 def new_runner(
-    config: ModelConfig = CONFIG, kernels: ModuleType = plain, fake: Fake | None = None, **sizes: int
+    config: ModelConfig = CONFIG, kernels: ModuleType = plain, fake: Fake | None = None, rows: int = 8
 ) -> GpuRunner:
-    sizes = {"rows": 8, "most": 4, **sizes}
-    return GpuRunner(model(config), LogMel(config), kernels, recorder=fake or Fake(), chunks=[1, 14], **sizes)
+    front_end = LogMel(config)
+    return GpuRunner(model(config), front_end, kernels, recorder=fake or Fake(), chunks=[1, 14], rows=rows, most=4)
 
 
 def everything(runner: Runner, audios: list[Samples], chunk: int, draw: np.random.Generator) -> list[list[Emission]]:

@@ -45,6 +45,9 @@ class Kernels(Protocol):
     def most_likely(self, hidden: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The best tokens of the joint, and how likely they are."""
 
+    def quantize_rows(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows in 8-bit floats."""
+
     def lstm(self, gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """What an LSTM makes of its gates."""
 

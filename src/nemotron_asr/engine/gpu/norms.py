@@ -1,11 +1,12 @@
-"""LayerNorm together with the residual addition before it; the oracles are in `plain`."""
+"""LayerNorm together with the residual addition before it; and rows in 8-bit floats. The oracles are in `plain`."""
 
+import torch
 from torch import Tensor
 
 from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.compiling import jit, power_of_2, tl
 
-EPSILON = tl.constexpr(plain.EPSILON)
+EPSILON, LARGEST = tl.constexpr(plain.EPSILON), tl.constexpr(plain.LARGEST)
 
 
 @jit
@@ -49,3 +50,20 @@ def _launch(
     out = x.new_empty(x.shape, dtype=inner[0].dtype)
     _add_norm[len(x),](x, delta, *outer, *inner, out, D=d, COLUMNS=power_of_2(d), TWICE=twice)
     return out
+
+
+@jit
+def _quantize_rows(x: tl.tensor, rows: tl.tensor, scales: tl.tensor, D: tl.constexpr, COLUMNS: tl.constexpr) -> None:
+    line, d = tl.program_id(0).to(tl.int64), tl.arange(0, COLUMNS)
+    y = tl.load(x + line * D + d, mask=d < D, other=0.0).to(tl.float32)
+    scale = tl.maximum(tl.max(tl.abs(y), 0), 1e-12) / LARGEST
+    y = tl.minimum(tl.maximum(y / scale, -LARGEST), LARGEST)
+    tl.store(rows + line * D + d, y.to(rows.dtype.element_ty), mask=d < D)
+    tl.store(scales + line, scale)
+
+
+def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """See `plain.quantize_rows`."""
+    rows, scales = torch.empty_like(x, dtype=plain.FLOAT8), x.new_empty(len(x), dtype=torch.float32)
+    _quantize_rows[len(x),](x, rows, scales, D=x.shape[1], COLUMNS=power_of_2(x.shape[1]))
+    return rows, scales

@@ -14,6 +14,10 @@ from nemotron_asr.model.encoder import visible_keys
 
 EPSILON = 1e-5
 
+FLOAT8 = torch.float8_e4m3fn
+LARGEST = 448.0
+"""Number in `FLOAT8`."""
+
 
 def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """LayerNorm of (N, d_model), computed in float32, in the weights' dtype."""
@@ -136,3 +140,9 @@ def lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     entry, forget, cell, leave = gates.float().chunk(4, -1)
     after = forget.sigmoid() * c.float() + entry.sigmoid() * cell.tanh()
     return (leave.sigmoid() * after.tanh()).to(gates.dtype), after.to(c.dtype)
+
+
+def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, d) -> the same in `FLOAT8`, and (N,) the scale of each row."""
+    scale = x.float().abs().amax(1).clamp(min=1e-12) / LARGEST
+    return (x.float() / scale[:, None]).clamp(-LARGEST, LARGEST).to(FLOAT8), scale

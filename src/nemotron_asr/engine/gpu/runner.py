@@ -13,6 +13,7 @@ from nemotron_asr.decoding.beam import GREEDY
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.encoder import Kernels
+from nemotron_asr.engine.gpu.float8 import in_float8
 from nemotron_asr.engine.gpu.graphs import Recorder, Recording, recorder_for
 from nemotron_asr.engine.gpu.layout import Batch, RingState
 from nemotron_asr.engine.gpu.step import END, FIRST, KEEP, PROMPT, ROW, VALID, Buffers, Shape, Stepper, T
@@ -91,6 +92,7 @@ class GpuRunner(Runner):
         rows: streams for which there is room from the beginning; if not given, as half of the free memory holds.
         most: streams in one step.
         chunks: the chunk sizes for which steps are recorded.
+        float8: whether the encoder's large linears are in 8-bit floats.
         recorder: what records them.
     """
 
@@ -103,12 +105,16 @@ class GpuRunner(Runner):
         rows: int | None = None,
         most: int = 64,
         chunks: Iterable[int] = CHUNKS,
+        float8: bool = False,
         recorder: Recorder | None = None,
     ) -> None:
         super().__init__(model, log_mel)
         self.rows = rows or rows_that_fit(self.initial_state(1).bytes_per_row(), self.device)
         self.most, self.chunks = most, tuple(chunks)
         self.stepper = Stepper(model, log_mel, kernels)
+        if float8:
+            encoder = self.stepper.encoder
+            encoder.layers = [in_float8(layer, kernels) for layer in encoder.layers]
         self._record = recorder or recorder_for(self.device)
         self._lock = RLock()  # no two steps at once: they share the memory between their first and last results
         self._pool: RingPool | None = None
