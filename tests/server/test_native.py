@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -70,7 +71,7 @@ def lines(answer: httpx.Response) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
 def test_a_file_by_post(server: Running, samples: list[Sample], accept: str) -> None:
     heard = server.recognizer.transcribe(samples[0].path, latency_ms=320)
-    with httpx.Client(base_url=server.http, timeout=60) as client, open(samples[0].path, "rb") as file:  # noqa: PTH123
+    with httpx.Client(base_url=server.http, timeout=60) as client, Path(samples[0].path).open("rb") as file:
         answer = client.put("/v1/stream?interim_results=no", content=file, headers={"Accept": accept})
     assert answer.headers["content-type"].startswith(
         "text/event-stream" if "event" in accept else "application/x-ndjson"

@@ -21,6 +21,7 @@ from nemotron_asr.server.models import Model, Models
 from nemotron_asr.server.phrases import Phrases
 from nemotron_asr.server.problems import Kind, Problem, problem_of
 from nemotron_asr.server.settings import Settings
+from nemotron_asr.server.traces import traces_of
 from nemotron_asr.server.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Service:
         keys: who may come in.
         metrics: what Prometheus reads.
         conversations: those that are open.
+        traces: OpenTelemetry's, if the environment asks for them.
         ports: where it listens, by protocol.
         ready: its models are loaded and warm, and it is not about to stop.
     """
@@ -53,6 +55,7 @@ class Service:
         self.ready = self.draining = False
         self._decoders = Decoders(settings.max_decoders, settings.max_audio_seconds, settings.decoder_megabytes)
         self._phrases = Phrases(settings.max_phrases)
+        self.traces = traces_of()
         self._uploads = 0
         self._quiet = asyncio.Event()  # no conversation is open
 
@@ -96,6 +99,7 @@ class Service:
             return await self._open(key, protocol, form, self.models.find(model, foreign), recording, options)
         except NemotronError as error:
             problem = problem_of(error)
+            self.traces.begin(f"{protocol} refused", protocol=protocol).end(problem)
             self.metrics.refused.labels(protocol, problem.kind.word).inc()
             logger.info("refused", extra={"fields": {"protocol": protocol, "key": key.name, "problem": str(problem)}})
             raise problem from error
@@ -137,6 +141,7 @@ class Service:
         self._phrases.close()
         await self._decoders.close()
         await self.models.close(drain=False)
+        await asyncio.to_thread(self.traces.close)
 
     async def _open(
         self, key: Key, protocol: str, form: AudioFormat, model: Model, recording: bool, options: dict[str, Any]
@@ -155,9 +160,13 @@ class Service:
             session = model.engine.open(recording=recording, **options)
             refused.pop_all()
         name = secrets.token_hex(8)
+        asked = {name: options.get(name) for name in ("language", "latency_ms")}
+        kind = "recording" if recording else "stream"
+        trace = self.traces.begin(f"{protocol} {kind}", protocol=protocol, model=model.name, stream=name, **asked)
         watch = Watch(
-            self.metrics, key, protocol, model.name, name, settings.log_transcripts, lambda: self._gone(conversation)
-        )
+            self.metrics, trace, key, protocol, model.name, name, settings.log_transcripts,
+            lambda: self._gone(conversation),
+        )  # fmt: skip
         hearing = partial(Hearing, form, self._decoders)
         conversation = Conversation(name, session, hearing, prepare, bounds, watch, options.get("language", AUTO))
         self.conversations.add(conversation)

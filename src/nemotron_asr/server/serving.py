@@ -16,6 +16,7 @@ from nemotron_asr.server.adapters import LISTENERS, ROUTES
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.sockets import bind, tls_context
+from nemotron_asr.server.traces import Joining
 
 GRACE = 5
 """Seconds that connections have to close when no stream is open any more."""
@@ -73,7 +74,8 @@ def application(service: Service) -> Starlette:
     origins = list(service.settings.cors_origin)
     cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     routes = [route for of in ROUTES for route in of(service)]
-    return Starlette(routes=routes, middleware=[cors] if origins else [])
+    joining = Middleware(Joining, traces=service.traces)
+    return Starlette(routes=routes, middleware=[cors, joining] if origins else [joining])
 
 
 class _Http(uvicorn.Server):
@@ -87,7 +89,7 @@ class _Http(uvicorn.Server):
 class _Patient(H11Protocol):
     """Waits for a request's headers only so long, however slowly they come."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Somebody has come."""
         super().connection_made(transport)
         self._expect_headers()

@@ -1,4 +1,4 @@
-"""Keeps count of one conversation: metrics, the key's account, the log."""
+"""Keeps count of one conversation: metrics, its span, the key's account, the log."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from nemotron_asr.server.conversation import Heard
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.metrics import Metrics
 from nemotron_asr.server.problems import Problem
+from nemotron_asr.server.traces import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ class Watch:
     """
 
     metrics: Metrics
+    trace: Trace
     key: Key
     protocol: str
     model: str
@@ -35,6 +37,7 @@ class Watch:
         whose = self.protocol, self.model
         self._began = time.monotonic()
         self._seconds, self._words = 0.0, 0
+        self._language: str | None = None  # of the last words
         self._audio, self._said = self.metrics.audio.labels(*whose), self.metrics.words.labels(*whose)
         self._open, self._to_final = self.metrics.streams.labels(*whose), self.metrics.to_final.labels(*whose)
         self._lasted = self.metrics.lasted.labels(*whose)
@@ -55,11 +58,13 @@ class Watch:
     def answered(self, seconds: float) -> None:
         """A `finalize` was answered after so many seconds."""
         self._to_final.observe(seconds)
+        self.trace.note("finalized", seconds=round(seconds, 4))
 
     def told(self, event: Heard) -> None:
         """An event goes out."""
         if isinstance(event, Final):
             self._words += len(event.segment.words)
+            self._language = event.segment.language or self._language
             self._said.inc(len(event.segment.words))
             if self.transcripts:
                 self._log(logging.INFO, "said", text=event.segment.text)
@@ -71,6 +76,9 @@ class Watch:
         self._lasted.observe(lasted)
         self.key.leave()
         figures = {"seconds": round(lasted, 2), "audio": round(self._seconds, 2), "words": self._words}
+        self.trace.end(
+            problem, audio_seconds=round(self._seconds, 3), words=self._words, detected_language=self._language
+        )
         if problem is None:
             self._log(logging.INFO, "ended", **figures)
         else:
