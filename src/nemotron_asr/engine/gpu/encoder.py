@@ -4,12 +4,15 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
+from torch.nn.functional import pad, silu
 
 from nemotron_asr.engine.gpu.layout import Batch, RingState
 from nemotron_asr.engine.gpu.weights import Layer
 from nemotron_asr.model import Encoder
 from nemotron_asr.model.conformer import Block
+
+ALIGNED = 8
+"""Numbers of columns are a multiple of this, without which products are slow."""
 
 
 class Kernels(Protocol):
@@ -67,7 +70,7 @@ class RingEncoder:
         past = self.encoder.config.left_context // chunk * chunk
         self._distances[chunk] = []
         for layer, distances in zip(self.layers, self.encoder.distances(past, chunk), strict=True):
-            transposed = distances.mT.contiguous()
+            transposed = pad(distances.mT, (0, -distances.shape[1] % ALIGNED)).contiguous()
             self._distances[chunk].append((transposed, layer.position_bias[:, None] @ transposed))
 
     def step(self, mel: Tensor, end: Tensor, state: RingState, batch: Batch) -> Tensor:
@@ -112,7 +115,7 @@ class RingEncoder:
         return kernels.add_norm(x, delta, *self.layers[-1].norm_out)
 
     def _by_distance(self, qkv: Tensor, layer: int, chunk: int) -> Tensor:
-        """(heads, N, distances) what a query has to say to every distance: one product per head for all streams."""
+        """(heads, N, distances and more) what a query says to every distance: one product per head for all streams."""
         distances, biased = self._distances[chunk][layer]
         heads, width = self.layers[layer].position_bias.shape
         queries = qkv[:, : heads * width].unflatten(1, (heads, width)).transpose(0, 1)

@@ -38,15 +38,15 @@ class CudaRecorder:
 
     def __init__(self) -> None:
         self._memory = torch.cuda.graph_pool_handle()
+        self._aside = torch.cuda.Stream()
 
     def __call__(self, work: Work) -> Recording:
         """Record: twice for real, so that kernels are compiled and libraries have their workspaces, then as a graph."""
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        self._aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._aside):
             work()
             work()
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(self._aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
             work()

@@ -46,7 +46,8 @@ def attend(qkv: Tensor, position: Tensor, state: RingState, layer: int, content_
 
     Args:
         qkv: (B frames, 3 d_model) projected frames.
-        position: (heads, B frames, distances) scores by distance, from the longest, past + chunk - 1, to 1 - chunk.
+        position: (heads, B frames, distances or more) scores by distance, from the longest, past + chunk - 1, to
+            1 - chunk.
         state: holds the past; not modified.
         layer: which block's.
         content_bias: (heads, d_head).
@@ -64,7 +65,8 @@ def attend(qkv: Tensor, position: Tensor, state: RingState, layer: int, content_
     k = torch.cat([state.k[batch.rows, layer].gather(2, index), k], 2)
     v = torch.cat([state.v[batch.rows, layer].gather(2, index), v], 2)
     visible = visible_keys(batch.t, batch.end, left, batch.frames, chunk, left)
-    by_distance = position.view(heads, streams, batch.frames, -1).transpose(0, 1)
+    distances = position[..., : past + 2 * chunk - 1]
+    by_distance = distances.unflatten(1, (streams, batch.frames)).transpose(0, 1)
     out = torch.empty_like(q)
     for i in range(0, batch.frames, chunk):
         seen, asking = slice(left + i - past, left + i + chunk), slice(i, i + chunk)

@@ -55,11 +55,13 @@ class RingPool(Pool):
     Attributes:
         spare: the row of those streams that only fill up a batch.
         steps: what was recorded for each shape: a step, and more turns of its search.
+        loose: memory for steps that were not recorded.
     """
 
     def __init__(self, state: RingState, transducer: Transducer, lock: RLock) -> None:
         super().__init__(state, transducer)
         self.steps: dict[Shape, tuple[Buffers, Recording, Recording]] = {}
+        self.loose: dict[Shape, Buffers] = {}
         self._lock = lock
         self.spare = self.acquire()
 
@@ -158,7 +160,7 @@ class GpuRunner(Runner):
 
     def _step(self, pool: RingPool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         shape = Shape(next(size for size in buckets(self.most) if size >= len(parts)), frames, chunk)
-        buffers = pool.steps[shape][0] if shape in pool.steps else self._buffers(pool, shape)
+        buffers = pool.steps[shape][0] if shape in pool.steps else self._loose(pool, shape)
         _fill(buffers, parts, pool.spare)
         buffers.upload()
         self.launch(pool, buffers)
@@ -187,6 +189,11 @@ class GpuRunner(Runner):
             else:
                 self.stepper.more(buffers, pool)
             buffers.ask()
+
+    def _loose(self, pool: RingPool, shape: Shape) -> Buffers:
+        if shape not in pool.loose:
+            pool.loose[shape] = self._buffers(pool, shape)
+        return pool.loose[shape]
 
     def _buffers(self, pool: RingPool, shape: Shape) -> Buffers:
         self.stepper.encoder.prepare(shape.chunk)
