@@ -14,8 +14,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import numpy as np
-
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS
 from nemotron_asr.decoding.beam import GREEDY
@@ -109,10 +107,9 @@ class Loop:
             if not live.computing and (work := live.stream.next_work()):
                 live.stream.window(work.chunk)  # prepared while the current step is computed
 
-    def close(self, live: Live, rest: Samples) -> None:
-        """The last audio has come."""
+    def close(self, live: Live) -> None:
+        """No more audio will come."""
         if live in self._lives and not live.stream.closed:
-            live.heard(rest, self.clock())
             live.stream.close()
             self._active[live] = None
 
@@ -153,7 +150,7 @@ class Loop:
         self._closing = done
         for live in list(self._lives):
             if drain:
-                self.close(live, np.zeros(0, np.float32))
+                self.close(live)
             else:
                 self.fail(live, EngineClosedError("the engine was closed"))
 
@@ -179,7 +176,7 @@ class Loop:
             Ready(live, work.chunk, work.chunks, live.due(work), live.stream.t, work.flush)
             for live, work in works.items()
         ]
-        batch = choose(ready, self.admission.lanes(), self.cost)
+        batch = choose(ready, self.admission.lanes(), self.cost, self.runner.most)
         self._put_off = self._spare_time(batch, works) if batch else None
         if batch is not None and not self._put_off:
             self._put_off = None

@@ -14,6 +14,7 @@ from nemotron_asr.decoding.bias import Bias
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.decoding.greedy import Emission, greedy
 from nemotron_asr.engine.pool import Pool
+from nemotron_asr.engine.scheduler import MOST_ROWS
 from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target, Work
 from nemotron_asr.features import LogMel, mel_frames, window_start
 from nemotron_asr.model import EncoderState, NemotronASR
@@ -105,7 +106,10 @@ class Runner:
 
     Attributes:
         threads: that a step is computed by.
+        most: streams that step together at most.
     """
+
+    most = MOST_ROWS
 
     def __init__(self, model: NemotronASR, log_mel: LogMel) -> None:
         self.model = model.eval()

@@ -23,7 +23,7 @@ MARGIN = 1.4
 """How much longer than expected a step may take that was put off."""
 
 MOST_ROWS = 64
-"""Streams in one step at most: more makes nothing faster."""
+"""Streams in one step at most: on a CPU more makes nothing faster."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,16 @@ class Batch(Generic[T]):
     streams: tuple[T, ...]
 
 
-def choose(ready: Sequence[Ready[T]], live_chunks: Collection[int], cost: StepCost) -> Batch[T] | None:
+def choose(
+    ready: Sequence[Ready[T]], live_chunks: Collection[int], cost: StepCost, most: int = MOST_ROWS
+) -> Batch[T] | None:
     """The next step.
 
     Args:
         ready: streams that can go on, in the order in which equals are served.
         live_chunks: chunk sizes of all live streams that are open, ready or not.
         cost: what a step takes.
+        most: streams in one step.
 
     Returns:
         Nothing when no stream is ready.
@@ -72,9 +75,9 @@ def choose(ready: Sequence[Ready[T]], live_chunks: Collection[int], cost: StepCo
     urgent, *others = sorted(ready, key=_urgency)
     lane = [one for one in others if one.chunk == urgent.chunk]
     limit = patience(chunk for chunk in live_chunks if urgent.deadline == NEVER or chunk != urgent.chunk)
-    chunks = urgent.chunks if urgent.flush else _chunks(urgent, lane, limit, cost)
+    chunks = urgent.chunks if urgent.flush else _chunks(urgent, lane, limit, cost, most)
     frames = urgent.chunk * chunks
-    rows = max(1, min(MOST_ROWS, cost.rows_within(limit, frames)))
+    rows = max(1, min(most, cost.rows_within(limit, frames)))
     joining = [urgent, *(one for one in lane if _fits(one, chunks))][:rows]
     return Batch(urgent.chunk, frames, tuple(one.stream for one in joining))
 
@@ -102,15 +105,13 @@ def _urgency(one: Ready[T]) -> tuple[float, int]:
     return one.deadline, one.progress
 
 
-def _chunks(urgent: Ready[T], lane: Sequence[Ready[T]], limit: float, cost: StepCost) -> int:
+def _chunks(urgent: Ready[T], lane: Sequence[Ready[T]], limit: float, cost: StepCost, rows: int) -> int:
     """The number of chunks that moves most audio in one step; a power of two or the most, so that shapes are few."""
     most = STEP_FRAMES // urgent.chunk
     choices = [most] if urgent.chunks >= most else []
     choices += [1 << i for i in range(min(urgent.chunks, most).bit_length())]
     short = [chunks for chunks in choices if chunks == 1 or cost.seconds(urgent.chunk * chunks) <= limit]
-    return max(
-        short, key=lambda chunks: (chunks * min(MOST_ROWS, 1 + sum(_fits(one, chunks) for one in lane)), -chunks)
-    )
+    return max(short, key=lambda chunks: (chunks * min(rows, 1 + sum(_fits(one, chunks) for one in lane)), -chunks))
 
 
 def _fits(one: Ready[T], chunks: int) -> bool:

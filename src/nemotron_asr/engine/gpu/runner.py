@@ -25,13 +25,17 @@ from nemotron_asr.model import NemotronASR, Transducer
 FEWEST_ROWS, MOST_ROWS = 16, 2048
 """Streams for which a pool has room, if it can choose."""
 
+MOST_TOGETHER = 256
+"""Streams in one step; more are no matter of a session each, see `fleet`."""
+
 CHUNKS = tuple(lookahead + 1 for lookahead in LATENCIES.values())
 
 
 def buckets(most: int) -> list[int]:
-    """The numbers of streams for which steps are recorded: no step has to be filled up by more than half."""
-    sizes = sorted({size for power in range(most.bit_length()) for size in (1 << power, 3 << power) if size < most})
-    return [*sizes, most]
+    """The numbers of streams for which steps are recorded: powers of two, and half-way between the larger ones."""
+    powers = [1 << power for power in range(most.bit_length())]
+    between = [3 * power // 2 for power in powers if power >= FEWEST_ROWS]
+    return [*sorted(size for size in [*powers, *between] if size < most), most]
 
 
 def rows_that_fit(row: int, device: torch.device) -> int:
@@ -105,7 +109,7 @@ class GpuRunner(Runner):
         kernels: Kernels,
         *,
         rows: int | None = None,
-        most: int = 64,
+        most: int = MOST_TOGETHER,
         chunks: Iterable[int] = CHUNKS,
         float8: bool = False,
         recorder: Recorder | None = None,
