@@ -32,14 +32,23 @@ class Segment:
     spaced: bool = True  # a space separates it from the segment before
     speaker: str | None = None  # e.g. "channel 0" where channels are heard one by one
     language_confidence: float | None = None  # the model's probability of the language; None: it was given, or unnamed
+    alternatives: tuple["Alternative", ...] = ()  # of a final, where a beam was searched: the likeliest first
 
     def to_dict(self) -> dict[str, Any]:
         """The segment as in `--format json`, whose names are fixed; without a speaker if there is none."""
         content = asdict(self)
-        del content["spaced"], content["language_confidence"]
+        del content["spaced"], content["language_confidence"], content["alternatives"]
         if self.speaker is None:
             del content["speaker"]
         return {**content, "words": [word.to_dict() for word in self.words]}
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """What a segment may have said instead: it differs in one place."""
+
+    score: float  # natural logarithm of its probability against the segment's own
+    segment: Segment
 
 
 @dataclass(frozen=True, slots=True)

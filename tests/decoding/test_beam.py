@@ -129,6 +129,29 @@ def test_scores_are_sums_over_alignments(monkeypatch: pytest.MonkeyPatch) -> Non
         assert score == pytest.approx(logprob(transducer, frames[0], tokens) - best, abs=1e-2)
 
 
+def test_settled_tokens_carry_what_was_dropped_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With theirs in place of its own, that is what else may have been said; the scores are those of the sequences."""
+    config = tiny_config(vocab_size=3, max_symbols=50)
+    transducer = random_model(config).transducer.double()
+    transducer.head.bias[config.blank] = 2
+    monkeypatch.setattr(f"{__name__}.CONFIG", config)
+    monkeypatch.setattr(search, "MARGIN", 12.0)
+    monkeypatch.setattr(search, "PATIENCE", 99)
+    frames = speech(1, 3, seed=2)
+    said = whole(transducer, frames[0], 60)
+    tokens = [emission.token for emission in said]
+    found = [
+        (variant.score, [*tokens[:i], *(e.token for e in variant.emissions), *tokens[i + variant.replaced :]])
+        for i, emission in enumerate(said)
+        for variant in emission.instead
+    ]
+    best = logprob(transducer, frames[0], tokens)
+    assert len(found) > 5
+    for score, others in sorted(found, reverse=True)[:5]:
+        assert score == pytest.approx(logprob(transducer, frames[0], others) - best, abs=1e-2)
+        assert others != tokens
+
+
 def test_phrases_take_the_place_of_words_not_of_silence() -> None:
     logprobs = torch.randn(2, 6, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
     tree = BoostTree(np.array([0, 1]), np.array([3]), np.array([0]), np.array([2.0], np.float32))

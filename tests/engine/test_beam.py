@@ -7,7 +7,8 @@ import nemotron_asr
 from nemotron_asr import audio
 from nemotron_asr.engine import Engine
 from nemotron_asr.errors import OptionError
-from nemotron_asr.events import Event, Final, Partial
+from nemotron_asr.events import Event, Final, Partial, Segment
+from nemotron_asr.postprocess import rewrite
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
 
@@ -75,6 +76,40 @@ def test_phrases_and_languages_count(samples: list[Sample]) -> None:
     few = tiny.transcribe(path, beam=3, languages=["it-IT", "ru-RU"])
     assert {segment.language for segment in few.segments} <= {"it-IT", "ru-RU", None}
     assert tiny.transcribe(path, beam=3, boost={}) == plain
+
+
+def test_finals_have_alternatives(samples: list[Sample]) -> None:
+    """Live as in recordings; each with words, times and a score of its own, the likeliest first."""
+    tiny, speech = nemotron_asr.load("tiny"), samples[1].audio
+    with tiny.engine.open(latency_ms=160, beam=4) as session:
+        for packet in np.array_split(speech, 7):
+            session.feed(packet)
+        session.close()
+        segments = [event.segment for event in session if isinstance(event, Final)]
+    assert tuple(segments) == tiny.transcribe((speech, 16_000), latency_ms=160, beam=4).segments
+    assert any(segment.alternatives for segment in segments)
+    for segment in segments:
+        texts = [segment.text, *(other.segment.text for other in segment.alternatives)]
+        assert len(set(texts)) == len(texts)
+        scores = [other.score for other in segment.alternatives]
+        assert scores == sorted(scores, reverse=True)
+        for other in segment.alternatives:
+            assert "".join(other.segment.text.split()) == "".join(word.word for word in other.segment.words)
+            times = [time for word in other.segment.words for time in (word.start, word.end)]
+            assert times == sorted(times)
+            assert other.segment.language == segment.language
+        assert "alternatives" not in segment.to_dict()
+    assert not any(segment.alternatives for segment in tiny.transcribe((speech, 16_000), latency_ms=160).segments)
+
+
+def test_alternatives_are_postprocessed(samples: list[Sample]) -> None:
+    def shout(segment: Segment) -> Segment:
+        return rewrite(segment, [(i, i + 1, word.word.upper()) for i, word in enumerate(segment.words)])
+
+    result = nemotron_asr.load("tiny").transcribe(samples[1].path, beam=4, postprocess=shout)
+    others = [other for segment in result.segments for other in segment.alternatives]
+    assert others
+    assert all(other.segment.text.isupper() for other in others)
 
 
 @pytest.mark.parametrize("beam", [0, 17, -1])

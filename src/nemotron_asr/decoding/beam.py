@@ -28,6 +28,7 @@ from nemotron_asr.decoding.hypotheses import (
     merged,
     nothing_said,
     settle,
+    with_variants,
 )
 from nemotron_asr.model import PredictorState, Transducer
 
@@ -251,8 +252,7 @@ def _leave_frame(part: BeamState, time: Tensor, most: int) -> Settled:
     said = torch.arange(PENDING, device=time.device) < length[..., None]
     old = (said & (hypotheses.frames <= time[:, None, None] - PATIENCE)).sum(-1)
     due = torch.maximum(old.gather(1, best), length.gather(1, best) - room)
-    commit(hypotheses, torch.maximum(old, due))
-    settled = settle(hypotheses, part.last)
+    settled = _choose(part, torch.maximum(old, due))
     score = hypotheses.score.masked_fill(hypotheses.length > room, DEAD)
     hypotheses.score = score - score.amax(1, keepdim=True)
     hypotheses.done, hypotheses.symbols = torch.zeros_like(hypotheses.done), torch.zeros_like(hypotheses.symbols)
@@ -262,5 +262,11 @@ def _leave_frame(part: BeamState, time: Tensor, most: int) -> Settled:
 def _end(part: BeamState) -> Settled:
     """Only the best hypotheses are left, and all their tokens settled."""
     part.hypotheses.score = part.hypotheses.score + part.hypotheses.worth  # the last word is complete, too
-    commit(part.hypotheses, torch.full_like(part.hypotheses.length, PENDING))
-    return settle(part.hypotheses, part.last)
+    return _choose(part, torch.full_like(part.hypotheses.length, PENDING))
+
+
+def _choose(part: BeamState, due: Tensor) -> Settled:
+    """Drop whoever disagrees with the best on its first `due` (B, K) tokens; settle what the others agree on."""
+    chosen = commit(part.hypotheses, due)
+    settled = settle(part.hypotheses, part.last)
+    return [with_variants(*each) for each in zip(settled, chosen, strict=True)]

@@ -5,7 +5,7 @@ al. 2024), so that nothing waits for a neighbour. While a row says nothing its p
 is computed for a few frames at once, and all up to the first token are done.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,6 +51,24 @@ class Emission:
     frame: int  # index into the frames that were decoded
     logprob: float  # natural logarithm of the token's probability
     confidence: float = 1.0  # how sure the model was, see `certainty`
+    instead: tuple["Variant", ...] = ()  # what else was likely here, when a beam settled this token
+
+    def later(self, frames: int) -> "Emission":
+        """The same, counted from so many frames earlier."""
+        others = tuple(
+            replace(variant, emissions=tuple(each.later(frames) for each in variant.emissions))
+            for variant in self.instead
+        )
+        return replace(self, frame=self.frame + frames, instead=others)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What may have been said instead of some tokens."""
+
+    score: float  # natural logarithm of its probability against what was said, when that was settled
+    replaced: int  # how many tokens it takes the place of
+    emissions: tuple[Emission, ...]
 
 
 def initial_state(transducer: Transducer, batch: int) -> DecoderState:

@@ -1,13 +1,13 @@
 """What a beam holds: hypotheses in tensors, and which of their tokens are settled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from nemotron_asr.decoding.greedy import Emission, initial_state
+from nemotron_asr.decoding.greedy import Emission, Variant, initial_state
 from nemotron_asr.model import Transducer
 
 PENDING = 64
@@ -78,6 +78,14 @@ class Hypotheses:
         self.length = (self.length - count[:, None]).clamp(min=0)
 
 
+@dataclass(frozen=True)
+class Alternative:
+    """One of the hypotheses of a stream, from the last settled token on."""
+
+    score: float  # natural logarithm of its probability, against the best one's, with the word model's share
+    emissions: list[Emission]
+
+
 def nothing_said(transducer: Transducer, batch: int, width: int) -> Hypotheses:
     """One hypothesis for each of `batch` new streams, and room for `width`."""
     start = initial_state(transducer, batch)
@@ -100,13 +108,46 @@ def merged(score: Tensor, tokens: Tensor) -> Tensor:
     return equals.logsumexp(-1).masked_fill(~likeliest, DEAD)
 
 
-def commit(hypotheses: Hypotheses, due: Tensor) -> None:
-    """Drop the hypotheses that disagree with the best one on their first `due` (B, K) tokens."""
+def commit(hypotheses: Hypotheses, due: Tensor) -> list[list[Alternative]]:
+    """Drop the hypotheses that disagree with the best one on their first `due` (B, K) tokens.
+
+    Returns:
+        The best one of every stream, and those that were dropped; of streams that lose none, nothing.
+    """
     best = hypotheses.score.argmax(1)
     tokens = hypotheses.tokens[torch.arange(len(best), device=best.device), best]
     undecided = torch.arange(PENDING, device=due.device) >= due[..., None]
     agrees = ((hypotheses.tokens == tokens[:, None]) | undecided).all(-1)
+    dropped = hypotheses.live & ~agrees
+    chosen: list[list[Alternative]] = [[] for _ in best]
+    for row in dropped.any(1).nonzero()[:, 0].tolist():
+        slots = torch.cat([best[row : row + 1], dropped[row].nonzero()[:, 0]])
+        chosen[row] = _alternatives(hypotheses, row, slots, hypotheses.score[row, slots])
     hypotheses.score = hypotheses.score.masked_fill(~agrees, DEAD)
+    return chosen
+
+
+def with_variants(settled: list[Emission], chosen: Sequence[Alternative]) -> list[Emission]:
+    """Settled tokens, each with the hypotheses that were dropped because of it.
+
+    Args:
+        settled: the first tokens of a stream's best hypothesis.
+        chosen: see `commit`.
+    """
+    settled = list(settled)
+    for other in chosen[1:] if settled else ():
+        ours, theirs = chosen[0].emissions, other.emissions
+        first = min(_common(ours, theirs), len(settled) - 1)
+        last = _common(ours[:first:-1], theirs[:first:-1])
+        variant = Variant(other.score, len(ours) - last - first, tuple(theirs[first : len(theirs) - last]))
+        settled[first] = replace(settled[first], instead=(*settled[first].instead, variant))
+    return settled
+
+
+def _common(ours: Sequence[Emission], theirs: Sequence[Emission]) -> int:
+    """How many tokens are the same at the beginning."""
+    differ = (place for place, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a.token != b.token)
+    return next(differ, min(len(ours), len(theirs)))
 
 
 def settle(hypotheses: Hypotheses, last: Tensor) -> list[list[Emission]]:
@@ -143,18 +184,13 @@ def emissions(parts: Sequence[Tensor], counts: Sequence[int]) -> list[list[Emiss
     ]
 
 
-@dataclass(frozen=True)
-class Alternative:
-    """One of the hypotheses of a stream, from the last settled token on."""
-
-    score: float  # natural logarithm of its probability, against the best one's, with the word model's share
-    emissions: list[Emission]
-
-
 def alternatives(hypotheses: Hypotheses, row: int) -> list[Alternative]:
     """What one stream may have said, the likeliest first."""
-    score = hypotheses.score[row] + hypotheses.worth[row]
-    score, order = (score - score.max()).sort(descending=True)
-    order = order[score > DEAD]
-    said = emissions([part[row, order] for part in hypotheses.pending()], hypotheses.length[row, order].tolist())
-    return [Alternative(*pair) for pair in zip(score.tolist(), said, strict=False)]
+    score, order = (hypotheses.score + hypotheses.worth)[row].sort(descending=True)
+    return _alternatives(hypotheses, row, order[score > DEAD], score[score > DEAD])
+
+
+def _alternatives(hypotheses: Hypotheses, row: int, slots: Tensor, score: Tensor) -> list[Alternative]:
+    """Some hypotheses of a stream, scored against the first of them."""
+    said = emissions([part[row, slots] for part in hypotheses.pending()], hypotheses.length[row, slots].tolist())
+    return [Alternative(*pair) for pair in zip((score - score[0]).tolist(), said, strict=True)]

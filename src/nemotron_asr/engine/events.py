@@ -112,7 +112,14 @@ def _changed(event: Event, postprocess: Postprocessor) -> Event | None:
         return replace(event, segment=seen) if seen else None
     if not isinstance(event, Final):
         return event
-    segment = postprocess(event.segment)
-    if not isinstance(segment, Segment):
-        raise TypeError(f"a postprocessor gives back a segment, not {segment!r}")
-    return replace(event, segment=segment)
+    others = tuple(
+        replace(other, segment=_finished(other.segment, postprocess)) for other in event.segment.alternatives
+    )
+    return replace(event, segment=replace(_finished(event.segment, postprocess), alternatives=others))
+
+
+def _finished(segment: Segment, postprocess: Postprocessor) -> Segment:
+    changed = postprocess(segment)
+    if not isinstance(changed, Segment):
+        raise TypeError(f"a postprocessor gives back a segment, not {changed!r}")
+    return changed

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class Heard:
     def of(cls, part: Part, emissions: Sequence[Emission], lag: int = 0) -> "Heard":
         """From tokens with frames counted from the start of the step, the last `lag` of which are not settled."""
         first = part.origin + part.t
-        said = [replace(emission, frame=first + emission.frame) for emission in emissions]
+        said = [emission.later(first) for emission in emissions]
         return cls(said, max(first + part.valid - lag, said[-1].frame + 1 if said else 0))
 
     @property

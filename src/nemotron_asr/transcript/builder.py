@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from functools import partial
 
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SAMPLES
@@ -16,16 +16,15 @@ from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.events import Event, Final, Partial, Segment, SpeechEnded, SpeechStarted
 from nemotron_asr.languages import AUTO
 from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.transcript.segments import segment_of, with_alternatives
 from nemotron_asr.transcript.voice import Voice
 from nemotron_asr.transcript.words import (
     begins_word,
-    characters,
     closes,
     ends_sentence,
     frames_until,
     seconds,
     spoken,
-    words,
 )
 
 PAUSE_FRAMES = 10
@@ -244,7 +243,7 @@ class TranscriptBuilder:
     def _close(self, tag: Emission | None = None) -> Iterator[Event]:
         """The segment ends; without a word there was none."""
         if self._first is not None:
-            segment = self._segment(tag)
+            segment = with_alternatives(self._segment(tag), self._tokens, self.tokenizer, partial(self._segment, tag))
             self._floor = frames_until(segment.end)
             yield Final(self._now, segment)
         self._tokens, self._first, self._grown = [], None, False
@@ -253,15 +252,9 @@ class TranscriptBuilder:
     def _now(self) -> float:
         return min(seconds(self._frame), self._duration)
 
-    def _segment(self, tag: Emission | None) -> Segment:
-        """The current segment, which has a word."""
-        written = characters(self.tokenizer, self._tokens)
-        named = self.tokenizer.language_tags[tag.token] if tag else None
-        language = named if self.language == AUTO else self.language
-        said = words(written, self._tokens, language, self._floor, self._duration)
-        text = "".join(character for character, _ in written)
-        shown = f"{text.strip()} {self.tokenizer.piece(tag.token)}" if tag and self.keep_language_tags else text.strip()
-        sure = round(fmean(word.confidence for word in said), 4)
-        found = round(math.exp(tag.logprob), 4) if tag and self.language == AUTO else None
-        ends = said[0].start, said[-1].end
-        return Segment(*ends, shown, language, sure, tuple(said), text[0].isspace(), language_confidence=found)
+    def _segment(self, tag: Emission | None, tokens: Sequence[Emission] | None = None) -> Segment:
+        """A segment of tokens, the current ones unless given, which has a word."""
+        return segment_of(
+            self._tokens if tokens is None else tokens, tag, self.tokenizer, self.language,
+            keep_tag=self.keep_language_tags, floor=self._floor, duration=self._duration,
+        )  # fmt: skip
