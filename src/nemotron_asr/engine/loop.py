@@ -14,6 +14,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import numpy as np
+
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS
 from nemotron_asr.decoding.beam import GREEDY
@@ -107,9 +109,10 @@ class Loop:
             if not live.computing and (work := live.stream.next_work()):
                 live.stream.window(work.chunk)  # prepared while the current step is computed
 
-    def close(self, live: Live) -> None:
-        """No more audio will come."""
+    def close(self, live: Live, rest: Samples) -> None:
+        """The last audio has come."""
         if live in self._lives and not live.stream.closed:
+            live.heard(rest, self.clock())
             live.stream.close()
             self._active[live] = None
 
@@ -150,7 +153,7 @@ class Loop:
         self._closing = done
         for live in list(self._lives):
             if drain:
-                self.close(live)
+                self.close(live, np.zeros(0, np.float32))
             else:
                 self.fail(live, EngineClosedError("the engine was closed"))
 
