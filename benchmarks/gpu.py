@@ -164,7 +164,7 @@ def measure(runner: GpuRunner, said: Samples, latency: int, plan: Plan) -> dict[
     """All of one latency."""
     chunk = chunk_frames(latency)
     row, before = runner.initial_state(1).bytes_per_row(), _allocated(plan)
-    rows = min(plan.most, int(0.7 * _free(plan)) // row)
+    rows = min(plan.most, int(0.8 * _free(plan)) // row)
     fleet = Fleet(runner, rows, chunk, sizes_of(chunk, rows), runner.model.config.default_prompt)
     times = step_times(fleet, said)
     found: dict[str, Any] = {"latency": latency, "ms of a step": {n: round(1000 * t, 2) for n, t in times.items()}}
