@@ -5,6 +5,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import openai
 import pytest
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from nemotron_asr.server import openai_shapes as shapes
 from tests.conftest import Sample
 from tests.server.conftest import Running
-from tests.server.contract import RATE, Contract, Request, Told
+from tests.server.contract import RATE, Contract, Request, Told, as_int16
 
 LATENCY = 1120
 
@@ -115,12 +116,39 @@ def test_a_prompt_is_phrases() -> None:
     assert shapes.boost([], long) == {"Regensburg": 0.5, "Passau": 0.5}
 
 
+def as_flac(sides: NDArray[np.int16]) -> bytes:
+    """Two channels, shape (2, samples)."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=RATE, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(sides.T.reshape(1, -1), format="s16", layout="stereo")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("names", [["A", "B"], ["agent", "B"], ["agent", "caller"]])
+def test_speakers_are_channels(transcribe: Any, server: Running, samples: list[Sample], names: list[str]) -> None:
+    file = as_flac(as_int16(np.stack([samples[0].audio[: 3 * RATE], samples[2].audio[: 3 * RATE]])))
+    named = {"known_speaker_names": known} if (known := [name for name in names if len(name) > 1]) else {}
+    said = transcribe(model="tiny", file=("a.flac", file), response_format="diarized_json", **named)
+    heard = server.recognizer.transcribe(file, latency_ms=LATENCY, channels="separate")
+    assert (said.text, said.duration, said.usage.seconds) == (heard.text, heard.duration, heard.duration)
+    speakers = dict(zip(["channel 0", "channel 1"], names, strict=True))
+    assert [(one.start, one.end, one.text, one.speaker) for one in said.segments] == [
+        (one.start, one.end, one.text, speakers[one.speaker or ""]) for one in heard.segments
+    ]
+    assert {one.speaker for one in said.segments} == set(names)
+
+
 @pytest.mark.parametrize(
     ("wrong", "parameter", "status"),
     [
         ({"model": "parakeet"}, "model", 404),
         ({"language": "xx"}, "language", 400),
         ({"response_format": "diarized_json"}, "response_format", 400),
+        ({"response_format": "diarized_json", "stream": True}, "stream", 400),
         ({"timestamp_granularities": ["phoneme"]}, "timestamp_granularities", 400),
         ({"extra_body": {"colour": "red"}}, "colour", 400),
         ({"extra_body": {"latency_ms": "90"}}, None, 400),

@@ -2,8 +2,8 @@
 
 python -m nemotron_asr.server.decoder MEGABYTES SECONDS
 
-The first line of standard input is JSON: `path`, null if the media follow on standard input; `channel`. What goes wrong
-is one line on standard error, and the exit status is 3.
+The first line of standard input is JSON: `path`, null if the media follow on standard input; `channel`; or `count`, if
+only the number of channels is wanted. What goes wrong is one line on standard error, and the exit status is 3.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nemotron_asr.audio import Resampler, Samples
-from nemotron_asr.audio.container import decode
+from nemotron_asr.audio.container import audio_stream, decode, open_container
 from nemotron_asr.audio.samples import to_mono
 from nemotron_asr.errors import AudioError, OptionError
 
@@ -38,7 +38,10 @@ def main(megabytes: int, seconds: int) -> int:
     request = json.loads(_line(stdin))
     source = request["path"] or stdin
     try:
-        stdout.writelines(samples.tobytes() for samples in _samples(source, request["channel"]))
+        if request.get("count"):
+            stdout.write(str(_channels(source)).encode())
+        else:
+            stdout.writelines(samples.tobytes() for samples in _samples(source, request["channel"]))
     except (AudioError, OptionError) as error:
         os.write(2, " ".join(str(error).split()).encode())
         return SPOILT
@@ -58,6 +61,11 @@ def _samples(source: str | io.FileIO, channel: int | None) -> Iterator[Samples]:
         yield resampler.finish()
     if not heard:
         raise AudioError("no audio samples")
+
+
+def _channels(source: str | io.FileIO) -> int:
+    with open_container(source) as container:
+        return audio_stream(container).channels
 
 
 def _line(stdin: io.FileIO) -> bytes:

@@ -1,11 +1,11 @@
 """Deepgram's `/v1/listen` over HTTP: recordings; and what it shares with the one over WebSocket."""
 
-import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,15 +15,14 @@ from starlette.responses import JSONResponse, Response
 
 from nemotron_asr.engine.settings import RECORDING_MS
 from nemotron_asr.server import deepgram_shapes as shapes
+from nemotron_asr.server.channels import transcripts
 from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
 from nemotron_asr.server.formats import CONTAINER
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.wav import is_wav, read_header
-from nemotron_asr.server.web import LiveResponse, body_of, gone, headers_of, stored, token_of
-from nemotron_asr.transcript import Transcript
+from nemotron_asr.server.web import LiveResponse, body_of, headers_of, stored, token_of
 
 PROTOCOL = "deepgram"
 
@@ -63,7 +62,8 @@ async def hear(request: Request, service: Service) -> Response:
                 raise invalid("recordings are not fetched from a URL; send the audio itself")
             stack.enter_context(service.uploading())
             path = await stack.enter_async_context(stored(body()))
-            channels = await _channels(path, wish)
+            counted = wish.multichannel and wish.form.encoding == CONTAINER
+            channels = await service.channels(path) if counted else wish.form.channels
             opened = open_channels(service, key, wish, channels, recording=True, latency_ms=RECORDING_MS)
             conversations = [await stack.enter_async_context(one) async for one in opened]
         except Problem as problem:
@@ -72,40 +72,12 @@ async def hear(request: Request, service: Service) -> Response:
 
         async def answer(resources: AsyncExitStack) -> AsyncGenerator[str, None]:
             async with resources:
-                transcripts = await _transcripts(conversations, path, wish, request)
-                content = shapes.recording(
-                    transcripts, name, request_id, sha256.hexdigest(), utterances=wish.utterances
-                )
+                said = await transcripts(conversations, partial(_play, path=path, wish=wish), request)
+                content = shapes.recording(said, name, request_id, sha256.hexdigest(), utterances=wish.utterances)
                 yield json.dumps(content, ensure_ascii=False)
 
         texts = answer(stack.pop_all())
         return LiveResponse(texts, "application/json", lambda problem: refusal(problem, request_id))
-
-
-async def _channels(path: str, wish: Wish) -> int:
-    """Channels of a recording: as the client says, or as a WAV file's header does."""
-    async with await anyio.open_file(path, "rb") as file:
-        head = await file.read(1 << 16)
-    header = read_header(head, wish.form) if wish.form.encoding == CONTAINER and is_wav(head) else None
-    return header.form.channels if header and header.form else wish.form.channels
-
-
-async def _transcripts(conversations: list[Conversation], path: str, wish: Wish, request: Request) -> list[Transcript]:
-    """All channels side by side, until the client goes away."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            leaving = group.create_task(gone(request))
-            hearing = [group.create_task(_transcript(one, path, wish)) for one in conversations]
-            await asyncio.wait(hearing)
-            leaving.cancel()
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in hearing]
-
-
-async def _transcript(conversation: Conversation, path: str, wish: Wish) -> Transcript:
-    async with conversation.beside(_play(conversation, path, wish)):
-        return await conversation.transcript()
 
 
 async def _play(conversation: Conversation, path: str, wish: Wish) -> None:

@@ -34,7 +34,22 @@ class Decoding:
             path: of the file; None if its bytes will be written.
             channel: the one to hear; None averages all.
         """
-        self._in.write(json.dumps({"path": path, "channel": channel}).encode() + b"\n")
+        self._ask(path=path, channel=channel)
+
+    async def count_channels(self, path: str) -> int:
+        """Only look how many channels a file has.
+
+        Raises:
+            Problem: it is not usable.
+        """
+        self._ask(path=path, count=True)
+        said = await self._out.read()
+        if await self._process.wait():
+            raise invalid(await self._reason())
+        return int(said)
+
+    def _ask(self, **request: str | int | None) -> None:
+        self._in.write(json.dumps(request).encode() + b"\n")
 
     async def write(self, data: bytes) -> None:
         """Hand over bytes; waits while the process is busy with those before."""

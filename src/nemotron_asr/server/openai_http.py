@@ -1,12 +1,15 @@
 """OpenAI's `POST /v1/audio/transcriptions`, which a NIM container has, too.
 
-Not heard: `temperature` (the search is greedy), `chunking_strategy`'s threshold and padding. Refused: speakers.
+Not heard: `temperature` (the search is greedy), `chunking_strategy`'s threshold and padding. Speakers are told apart by
+their channels.
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from string import ascii_uppercase
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -18,6 +21,7 @@ from nemotron_asr.engine.settings import RECORDING_MS
 from nemotron_asr.events import Final
 from nemotron_asr.languages import AUTO
 from nemotron_asr.server import openai_shapes as shapes
+from nemotron_asr.server.channels import transcripts
 from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.problems import Problem, invalid
@@ -27,21 +31,24 @@ from nemotron_asr.transcript import Transcript, collect
 
 PROTOCOL = "openai"
 
-FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
+DIARIZED = "diarized_json"
+
+FORMATS = ("json", "text", "srt", "vtt", "verbose_json", DIARIZED)
 
 GRANULARITIES = ("segment", "word")
 
 _NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
 """Options of ours, in the form beside OpenAI's."""
 
-_LISTS = ("languages", "keywords", "timestamp_granularities", "include")
+_LISTS = ("languages", "keywords", "timestamp_granularities", "include", "known_speaker_names")
 _VAD = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
 _KNOWN = {
     "file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", *_NUMBERS,
     *_LISTS, *(f"{name}[]" for name in _LISTS), *(f"chunking_strategy[{name}]" for name in _VAD),
 }  # fmt: skip
 
-_MEDIA = {"json": "application/json", "verbose_json": "application/json", "vtt": "text/vtt"}
+_JSON = "application/json"
+_MEDIA = {"json": _JSON, "verbose_json": _JSON, DIARIZED: _JSON, "vtt": "text/vtt"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Wish:
     granularities: Sequence[str]
     logprobs: bool
     stream: bool
+    speakers: Sequence[str]
     options: dict[str, Any]
 
     @property
@@ -74,17 +82,34 @@ def routes(service: Service) -> list[BaseRoute]:
                 stack.push_async_callback(form.close)
                 wish = read(form)
                 path = await stack.enter_async_context(stored(pieces(wish.file)))
-                conversation = await service.open(
-                    key, PROTOCOL, AudioFormat(CONTAINER), model=wish.model, foreign=shapes.FOREIGN_MODELS,
-                    recording=True, **wish.options,
-                )  # fmt: skip
+                conversations = [
+                    await stack.enter_async_context(
+                        await service.open(
+                            key, PROTOCOL, heard, model=wish.model, foreign=shapes.FOREIGN_MODELS, recording=True,
+                            **wish.options,
+                        )
+                    )
+                    for heard in await _forms(service, path, wish)
+                ]  # fmt: skip
             except Problem as problem:
                 return shapes.answer_error(problem)
-            playing = _play(conversation, path, request)
-            texts = _texts(stack.pop_all(), conversation, playing, wish)
+            texts = _texts(stack.pop_all(), conversations, path, request, wish)
             return LiveResponse(texts, wish.media_type, shapes.answer_error)
 
     return [Route("/v1/audio/transcriptions", transcriptions, methods=["POST"])]
+
+
+async def _forms(service: Service, path: str, wish: Wish) -> list[AudioFormat]:
+    """What is to be heard: the recording, or each of its channels."""
+    if wish.response != DIARIZED:
+        return [AudioFormat(CONTAINER)]
+    count, names = await service.channels(path), len(wish.speakers)
+    if not 2 <= count <= len(ascii_uppercase):
+        message = f"speakers are told apart by their channels, and the recording has {count}"
+        raise invalid(f"{message}; choose {', '.join(FORMATS[:-1])}", "response_format")
+    if names > count:
+        raise invalid(f"{names} speakers are named, and the recording has {count} channels", "known_speaker_names")
+    return [AudioFormat(CONTAINER, channels=count, channel=channel) for channel in range(count)]
 
 
 async def _play(conversation: Conversation, path: str, request: Request) -> None:
@@ -93,10 +118,17 @@ async def _play(conversation: Conversation, path: str, request: Request) -> None
 
 
 async def _texts(
-    resources: AsyncExitStack, conversation: Conversation, playing: Coroutine[Any, Any, None], wish: Wish
+    resources: AsyncExitStack, conversations: Sequence[Conversation], path: str, request: Request, wish: Wish
 ) -> AsyncGenerator[str, None]:
     """The answer: all at once, or in Server-Sent Events."""
-    async with resources, conversation, conversation.beside(playing):
+    async with resources:
+        if wish.response == DIARIZED:
+            channels = await transcripts(conversations, partial(Conversation.play, path=path), request)
+            letters = ascii_uppercase[len(wish.speakers) : len(channels)]
+            yield json.dumps(shapes.diarized(channels, [*wish.speakers, *letters]), ensure_ascii=False)
+            return
+        (conversation,) = conversations
+        await resources.enter_async_context(conversation.beside(_play(conversation, path, request)))
         if not wish.stream:
             yield _render(await conversation.transcript(), wish)
             return
@@ -152,14 +184,18 @@ def read(form: FormData) -> Wish:
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise invalid("the form has no file", "file")
+    response, stream = _choice(fields, "response_format", FORMATS), flag(fields, "stream")
+    if stream and response == DIARIZED:
+        raise invalid(f"{DIARIZED} comes as a whole; leave stream out, or choose another response_format", "stream")
     granularities = _choices(form, "timestamp_granularities", GRANULARITIES)
     return Wish(
         file,
         fields.get("model", ""),
-        _choice(fields, "response_format", FORMATS),
+        response,
         granularities or GRANULARITIES[:1],
         "logprobs" in _choices(form, "include", ("logprobs",)),
-        flag(fields, "stream"),
+        stream,
+        _list(form, "known_speaker_names"),
         _options(form, fields),
     )
 

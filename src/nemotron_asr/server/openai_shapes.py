@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from nemotron_asr.events import Final, Partial, Segment, Word
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.web import headers_of
-from nemotron_asr.transcript import Transcript
+from nemotron_asr.transcript import Transcript, merge
 
 FOREIGN_MODELS = ("whisper*", "gpt-*")
 """Names that OpenAI's clients send unless they are told otherwise."""
@@ -121,6 +121,22 @@ def verbose(transcript: Transcript, granularities: Sequence[str]) -> dict[str, A
             for word in transcript.words
         ]
     return content
+
+
+def diarized(channels: Sequence[Transcript], names: Sequence[str]) -> dict[str, Any]:
+    """`response_format=diarized_json`: the channels' segments by time, each with its channel's name or letter."""
+    speakers = {f"channel {number}": name for number, name in enumerate(names)}
+    whole = merge(channels)
+    return {
+        "task": "transcribe", "duration": whole.duration, "text": whole.text, "usage": usage(whole.duration),
+        "segments": [
+            {
+                "type": "transcript.text.segment", "id": f"seg_{number}", "start": segment.start, "end": segment.end,
+                "text": segment.text, "speaker": speakers[segment.speaker or ""],
+            }
+            for number, segment in enumerate(whole.segments)
+        ],
+    }  # fmt: skip
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:

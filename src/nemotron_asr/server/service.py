@@ -104,6 +104,15 @@ class Service:
             logger.info("refused", extra={"fields": {"protocol": protocol, "key": key.name, "problem": str(problem)}})
             raise problem from error
 
+    async def channels(self, path: str) -> int:
+        """How many a recording has, whatever it is.
+
+        Raises:
+            Problem: it is not usable.
+        """
+        async with self._decoders.decoding() as decoding:
+            return await decoding.count_channels(path)
+
     @contextmanager
     def uploading(self) -> Iterator[None]:
         """Room for one recording that is taken in.
