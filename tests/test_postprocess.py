@@ -18,6 +18,7 @@ from nemotron_asr.postprocess import (
     chain,
     mask_words,
     read_words,
+    replace_text,
     rewrite,
     shown,
     spoken_numbers,
@@ -220,6 +221,23 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "text_to_num", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nemotron-asr\[itn\]'"):
         spoken_numbers()
+
+
+def test_parts_of_the_text_are_replaced_with_their_words() -> None:
+    of = segment("It costs twenty three dollars, not ten percent.")
+    made = replace_text(of, [(9, 29, "$23"), (35, 46, "10 %")])
+    assert made.text == "It costs $23, not 10 %."
+    assert [word.word for word in made.words] == ["It", "costs", "$23,", "not", "10 %."]
+    assert (made.words[2].start, made.words[2].end) == (of.words[2].start, of.words[4].end)
+
+
+@given(cuts=st.lists(st.integers(0, 40), max_size=8), written=st.sampled_from(["", "7", "seven"]))
+def test_whatever_parts_are_replaced_words_say_what_the_text_says(cuts: list[int], written: str) -> None:
+    of, places = segment("It costs twenty three dollars, not more."), sorted(set(cuts))
+    made = replace_text(of, [(a, b, written) for a, b in zip(places[::2], places[1::2], strict=False)])
+    assert "".join(made.text.split()) == "".join(word.word for word in made.words)
+    assert [word.start for word in made.words] == sorted(word.start for word in made.words)
+    assert (made.start, made.end) == (of.start, of.end)
 
 
 def marking(mark: str) -> Callable[[Segment], Segment]:

@@ -8,7 +8,17 @@ Whatever is done, the words still say what the text says, and keep the times at 
 changed, for their text must only grow; but they end before what may become a word that is masked.
 """
 
-from nemotron_asr.postprocess.hooks import Edit, Hiding, Postprocess, Postprocessor, by_language, chain, rewrite, shown
+from nemotron_asr.postprocess.hooks import (
+    Edit,
+    Hiding,
+    Postprocess,
+    Postprocessor,
+    by_language,
+    chain,
+    replace_text,
+    rewrite,
+    shown,
+)
 from nemotron_asr.postprocess.masking import mask_words, read_words
 from nemotron_asr.postprocess.numbers import NUMBER_LANGUAGES, spoken_numbers
 
@@ -22,6 +32,7 @@ __all__ = [
     "chain",
     "mask_words",
     "read_words",
+    "replace_text",
     "rewrite",
     "shown",
     "spoken_numbers",

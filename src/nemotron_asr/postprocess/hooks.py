@@ -111,6 +111,25 @@ def rewrite(segment: Segment, edits: Iterable[Edit]) -> Segment:
     return replace(segment, text=text + segment.text[position:], words=(*words, *segment.words[done:]))
 
 
+def replace_text(segment: Segment, parts: Iterable[Edit]) -> Segment:
+    """Write parts of the text differently, which is how packages for text normalisation tell what they change.
+
+    Args:
+        segment: a segment.
+        parts: in order, each from the first up to, not including, the second character of the text. It may begin and
+            end within a word, the rest of which stays. Of parts that share a word only the first is written.
+    """
+    place, edits, done = places(segment), list[Edit](), 0
+    for start, end, written in parts:
+        first = sum(word.stop <= start for word in place)
+        last = sum(word.start < end for word in place)
+        if done <= first < last:
+            before, after = segment.text[place[first].start : start], segment.text[end : place[last - 1].stop]
+            edits.append((first, last, before + written + after))
+            done = last
+    return rewrite(segment, edits)
+
+
 def places(segment: Segment) -> list[range]:
     """Where each word is in the text."""
     found, position = [], 0
