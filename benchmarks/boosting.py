@@ -62,7 +62,7 @@ class Recordings:
 
     def transcribe(self, asr: Recognizer, phrases: Sequence[Phrases]) -> list[str]:
         """What is heard with each recording's own phrases."""
-        texts = []
+        texts: list[str] = []
         for first in range(0, len(self.audio), TOGETHER):
             batch = slice(first, first + TOGETHER)
             sessions = [asr.engine.open(latency_ms=1120, recording=True, boost=boost) for boost in phrases[batch]]
