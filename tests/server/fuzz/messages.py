@@ -60,7 +60,9 @@ def event(session: SearchStrategy[Any]) -> SearchStrategy[Any]:
 
 
 def _pairs(names: SearchStrategy[str]) -> SearchStrategy[list[tuple[str, str]]]:
-    values = TEXT | one_of("true", "false", "0", "-1", "80", "1e400", "9" * 400, "a:1", "b:nan", "b:-inf", "x:1e9")
+    values = TEXT | one_of(
+        "true", "false", "0", "-1", "80", "1e400", "9" * 400, "a:1", "b:nan", "b:-inf", "word", "diarized_json"
+    )
     return st.lists(st.tuples(names | TEXT, values), max_size=5)
 
 
