@@ -147,6 +147,7 @@ class GpuRunner(Runner):
         """Room for so many streams; nothing is recorded yet."""
         return RingPool(self.initial_state(1 + rows), self.model.transducer, self._lock)
 
+    @torch.inference_mode()
     def record(self, pool: RingPool, shape: Shape) -> Buffers:
         """Record the step of a shape, on rows that nobody has."""
         buffers = self._buffers(pool, shape)

@@ -131,7 +131,7 @@ class GreedySearch:
             search.h[layer, who] = _unless(ended, below, self.fresh.h[:, layer])
             search.c[layer, who] = _unless(ended, cell, self.fresh.c[:, layer])
         search.out[who] = _unless(ended, self.transducer.pred(below), self.fresh.out)
-        search.pending[who] = -1
+        search.pending.index_fill_(0, who, -1)
         symbols = search.symbols[who] + 1
         full = symbols >= self.transducer.config.max_symbols
         search.time[who] += full
