@@ -14,6 +14,7 @@ import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import SequenceMatcher
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ import torch
 from benchmarks.gpu_meter import NOT_MEASURED, Meter
 from benchmarks.gpu_stock import stock_rows
 from nemotron_asr.audio import load
+from nemotron_asr.benchmark.driver import tokens, whole
 from nemotron_asr.benchmark.fleet import FleetService, serve_fleet
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
 from nemotron_asr.config import FRAME_SECONDS, LATENCIES, SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.fleet import Fleet
 from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels
-from nemotron_asr.engine.runner import Part
+from nemotron_asr.engine.gpu.step import Shape
+from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.stream import STEP_FRAMES, UNKNOWN_END, Samples, Target
 from nemotron_asr.features import window_samples
 from nemotron_asr.recognizer import build_model
@@ -176,9 +179,20 @@ def measure(runner: GpuRunner, said: Samples, latency: int, plan: Plan) -> dict[
     return found
 
 
+def agreement(runner: GpuRunner, said: Samples) -> dict[int, float]:
+    """How much of what the eager runner says, of the same weights, this one says: by latency, from 0 to 1."""
+    eager, found = Runner(runner.model, runner.log_mel), {}
+    for latency in (80, 1120):
+        chunk = chunk_frames(latency)
+        ours, theirs = (tokens(whole(each, said[: 20 * SAMPLE_RATE], chunk)) for each in (runner, eager))
+        found[latency] = SequenceMatcher(None, ours, theirs, autojunk=False).ratio()
+    return found
+
+
 def offline(runner: GpuRunner, said: Samples, streams: int, seconds: float) -> float:
     """Seconds of audio per second: recordings side by side, nine seconds to a step, samples to tokens."""
     frames, pool = STEP_FRAMES, runner.new_pool(streams)
+    runner.record(pool, Shape(streams, frames, 14))
     rows, target = [pool.acquire() for _ in range(streams)], Target(runner.model.config.default_prompt, "")
     windows = [np.resize(np.roll(said, -997 * row), 1 + window_samples(frames)).astype(np.float32) for row in rows]
     steps, began = max(2, int(seconds / (frames * FRAME_SECONDS))), 0.0
@@ -219,6 +233,8 @@ def main(plan: Plan) -> None:
     print(f"{machine}, torch {torch.__version__}, Python {platform.python_version()}")
     runner = new_runner(plan, config, said)
     found: dict[str, Any] = {"machine": machine, "torch": torch.__version__, "plan": asdict(plan), "latencies": []}
+    found["agreement"] = agreement(runner, said)
+    print(f"tokens that are the eager runner's: {found['agreement']}")
     for latency in plan.latency:
         found["latencies"].append(measure(runner, said, latency, plan))
     sizes, seconds = ((1, 2), 2) if plan.smoke else ((1, 32, 128), 120)

@@ -17,6 +17,7 @@ def test_the_whole_course_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture
     assert latency["latency"] == 320
     assert latency["strict"]["streams"] >= 1
     assert latency["strict"]["watts"] == "not measured"
+    assert found["agreement"] == {"80": 1.0, "1120": 1.0}
     assert found["offline"].keys() == {"1", "2"}
     assert "| 320 ms |" in capsys.readouterr().out
 

@@ -5,7 +5,9 @@ import os
 
 import torch
 
-if not torch.cuda.is_available():
+if torch.cuda.is_available():
+    torch.backends.cudnn.allow_tf32 = False  # results are compared
+else:
     os.environ["TRITON_INTERPRET"] = "1"
 
 if importlib.util.find_spec("triton") is None:  # there is none for this platform, and no engine on a GPU either

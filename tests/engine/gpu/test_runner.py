@@ -1,6 +1,7 @@
 """The GPU's runner against the eager one: in plain torch, in Triton's interpreter, and over recorded steps."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import pairwise
 from types import ModuleType
 
@@ -22,6 +23,7 @@ from nemotron_asr.engine.stream import Samples, Stream
 from nemotron_asr.features import LogMel
 from nemotron_asr.model import Encoder, NemotronASR
 from tests.conftest import Sample, random_model, tiny_config
+from tests.engine.gpu.cases import DEVICE
 
 CONFIG = tiny_config()
 CHUNKS = [1, 2, 4, 7, 14]
@@ -117,10 +119,14 @@ def test_other_models_of_the_family(samples: list[Sample], changes: dict[str, in
     assert expected
 
 
-def test_kernels_in_the_interpreter(samples: list[Sample]) -> None:
-    config, audio = tiny_config(n_layers=1, conv_kernel=3, left_context=14), samples[0].audio[16_000:24_000]
+def test_kernels_in_the_interpreter_or_on_a_gpu(samples: list[Sample]) -> None:
+    """In the interpreter a moment of speech; on a GPU more of it, by graphs."""
+    interpreted = DEVICE.type == "cpu"
+    config = tiny_config(n_layers=1, conv_kernel=3, left_context=14) if interpreted else CONFIG
+    audio, chunks = (samples[0].audio[16_000:24_000], ()) if interpreted else (samples[0].audio, (2,))
     expected = tokens(whole(eager(config), audio, 2))
-    runner = GpuRunner(model(config), LogMel(config), fused, rows=1, most=1, chunks=())
+    on_device, front_end = deepcopy(model(config)).to(DEVICE), LogMel(config).to(DEVICE)
+    runner = GpuRunner(on_device, front_end, fused, rows=1, most=1, chunks=chunks)
     assert tokens(whole(runner, audio, 2)) == expected
     assert expected
 
