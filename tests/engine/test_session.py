@@ -18,8 +18,9 @@ import nemotron_asr
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.cost import StepCost
+from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.runner import Part
-from nemotron_asr.engine.stream import Samples, Stream
+from nemotron_asr.engine.stream import Samples, Stream, Target
 from nemotron_asr.errors import AtCapacity, LanguageError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.recognizer import Recognizer
@@ -51,6 +52,50 @@ def test_a_thread_feeds_and_reads(engine: Engine, recognizer: Recognizer, sample
         expected = recognizer.transcribe((samples[0].audio, 16000), latency_ms=latency, language="de")
         assert said(finals(session)) == said(expected.segments)
         assert session.duration == expected.duration
+
+
+def test_a_caller_may_use_its_memory_again(engine: Engine, recognizer: Recognizer, samples: list[Sample]) -> None:
+    packet = np.zeros(320, np.float32)
+    audio = samples[0].audio[: len(samples[0].audio) // 320 * 320]
+    with engine.open(latency_ms=1120) as session:
+        for start in range(0, len(audio), 320):
+            packet[:] = audio[start : start + 320]
+            session.feed(packet)
+        packet[:] = 0.5
+    assert said(finals(session)) == said(recognizer.transcribe((audio, 16000)).segments)
+
+
+def test_the_engine_is_woken_once_a_frame(recognizer: Recognizer, samples: list[Sample]) -> None:
+    with Engine(recognizer, max_streams=1) as engine, engine.open() as session:
+        told = 0
+
+        def tell(*call: Any) -> None:
+            nonlocal told
+            told += call[0].__name__ == "feed"
+            ask(*call)
+
+        ask = session._loop.tell
+        setattr(session._loop, "tell", tell)  # noqa: B010 - a method is replaced, to count its calls
+        for packet in np.array_split(samples[0].audio, len(samples[0].audio) // 160):
+            session.feed(packet)
+        setattr(session._loop, "tell", ask)  # noqa: B010
+    assert 0 < told <= len(samples[0].audio) / 1280 + 1
+    assert finals(session)
+
+
+def test_what_is_left_at_the_end_is_due_a_chunk_after_the_end() -> None:
+    """That no more audio comes is not known before."""
+    live = Live(Stream(0, Target(0, ""), 1), None, recording=False)  # type: ignore[arg-type] # nothing is said
+    live.heard(np.zeros(100, np.float32), 1.0)
+    live.heard(np.zeros(1400, np.float32), 2.0)
+    whole = live.stream.next_work()
+    assert whole is not None
+    assert live.due(whole) == pytest.approx(2.08)
+    live.begin(whole, whole.chunks)
+    live.close(9.0)
+    rest = live.stream.next_work()
+    assert rest is not None
+    assert live.due(rest) == pytest.approx(9.08)
 
 
 async def test_coroutines_feed_and_read_at_once(engine: Engine, recognizer: Recognizer, samples: list[Sample]) -> None:

@@ -43,6 +43,7 @@ class Live:
     settling: list[Promise[None]] = field(default_factory=list)
     _silent_since: int = 0  # sample at which the voice ended
     _began: float | None = None
+    _closed: float = 0.0
     _arrivals: deque[tuple[int, float]] = field(default_factory=deque)  # samples fed, and when
     _flushes: deque[tuple[float, Promise[Segment | None]]] = field(default_factory=deque)  # when asked for
 
@@ -71,6 +72,11 @@ class Live:
             self._began = now if self._began is None else self._began
             self._arrivals.append((self.stream.fed, now))
 
+    def close(self, now: float) -> None:
+        """No more audio will come."""
+        self.stream.close()
+        self._closed = now
+
     def flush(self, promise: Promise[Segment | None], now: float) -> None:
         """The words so far are wanted."""
         self.stream.flush()
@@ -87,6 +93,8 @@ class Live:
         while len(self._arrivals) > 1 and self._arrivals[0][0] < needed:
             self._arrivals.popleft()
         came = self._arrivals[0][1] if self._arrivals else 0.0
+        if self.stream.needed() > self.stream.fed:
+            came = self._closed  # the rest is no chunk; that it is all was not known before
         return max(came, (self._began or 0.0) + needed / SAMPLE_RATE) + patience
 
     def speaking(self, now: float) -> bool:

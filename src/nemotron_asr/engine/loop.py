@@ -14,8 +14,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import numpy as np
-
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS
 from nemotron_asr.decoding.beam import GREEDY
@@ -109,11 +107,10 @@ class Loop:
             if not live.computing and (work := live.stream.next_work()):
                 live.stream.window(work.chunk)  # prepared while the current step is computed
 
-    def close(self, live: Live, rest: Samples) -> None:
-        """The last audio has come."""
+    def close(self, live: Live) -> None:
+        """No more audio will come."""
         if live in self._lives and not live.stream.closed:
-            live.heard(rest, self.clock())
-            live.stream.close()
+            live.close(self.clock())
             self._active[live] = None
 
     def flush(self, live: Live, promise: Promise[Segment | None]) -> None:
@@ -153,7 +150,7 @@ class Loop:
         self._closing = done
         for live in list(self._lives):
             if drain:
-                self.close(live, np.zeros(0, np.float32))
+                self.close(live)
             else:
                 self.fail(live, EngineClosedError("the engine was closed"))
 

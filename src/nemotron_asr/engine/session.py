@@ -6,11 +6,12 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from nemotron_asr.audio import Resampler, Samples
 from nemotron_asr.audio.activity import VoiceActivity
-from nemotron_asr.config import SAMPLE_RATE, chunk_frames
+from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE, chunk_frames
 from nemotron_asr.decoding.boosting import Boost, boost_tree
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import BACKLOG, Loop
@@ -18,6 +19,7 @@ from nemotron_asr.engine.promise import Promise, in_event_loop
 from nemotron_asr.engine.settings import SpeechModel, choose_target
 from nemotron_asr.errors import AudioError, StreamClosedError, StreamFailedError
 from nemotron_asr.events import Event, Segment
+from nemotron_asr.features import window_samples, window_start
 from nemotron_asr.languages import AUTO
 
 MOST_BACKLOG = 600.0
@@ -41,6 +43,8 @@ class Session:
         self._activity = VoiceActivity() if live.builder.voice is not None else None
         self._lock = Lock()
         self._fed = 0
+        self._held: list[Samples] = []  # packets that the engine has not been told of
+        self._told = 0
         self._closed = False
         self._dropped = weakref.finalize(self, loop.tell, loop.fail, live, _DROPPED)
         self._dropped.atexit = False
@@ -98,6 +102,7 @@ class Session:
         with self._lock:
             self._check_open()
             promise: Promise[Segment | None] = Promise()
+            self._tell_all()
             self._loop.tell(self._loop.flush, self._live, promise)
             return promise
 
@@ -114,6 +119,7 @@ class Session:
         target = choose_target(self._model, language, languages)
         with self._lock:
             self._check_open()
+            self._tell_all()
             self._loop.tell(self._loop.change, self._live, target, None, None)
 
     def set_latency(self, latency_ms: int) -> None:
@@ -127,6 +133,7 @@ class Session:
         with self._lock:
             self._check_open()
             self._loop.admission.move(self._live, chunk)
+            self._tell_all()
             self._loop.tell(self._loop.change, self._live, None, chunk, None)
 
     def set_boost(self, boost: Boost) -> None:
@@ -138,12 +145,15 @@ class Session:
         tree = boost_tree(boost, self._model.tokenizer)
         with self._lock:
             self._check_open()
+            self._tell_all()
             self._loop.tell(self._loop.change, self._live, None, None, tree)
 
     def settle(self) -> Promise[None]:
         """A promise that is kept when all that can be said of the audio fed so far has been said."""
         promise: Promise[None] = Promise()
-        self._loop.tell(self._loop.settle, self._live, promise)
+        with self._lock:
+            self._tell_all()
+            self._loop.tell(self._loop.settle, self._live, promise)
         return promise
 
     def close(self) -> None:
@@ -152,9 +162,9 @@ class Session:
             if self._closed:
                 return
             self._closed = True
-            self._fed += len(rest := self._resampler.finish())
-            self._find_voice(rest)
-            self._loop.tell(self._loop.close, self._live, rest)
+            self._take_in(self._resampler.finish())
+            self._tell_all()
+            self._loop.tell(self._loop.close, self._live)
 
     def abort(self, error: BaseException | None = None) -> None:
         """Drop the stream and what it had still to say; iterating over it raises `error`, if there is one."""
@@ -213,18 +223,35 @@ class Session:
         if self._closed:
             raise StreamClosedError("this stream has ended; open a new one to go on")
 
-    def _find_voice(self, samples: Samples) -> None:
-        """In the thread that feeds, so that the engine's own is not held up; the engine knows of it before it hears."""
-        if self._activity is not None and (edges := self._activity.feed(samples)):
-            self._loop.tell(self._loop.hear, self._live, edges)
-
     def _hand_over(self, samples: ArrayLike) -> None:
         try:
             heard = self._resampler.feed(samples)
         except AudioError as error:
             self.abort(error)
             raise
+        self._take_in(heard)
+        if whole_frames(self._fed) > whole_frames(self._told):
+            self._tell_all()
+
+    def _take_in(self, heard: Samples) -> None:
+        """Hold a copy, for the caller may use its memory again; the engine knows of voices before it hears them.
+
+        They are looked for in the thread that feeds, so that the engine's own is not held up.
+        """
+        if self._activity is not None and (edges := self._activity.feed(heard)):
+            self._tell_all()
+            self._loop.tell(self._loop.hear, self._live, edges)
         self._fed += len(heard)
-        self._find_voice(heard)
-        if len(heard):
-            self._loop.tell(self._loop.feed, self._live, heard)
+        self._held.append(heard.copy())
+
+    def _tell_all(self) -> None:
+        """Hand over what is held; this wakes the engine, so it is done when there is something that it can do."""
+        held, self._held = self._held, []
+        if self._told < self._fed:
+            self._told = self._fed
+            self._loop.tell(self._loop.feed, self._live, held[0] if len(held) == 1 else np.concatenate(held))
+
+
+def whole_frames(samples: int) -> int:
+    """Encoder frames that can be computed from so many samples of a stream, wherever it began anew."""
+    return max(0, (samples - window_start(0) - window_samples(1)) // FRAME_SAMPLES + 1)
