@@ -173,6 +173,8 @@ def test_loading_names_what_is_wrong(random_model_folder: Path) -> None:
         nemotron_asr.load(random_model_folder, device="tpu")
     with pytest.raises(OptionError, match="'int4' is not offered; choose auto, float32, bfloat16, int8"):
         nemotron_asr.load(random_model_folder, dtype="int4")
+    with pytest.raises(OptionError, match="'float8' is for NVIDIA's GPUs, not for cpu; choose auto"):
+        nemotron_asr.load(random_model_folder, device="cpu", dtype="float8")
     with pytest.raises(CheckpointError, match="no-such-model"):
         nemotron_asr.load("no-such-model")
 

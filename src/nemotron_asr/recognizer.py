@@ -33,7 +33,9 @@ from nemotron_asr.transcript import Transcript
 UNLIMITED = 1_000_000
 """Streams: whoever opens them one by one is not refused."""
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+DTYPES = {
+    "float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8, "float8": torch.float8_e4m3fn,
+}  # fmt: skip
 
 LARGE = 512
 """Width of an encoder from which on int8 is worth its while."""
@@ -45,8 +47,8 @@ def load(model: str | PathLike[str] = "tiny", device: str = "auto", dtype: str =
     Args:
         model: "tiny" (embedded), a Hugging Face name or its short form, a folder, or a `.nemo` file.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        dtype: "auto", "float32", "bfloat16" or "int8"; "auto" is bfloat16 on a GPU and, on a CPU, int8 for a large
-            model and float32 for a small one.
+        dtype: "auto", "float32", "bfloat16", "int8" or "float8"; "auto" is bfloat16 on a GPU and, on a CPU, int8 for a
+            large model and float32 for a small one.
 
     Raises:
         CheckpointError: the model is not there, or not one.
@@ -80,6 +82,10 @@ def choose_dtype(name: str, device: torch.device, config: ModelConfig) -> torch.
         raise OptionError(f"dtype {name!r} is not offered; choose auto, {', '.join(DTYPES)}")
     if name == "int8" and device.type != "cpu":
         raise OptionError(f"dtype 'int8' is for the CPU, not for {device}; choose auto, float32 or bfloat16")
+    if name == "float8" and device.type != "cuda":
+        raise OptionError(f"dtype 'float8' is for NVIDIA's GPUs, not for {device}; choose auto, float32 or bfloat16")
+    if name == "float8" and (config.d_model % 16 or config.d_ff % 16):
+        raise OptionError("dtype 'float8' is for models whose widths are multiples of 16; choose auto")
     return DTYPES[name]
 
 
@@ -91,14 +97,15 @@ def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
         place_weights(model, checkpoint.weights, device, torch.float32, untouched=MATRICES)
         quantize(model)
     else:
-        place_weights(model, to_float(checkpoint.weights), device, dtype)
+        kept = torch.bfloat16 if dtype == DTYPES["float8"] else dtype  # what is not multiplied in 8 bits
+        place_weights(model, to_float(checkpoint.weights), device, kept)
     log_mel = LogMel(checkpoint.config)
     log_mel.load_state_dict({**log_mel.state_dict(), **checkpoint.front_end})
     return model.eval().requires_grad_(requires_grad=False), log_mel.to(device)
 
 
-def make_runner(model: NemotronASR, log_mel: LogMel) -> Runner:
-    """What executes the steps of a model fastest here."""
+def make_runner(model: NemotronASR, log_mel: LogMel, *, float8: bool = False) -> Runner:
+    """What executes the steps of a model fastest here; on a GPU, if wanted, with its linears in 8-bit floats."""
     quantized = isinstance(model.transducer.head, Int8Linear)
     if quantized:
         model.encoder.set_submodule("subsampling", FastSubsampling(model.encoder.subsampling, model.config.n_mels))
@@ -109,7 +116,7 @@ def make_runner(model: NemotronASR, log_mel: LogMel) -> Runner:
     elif model.transducer.head.bias.device.type == "cuda":
         from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels  # imports Triton, which comes with CUDA
 
-        runner = GpuRunner(model, log_mel, best_kernels())
+        runner = GpuRunner(model, log_mel, best_kernels(), float8=float8)
     else:
         runner = Runner(model, log_mel)
     pack(model)
@@ -122,7 +129,7 @@ class Recognizer:
     def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
         self.config: ModelConfig = checkpoint.config
         self.tokenizer: Tokenizer = checkpoint.tokenizer
-        self.runner = make_runner(*build_model(checkpoint, device, dtype))
+        self.runner = make_runner(*build_model(checkpoint, device, dtype), float8=dtype == DTYPES["float8"])
         self._engine: Engine | None = None
         self._lock = threading.Lock()
 

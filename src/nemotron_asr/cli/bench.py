@@ -88,7 +88,7 @@ class _Plan:
 
         if self.model != RANDOM:
             return load(self.model, self.device, self.dtype)
-        stored = "float32" if self.dtype in {"float32", "bfloat16"} else "int8"
+        stored = "float32" if self.dtype in {"float32", "bfloat16", "float8"} else "int8"
         return load(random_model(Path(tempfile.gettempdir()), stored), self.device, self.dtype)
 
 

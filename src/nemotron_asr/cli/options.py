@@ -125,7 +125,7 @@ def _postprocess(word_list: str | None, *, itn: bool) -> Postprocessor | None:
 
 
 _LATENCY = click.Choice([str(latency) for latency in LATENCIES])
-DTYPE = click.Choice(["auto", "float32", "bfloat16", "int8"])
+DTYPE = click.Choice(["auto", "float32", "bfloat16", "int8", "float8"])
 _MODEL = (
     "tiny (embedded), a Hugging Face name or its short form (nemotron-3.5, nemotron-en), a folder, or a .nemo file."
 )

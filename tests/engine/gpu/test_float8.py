@@ -9,9 +9,10 @@ from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.engine.gpu import norms, plain
 from nemotron_asr.engine.gpu.float8 import Float8Linear
 from nemotron_asr.engine.gpu.runner import GpuRunner
+from nemotron_asr.errors import OptionError
 from nemotron_asr.evaluation.scoring import align, count
-from nemotron_asr.recognizer import build_model
-from tests.conftest import Sample
+from nemotron_asr.recognizer import build_model, choose_dtype
+from tests.conftest import Sample, tiny_config
 from tests.engine.gpu.cases import DEVICE
 
 pytestmark = pytest.mark.usefixtures("no_grad")
@@ -58,3 +59,13 @@ def test_the_embedded_model_hears_as_well(bundled: list[Sample]) -> None:
         said, changed = said + len(before), changed + edits.errors
     assert said > 50
     assert changed <= 0.1 * said
+
+
+def test_what_is_loaded_for_it() -> None:
+    """Weights in bfloat16, of which the runner makes its linears; the prompt stays as it is."""
+    model, _ = build_model(load_checkpoint("tiny"), torch.device("cpu"), torch.float8_e4m3fn)
+    assert model.transducer.head.weight.dtype == torch.bfloat16
+    assert model.prompt.frame.weight.dtype == torch.float32
+    assert choose_dtype("float8", torch.device("cuda"), model.config) == torch.float8_e4m3fn
+    with pytest.raises(OptionError, match="multiples of 16"):
+        choose_dtype("float8", torch.device("cuda"), tiny_config(d_model=40))
