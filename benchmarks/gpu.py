@@ -44,7 +44,7 @@ SMOKE = replace(
     vocab_size=60, d_pred=16, d_joint=16, left_context=14,
 )  # fmt: skip
 
-LINES = 16384
+LINES = 8192
 """Streams times frames of a step at most: more makes nothing faster."""
 
 PATIENCE = 0.4

@@ -31,5 +31,5 @@ def test_energy_is_told_where_it_was_measured() -> None:
 
 def test_steps_are_no_larger_than_pays() -> None:
     assert sizes_of(1, 4000)[-1] == 4000
-    assert sizes_of(14, 20_000)[-1] == 16384 // 14
+    assert sizes_of(14, 20_000)[-1] == 8192 // 14
     assert sizes_of(14, 1) == [1]

@@ -1,5 +1,7 @@
 """An engine on the GPU's runner: sessions, lanes, preferences, flushes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,14 @@ def test_sessions_side_by_side(on_gpu: Recognizer, samples: list[Sample], fake: 
     assert all(texts)
     assert fake.replayed > replayed
     assert fake.recorded == recorded
+
+
+def test_a_cpu_does_without(random_model_folder: Path) -> None:
+    """Neither Triton nor what is for GPUs is imported there."""
+    program = (
+        "import sys, nemotron_asr\n"
+        f"assert nemotron_asr.load({str(random_model_folder)!r}, device='cpu').runner\n"
+        "print([name for name in sys.modules if name == 'triton' or name.startswith('nemotron_asr.engine.gpu')])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -47,6 +47,8 @@ class CudaRecorder:
             work()
             work()
         torch.cuda.current_stream().wait_stream(self._aside)
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # nothing can be given back while a graph is recorded
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
             work()
