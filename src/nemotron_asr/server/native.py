@@ -63,8 +63,8 @@ def routes(service: Service) -> list[BaseRoute]:
 
     async def stream(websocket: WebSocket) -> None:
         try:
-            conversation = await _open(service, websocket.query_params, token_of(websocket))
             interim = flag(websocket.query_params, "interim_results", default=True)
+            conversation = await _open(service, websocket.query_params, token_of(websocket))
         except Problem as problem:
             await refuse(websocket, problem)
             return
@@ -74,8 +74,8 @@ def routes(service: Service) -> list[BaseRoute]:
         async with AsyncExitStack() as stack:
             try:
                 stack.enter_context(service.uploading())
-                conversation = await _open(service, request.query_params, token_of(request), recording=True)
                 interim = flag(request.query_params, "interim_results", default=True)
+                conversation = await _open(service, request.query_params, token_of(request), recording=True)
             except Problem as problem:
                 return answer_problem(problem)
             sse = "text/event-stream" in request.headers.get("accept", "")

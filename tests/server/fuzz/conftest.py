@@ -1,8 +1,9 @@
-"""Whatever strangers send: a neighbour gets its words, and nothing goes wrong that nobody expected."""
+"""Whatever strangers send: a neighbour gets its words, nothing is left, and nothing goes wrong unexpectedly."""
 
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,14 @@ from websockets.sync.client import ClientConnection, connect
 from tests.server.conftest import Running
 
 URL = "/v1/stream?encoding=s16le&latency_ms=320&interim_results=false"
+
+
+def left(server: Running) -> int:
+    """Conversations that are open though everybody has gone."""
+    deadline = time.monotonic() + 30
+    while server.service.conversations and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return len(server.service.conversations)
 
 
 @contextmanager
@@ -49,5 +58,6 @@ def neighbour(
         socket.send('{"type": "close"}')
         events = [json.loads(message) for message in socket]
     assert [event["text"] for event in events if event["type"] == "final"] == [one.text for one in heard.segments]
+    assert left(server) == 0
     loud = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
     assert not loud, f"{request.node.name}: {loud[0]}"

@@ -81,6 +81,7 @@ VALUES = TEXT | one_of("mulaw", "s24le", "container", "8000", "2", "none", "true
 
 
 @given(st.lists(st.tuples(OPTIONS, VALUES), max_size=3), SOUND | spoilt(SOUND.map(wav)))
+@example([("interim_results", "2")], b"")
 @Bounded
 def test_native_options(server: Running, query: list[tuple[str, str]], body: bytes) -> None:
     written = urlencode([(name, value.encode(errors="replace")) for name, value in query])
