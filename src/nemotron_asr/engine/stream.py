@@ -15,6 +15,7 @@ from nemotron_asr.audio.activity import SURE, WINDOW
 from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE
 from nemotron_asr.decoding.beam import GREEDY, Beam
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
+from nemotron_asr.engine.recent import Recent
 from nemotron_asr.errors import StreamClosedError
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
@@ -117,15 +118,18 @@ class Stream:
         self.t = self.decoded = self.origin = 0
         self.anew = False
         self._kept = kept
-        self.fed = 0  # samples ever fed
         self.closed = False
-        self._blocks: list[Samples] = []
+        self._audio = Recent()
         self._window = (0, 0, -1), np.zeros(0, np.float32)  # the last one made, and of what
-        self._base = 0  # time of the first sample kept
         self._changes: deque[_Change] = deque()
         self._flushes: deque[int] = deque()  # positions, in samples
         self._flushed = 0  # how many were done
         self._beginnings: deque[_Beginning] = deque()
+
+    @property
+    def fed(self) -> int:
+        """Samples fed so far."""
+        return self._audio.end
 
     @property
     def seconds(self) -> float:
@@ -141,8 +145,7 @@ class Stream:
         if self.closed:
             raise StreamClosedError("this stream has ended; open a new one to go on")
         if len(samples):
-            self._blocks.append(samples)
-            self.fed += len(samples)
+            self._audio.append(samples)
 
     def close(self) -> None:
         """No more audio will come."""
@@ -216,7 +219,7 @@ class Stream:
     def _begin(self, beginning: _Beginning) -> None:
         self.origin = self.t = self.decoded = beginning.frame
         self.anew = True
-        self._forget(FRAME_SAMPLES * self.origin)
+        self._audio.forget(FRAME_SAMPLES * self.origin)
         self._window = (0, 0, -1), self._window[1]
 
     def _settle_changes(self) -> None:
@@ -237,26 +240,14 @@ class Stream:
         made_of = (self.t, frames, min(self.fed, first + length))
         if self._window[0] == made_of:
             return self._window[1]
-        kept = self._joined()
-        window = np.zeros(length, np.float32)
-        lead = max(0, self._base - first)
-        body = kept[max(0, first - self._base) :][: length - lead]
-        window[lead : lead + len(body)] = body
-        self._window = made_of, window
-        return window
+        self._window = made_of, self._audio.window(first, length)
+        return self._window[1]
 
     def advance(self, work: Work, frames: int) -> None:
         """Move on behind the frames of a step, and forget the samples that no later one needs."""
         self.t += frames
         self.decoded = max(self.decoded, min(self.t, encoder_frames(mel_frames(work.end))))
-        self._forget(window_start(self.t) - 1 - self._kept)
-
-    def _forget(self, sample: int) -> None:
-        """Drop the samples before one."""
-        kept = self._joined()
-        drop = min(max(0, sample - self._base), len(kept))
-        self._base += drop
-        self._blocks = [kept[drop:].copy()]  # a copy, so that the audio behind it can be freed
+        self._audio.forget(window_start(self.t) - 1 - self._kept)
 
     def flushed(self, last_frame: int) -> None:
         """A flush is done: its words, the last of which was said in `last_frame`, are not to be said again.
@@ -266,8 +257,3 @@ class Stream:
         position = self._flushes.popleft()
         self._flushed += 1
         self.decoded = max(self.decoded, self.t + self.frames_within(position), last_frame + 1)
-
-    def _joined(self) -> Samples:
-        if len(self._blocks) > 1:
-            self._blocks = [np.concatenate(self._blocks)]
-        return self._blocks[0] if self._blocks else np.zeros(0, np.float32)
