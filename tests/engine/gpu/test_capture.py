@@ -1,12 +1,15 @@
 """A step can be captured: it asks the device for no value, and takes none from the host."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nemotron_asr.engine.gpu.graphs import recorder_for
 from nemotron_asr.engine.gpu.runner import GpuRunner
 from nemotron_asr.engine.gpu.step import Shape
 from tests.conftest import tiny_config
@@ -58,3 +61,38 @@ def test_what_may_not_be_captured_is_found() -> None:
         with pytest.raises(AssertionError, match="within a step"), Captured():
             asking(torch.randn(3))
     assert runner
+
+
+def test_a_graph_is_recorded_after_the_work_was_done_for_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a CUDA that only notes what it is asked for."""
+    notes: list[str] = []
+
+    @contextmanager
+    def within(name: str) -> Iterator[None]:
+        notes.append(f"<{name}>")
+        yield
+        notes.append(f"</{name}>")
+
+    class Graph:
+        def replay(self) -> None:
+            notes.append("replay")
+
+    cuda = {
+        "graph_pool_handle": lambda: "memory", "Stream": MagicMock, "current_stream": MagicMock, "CUDAGraph": Graph,
+        "stream": lambda _: within("aside"), "synchronize": lambda: notes.append("wait"), "empty_cache": lambda: None,
+        "graph": lambda graph, pool, **_: within(f"graph in {pool}" if isinstance(graph, Graph) else "nothing"),
+    }  # fmt: skip
+    for name, fake in cuda.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    recorder = recorder_for(torch.device("cuda"))
+    recording = recorder(lambda: notes.append("work"))
+    recording.replay()
+    course = "<aside> work work </aside> wait <graph in memory> work </graph in memory> replay"
+    assert " ".join(notes) == course
+
+
+def test_without_cuda_work_is_done_again() -> None:
+    done: list[int] = []
+    recording = recorder_for(torch.device("cpu"))(lambda: done.append(1))
+    recording.replay()
+    assert len(done) == 2
