@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nemotron_asr.config import LATENCIES
-from nemotron_asr.decoding.beam import GREEDY
+from nemotron_asr.decoding.beam import GREEDY, Beam
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.encoder import Kernels
@@ -73,6 +73,16 @@ class RingPool(Pool):
         """Take a row."""
         with self._lock:
             return super().acquire()
+
+    def reset(self, row: int) -> None:
+        """Put a row at time zero."""
+        with self._lock:
+            super().reset(row)
+
+    def search(self, row: int, beam: Beam) -> None:
+        """Search a row that is at time zero by a beam."""
+        with self._lock:
+            super().search(row, beam)
 
     def release(self, row: int) -> None:
         """Give a row back."""
