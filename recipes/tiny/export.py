@@ -42,8 +42,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         save_checkpoint(checkpoint, Path(folder) / "tiny", "native", torch.float16)
         options.output.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            shutil.copyfile(Path(folder) / "tiny" / name, options.output / name)
+        for name in FILES:  # who uses the old weights keeps them: they are mapped, and must not change
+            shutil.copyfile(Path(folder) / "tiny" / name, options.output / f"{name}.part")
+            (options.output / f"{name}.part").replace(options.output / name)
     size = sum((options.output / name).stat().st_size for name in FILES)
     print(f"{options.output}: {size / 1e6:.1f} MB, step {trained['step']}")
 

@@ -212,9 +212,11 @@ def _variants(phrase: str) -> Iterator[str]:
 
 
 def _packed(arcs: Sequence[_Arcs]) -> BoostTree:
+    """In one array a pass: unpacking all arcs at once would keep every other thread waiting."""
     flat = [(token, *arc) for node in arcs for token, arc in node.items()]
-    token, target, gain = zip(*flat, strict=True) if flat else ((), (), ())
     return BoostTree(
         np.cumsum([0, *map(len, arcs)], dtype=np.int64),
-        np.array(token, np.int64), np.array(target, np.int64), np.array(gain, np.float32),
-    )  # fmt: skip
+        np.fromiter((token for token, _, _ in flat), np.int64, len(flat)),
+        np.fromiter((target for _, target, _ in flat), np.int64, len(flat)),
+        np.fromiter((gain for _, _, gain in flat), np.float32, len(flat)),
+    )
