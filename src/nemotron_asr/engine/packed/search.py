@@ -1,10 +1,23 @@
-"""Greedy search in compiled code: `decoding.greedy` for streams that neither prefer phrases nor rule out languages."""
+"""Greedy search in compiled code: `decoding.greedy`, with the preferences of `decoding.bias`."""
 
 import numpy as np
 
 from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.kernels import ONE, ZERO, Real, exp, largest, multiply, quantise
-from nemotron_asr.engine.packed.layout import BLOCK, Floats, Longs, Predictor, Said, Search, Thread, Transducer, Weights
+from nemotron_asr.engine.packed.layout import (
+    BLOCK,
+    Floats,
+    Longs,
+    Predictor,
+    Preference,
+    Said,
+    Search,
+    Thread,
+    Transducer,
+    Weights,
+)
+
+RULED_OUT = np.float32(-1e30)
 
 WINDOW = 4
 """As `decoding.greedy.WINDOW`, which numba cannot see."""
@@ -72,9 +85,52 @@ def best(logits: Floats) -> int:
 
 
 @jit
+def best_arc(node: int, logits: Floats, wish: Preference, token: int, top: Real) -> tuple[int, Real]:
+    """The token with the largest logit, of `token` and `top` and what the arcs of a node make of theirs."""
+    for arc in range(wish.first[node], wish.first[node + 1]):
+        boosted = logits[wish.token[arc]] + wish.gain[arc]
+        if boosted > top:
+            token, top = wish.token[arc], boosted
+    return token, top
+
+
+@jit
+def choose(b: int, logits: Floats, wish: Preference, memory: Search) -> int:
+    """The token of one cell; blank is left as it is."""
+    blank = len(logits) - 1
+    for i in range(wish.banned.shape[1]):
+        token = wish.banned[b, i]
+        memory.own[i] = logits[token]
+        if token != blank:
+            logits[token] = RULED_OUT
+    token = best(logits)
+    if token != blank:
+        top, root = logits[token], wish.root[b]
+        node = root + wish.place[b, 1]
+        if node != root:
+            token, top = best_arc(node, logits, wish, token, top)
+        token, top = best_arc(root, logits, wish, token, top)
+    for i in range(wish.banned.shape[1] - 1, -1, -1):
+        logits[wish.banned[b, i]] = memory.own[i]
+    return token
+
+
+@jit
+def go_on(b: int, token: int, wish: Preference) -> None:
+    """Move a stream on within its phrases: along those that it is in, or to the beginning of others."""
+    root = wish.root[b]
+    for node in (root + wish.place[b, 1], root):
+        for arc in range(wish.first[node], wish.first[node + 1]):
+            if wish.token[arc] == token:
+                wish.place[b, 1] = wish.target[arc]
+                return
+    wish.place[b, 1] = 0
+
+
+@jit
 def record(b: int, token: int, frame: int, logits: Floats, said: Said) -> None:
     """Write down a token with its log-probability and its certainty, as `decoding.greedy.certainty` defines it."""
-    top, total, moment = logits[token], ZERO, ZERO
+    top, total, moment = logits[best(logits)], ZERO, ZERO
     for j in range(len(logits)):
         weight = exp(logits[j] - top)
         total += weight
@@ -83,7 +139,7 @@ def record(b: int, token: int, frame: int, logits: Floats, said: Said) -> None:
     size = np.float32(len(logits))
     number = said.counts[b]
     said.tokens[b, number, 0], said.tokens[b, number, 1] = token, frame
-    said.sure[b, number, 0] = -np.log(total)
+    said.sure[b, number, 0] = logits[token] - top - np.log(total)
     said.sure[b, number, 1] = min(ONE, max(ZERO, (size * exp(-entropy) - ONE) / (size - ONE)))
     said.counts[b] = number + 1
 
@@ -112,19 +168,20 @@ def look(enc: Floats, n: int, state: Predictor, model: Transducer, memory: Searc
 
 
 @jit
-def listen(n: int, model: Transducer, memory: Search, said: Said) -> int:
+def listen(n: int, model: Transducer, wish: Preference, memory: Search, said: Said) -> int:
     """Move streams past the silent ones of `n` cells, and write down the first token of each; how many speak."""
     speakers, done, size = 0, -1, len(model.embed)
     for i in range(n):
         b, frame = memory.cells[i]
         if b == done:
             continue
-        token = best(memory.logits[i, :size])
+        token = choose(b, memory.logits[i, :size], wish, memory)
         if token == size - 1:
             memory.time[b], memory.symbols[b] = frame + 1, 0
             continue
         done = b
         record(b, token, frame, memory.logits[i, :size], said)
+        go_on(b, token, wish)
         memory.speaking[speakers, 0], memory.speaking[speakers, 1] = b, token
         speakers += 1
         memory.symbols[b] += 1
@@ -135,8 +192,9 @@ def listen(n: int, model: Transducer, memory: Search, said: Said) -> int:
 
 @jit
 def search(
-    enc: Floats, valid: Longs, state: Predictor, model: Transducer, memory: Search, said: Said, thread: Thread
-) -> None:
+    enc: Floats, valid: Longs, state: Predictor, model: Transducer, wish: Preference, memory: Search, said: Said,
+    thread: Thread,
+) -> None:  # fmt: skip
     """Find the tokens of streams; their predictors move on, in place.
 
     Args:
@@ -144,6 +202,7 @@ def search(
         valid: (B,) how many of them exist.
         state: of the predictor.
         model: predictor and joint.
+        wish: what the streams prefer; moves on.
         memory: its `time` is where each stream begins.
         said: takes the tokens.
         thread: the one that runs this.
@@ -151,7 +210,7 @@ def search(
     n = gather(valid, memory)
     while n > 0:
         look(enc, n, state, model, memory, thread)
-        speakers = listen(n, model, memory, said)
+        speakers = listen(n, model, wish, memory, said)
         if speakers > 0:
             say(memory.speaking[:speakers], state, model, memory, thread)
         n = gather(valid, memory)

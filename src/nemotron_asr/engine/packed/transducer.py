@@ -8,8 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nemotron_asr.decoding.bias import Arcs, Bias
 from nemotron_asr.decoding.greedy import DecoderState, Emission, initial_state
-from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Predictor, Said, Search, Thread, Work
+from nemotron_asr.engine.packed.layout import (
+    BLOCK,
+    TILE_COLUMNS,
+    Context,
+    Predictor,
+    Preference,
+    Said,
+    Search,
+    Thread,
+    Work,
+)
 from nemotron_asr.engine.packed.layout import Transducer as Layout
 from nemotron_asr.engine.packed.search import product, search
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
@@ -71,9 +82,9 @@ class PackedTransducer:
         return y
 
     def search(
-        self, enc: Tensor, first: Tensor, valid: Tensor, state: DecoderState
+        self, enc: Tensor, first: Tensor, valid: Tensor, state: DecoderState, bias: Bias | None = None
     ) -> tuple[list[list[Emission]], DecoderState]:
-        """As `decoding.greedy.greedy`, from projected frames (B, T, d_joint) on and without preferences."""
+        """As `decoding.greedy.greedy`, from projected frames (B, T, d_joint) on."""
         batch, most = len(enc), enc.shape[1] * self._layout.limit
         said = Said(
             np.zeros(batch, np.int64), np.empty((batch, most, 2), np.int64), np.empty((batch, most, 2), np.float32)
@@ -81,7 +92,16 @@ class PackedTransducer:
         memory, thread = self._memory()
         memory = memory._replace(time=first.numpy().copy(), symbols=np.zeros(batch, np.int64))
         state = DecoderState(*(part.contiguous().clone() for part in state.tensors()))
-        search(enc.contiguous().numpy(), valid.numpy(), _arrays(state), self._layout, memory, said, thread)
+        search(
+            enc.contiguous().numpy(),
+            valid.numpy(),
+            _arrays(state),
+            self._layout,
+            _preference(bias, batch),
+            memory,
+            said,
+            thread,
+        )
         return [_emissions(said, row) for row in range(batch)], state
 
     def _memory(self) -> tuple[Search, Thread]:
@@ -97,7 +117,7 @@ class PackedTransducer:
         logits = int(places[-1, 2]) * TILE_COLUMNS
         x, y, last = (np.zeros((BLOCK, width), np.float32) for width in (deepest, widest, logits))
         none, cells = np.zeros(0, np.int64), np.zeros((2, BLOCK, 2), np.int64)
-        return Search(none, none, cells[0], cells[1], x, y, last), _alone(deepest)
+        return Search(none, none, cells[0], cells[1], x, y, last, np.zeros(logits, np.float32)), _alone(deepest)
 
 
 def _alone(deepest: int) -> Thread:
@@ -112,6 +132,16 @@ def _alone(deepest: int) -> Thread:
 
 def _arrays(state: DecoderState) -> Predictor:
     return Predictor(*(part.numpy() for part in state.tensors()))
+
+
+def _preference(bias: Bias | None, batch: int) -> Preference:
+    """The arrays of a bias, whose places the search moves on; or those of no phrases."""
+    if bias is None:
+        arcs, none = Arcs.none(torch.device("cpu")), torch.zeros(batch, 2, dtype=torch.long)
+        bias = Bias(arcs, none[:, 0], none, none[:, :0], none[:, :0].float(), 0)
+    bias.place = bias.place.contiguous().clone()
+    parts = (*vars(bias.arcs).values(), bias.root, bias.place, bias.banned)
+    return Preference(*(part.contiguous().numpy() for part in parts))
 
 
 def _emissions(said: Said, row: int) -> list[Emission]:
