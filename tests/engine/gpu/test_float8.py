@@ -45,7 +45,7 @@ def test_the_kernel_that_quantises(dtype: torch.dtype) -> None:
     assert same > 0.95  # the interpreter does not carry where rounding up reaches the next power of two
 
 
-def test_the_embedded_model_hears_as_well(bundled: list[Sample]) -> None:
+def test_the_embedded_model_hears_as_well(samples: list[Sample]) -> None:
     """Edits that lead from what is said to what was said before; one token in ten may be another one."""
     checkpoint = load_checkpoint("tiny")
     model, log_mel = build_model(checkpoint, torch.device("cpu"), torch.float32)
@@ -53,7 +53,7 @@ def test_the_embedded_model_hears_as_well(bundled: list[Sample]) -> None:
         GpuRunner(model, log_mel, plain, rows=1, most=1, chunks=(), float8=float8) for float8 in (False, True)
     )
     said = changed = 0
-    for sample in bundled[::3]:
+    for sample in samples[::2]:
         before, after = (tokens(whole(runner, sample.audio, 14, 101)) for runner in (exact, small))
         edits = count(align([str(token) for token, _ in before], [str(token) for token, _ in after]))
         said, changed = said + len(before), changed + edits.errors
