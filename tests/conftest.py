@@ -1,6 +1,7 @@
 """What all tests share: real recordings, small random models, one thread."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -23,6 +24,14 @@ from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.tokenizer import Tokenizer
 
 torch.set_num_threads(1)  # tests run side by side
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before whatever imports Triton first, which are not the tests that need it
+
+
+@pytest.fixture(autouse=True)
+def _subnormal_numbers() -> None:
+    """Training flushes them to zero from then on, in the whole process; others generate them."""
+    torch.set_flush_denormal(False)
 
 
 @dataclass(frozen=True)
