@@ -10,7 +10,7 @@ import torch
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.decoding.bias import Bias, BoostTables
 from nemotron_asr.decoding.boosting import BoostTree
-from nemotron_asr.decoding.greedy import DecoderState, Emission, greedy, initial_state
+from nemotron_asr.decoding.greedy import WINDOW, DecoderState, Emission, greedy, initial_state
 from nemotron_asr.engine import packed
 from nemotron_asr.engine.quantize import quantize
 from nemotron_asr.model import Transducer
@@ -153,3 +153,9 @@ def test_packed_linears_compute_what_they_replace() -> None:
     torch.testing.assert_close(
         fast.pred(x[..., : eager.config.d_pred]), eager.pred(x[..., : eager.config.d_pred]), atol=1e-4, rtol=1e-4
     )
+
+
+def test_both_searches_look_as_far_ahead() -> None:
+    from nemotron_asr.engine.packed import search
+
+    assert search.WINDOW == WINDOW

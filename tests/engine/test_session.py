@@ -78,7 +78,7 @@ def test_the_engine_is_woken_once_a_frame(recognizer: Recognizer, samples: list[
         setattr(session._loop, "tell", tell)  # noqa: B010 - a method is replaced, to count its calls
         for packet in np.array_split(samples[0].audio, len(samples[0].audio) // 160):
             session.feed(packet)
-        setattr(session._loop, "tell", ask)  # noqa: B010
+        setattr(session._loop, "tell", ask)  # noqa: B010 - as above
     assert 0 < told <= len(samples[0].audio) / 1280 + 1
     assert finals(session)
 
@@ -215,7 +215,7 @@ def test_language_and_latency_change_at_a_place_not_at_a_moment(engine: Engine, 
             for change in (20_000, 50_000):
                 if fed <= change < fed + len(packet):
                     session.feed(packet[: change - fed])
-                    packet, fed = packet[change - fed :], change  # noqa: PLW2901
+                    packet, fed = packet[change - fed :], change  # noqa: PLW2901 - what is left of it
                     if seed == 1:
                         session.settle().result(10)
                     if change == 20_000:

@@ -25,6 +25,9 @@ from nemotron_asr.languages import AUTO
 MOST_BACKLOG = 600.0
 """Seconds of audio beyond which a coroutine that does not await `feed` is refused."""
 
+_FIRST_FRAME = window_start(0) + window_samples(1)
+"""Samples that the first encoder frame needs."""
+
 _DROPPED = StreamClosedError("this stream was dropped")
 _KEPT: Promise[None] = Promise.kept(None)
 
@@ -254,4 +257,4 @@ class Session:
 
 def whole_frames(samples: int) -> int:
     """Encoder frames that can be computed from so many samples of a stream, wherever it began anew."""
-    return max(0, (samples - window_start(0) - window_samples(1)) // FRAME_SAMPLES + 1)
+    return max(0, (samples - _FIRST_FRAME) // FRAME_SAMPLES + 1)

@@ -16,11 +16,12 @@ from nemotron_asr.engine.packed.layout import (
     Transducer,
     Weights,
 )
+from nemotron_asr.engine.packed.weights import NEVER
 
-RULED_OUT = np.float32(-1e30)
+RULED_OUT = np.float32(NEVER)
 
 WINDOW = 4
-"""As `decoding.greedy.WINDOW`, which numba cannot see."""
+"""As `decoding.greedy.WINDOW`; written here, for compiled code is kept until a file of this folder changes."""
 
 
 @jit
