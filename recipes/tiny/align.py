@@ -6,6 +6,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,8 +22,38 @@ from nemotron_asr.training.trainer import LAST, read_checkpoint
 from recipes.tiny.train import CONFIG
 
 
+@njit
+def best_path(scores: NDArray[np.float32], skippable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The most likely way through states that follow one another, by Viterbi's algorithm.
+
+    Args:
+        scores: (steps, states) log-likelihoods. A way begins in one of the first two states, ends in one of the last.
+        skippable: (states,) whether the state before may be left out on the way to this one.
+
+    Returns:
+        (steps,) the state of each step.
+    """
+    steps, states = scores.shape
+    best = np.full(states, -np.inf)
+    best[0] = 0
+    moves = np.zeros(scores.shape, dtype=np.int8)
+    for step in range(steps):
+        for state in range(states - 1, -1, -1):  # the last first: those before it still have the last step's score
+            if state > 0 and best[state - 1] > best[state]:
+                moves[step, state], best[state] = 1, best[state - 1]
+            if skippable[state] and best[state - 2] > best[state]:
+                moves[step, state], best[state] = 2, best[state - 2]
+            best[state] += scores[step, state]
+    state = states - 1 - int(best[-2] > best[-1])
+    path = np.zeros(steps, dtype=np.int64)
+    for step in range(steps - 1, -1, -1):
+        path[step] = state
+        state -= moves[step, state]
+    return path
+
+
 def align(log_probs: NDArray[np.float32], letters: Sequence[int]) -> list[int]:
-    """The slots in which `letters` are heard on CTC's most likely path (Graves et al. 2006), by Viterbi's algorithm.
+    """The slots in which `letters` are heard on CTC's most likely path (Graves et al. 2006).
 
     Args:
         log_probs: (slots, letters) with CTC's blank as letter 0; as many slots as letters at least.
@@ -32,22 +63,8 @@ def align(log_probs: NDArray[np.float32], letters: Sequence[int]) -> list[int]:
     states[1::2] = letters
     skippable = np.zeros(len(states), dtype=bool)
     skippable[3::2] = states[3::2] != states[1:-2:2]
-    best = np.full(len(states), -np.inf, dtype=np.float32)
-    best[0] = 0
-    steps = np.zeros((len(log_probs), len(states)), dtype=np.int64)
-    for slot, row in enumerate(log_probs):
-        one = np.r_[-np.inf, best[:-1]]
-        two = np.where(skippable, np.r_[-np.inf, -np.inf, best[:-2]], -np.inf)
-        ways = np.stack((best, one, two))
-        steps[slot] = ways.argmax(0)
-        best = (ways.max(0) + row[states]).astype(np.float32)
-    state = len(states) - 1 - int(best[-2] > best[-1])
-    heard = [0] * len(letters)
-    for slot in range(len(log_probs) - 1, -1, -1):
-        if state % 2:
-            heard[state // 2] = slot
-        state -= int(steps[slot, state])
-    return heard
+    path = best_path(log_probs[:, states], skippable)
+    return [int(np.flatnonzero(path == state)[0]) for state in range(1, len(states), 2)]
 
 
 class Aligner:
