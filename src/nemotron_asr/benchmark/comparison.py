@@ -1,7 +1,7 @@
 """Ours against another implementation: tasks taken in turns, as lines of a table."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 
@@ -19,8 +19,8 @@ COLUMNS = ["", "dtype", "{theirs} best", "median", "encoder", "ours best", "medi
            "median / median", "tokens"]  # fmt: skip
 LEGEND = """
 Columns 3 to 8 are seconds of compute per second of audio, from samples to tokens; 'encoder' is how much of it the
-encoder takes, at best. Where two dtypes are named, the second is ours. 'file' is a whole recording at once, 'live' its
-beginning, one chunk after another."""
+encoder takes, at best, where it can be watched. Where two dtypes are named, the second is ours. 'file' is a whole
+recording at once, 'live' its beginning, one chunk after another."""
 
 
 def recording(chunks: int) -> Samples:
@@ -38,9 +38,14 @@ def row(task: str, dtype: str, times: list[Times], seconds: float) -> str:
     """One line of the table: seconds of compute per second of audio."""
     theirs, ours = times
     ratios = [f"{theirs.best / ours.best:.2f}", f"{theirs.median / ours.median:.2f}"]
-    figures = [f"{figure / seconds:.3f}" for t in times for figure in (t.best, t.median, min(t.encoder))]
+    figures = [_figure(figure / seconds) for t in times for figure in (t.best, t.median, min(t.encoder))]
     same = "the same" if ours.tokens == theirs.tokens else f"{ours.agreement(theirs):.0%} the same"
     return f"| {' | '.join([task, dtype, *figures, *ratios, f'{len(ours.tokens)}, {same}'])} |"
+
+
+def _figure(seconds: float) -> str:
+    """Nothing, of what was not watched."""
+    return f"{seconds:.3f}" if seconds else "-"
 
 
 def compare(
@@ -48,6 +53,7 @@ def compare(
     dtype: str,
     rounds: int,
     before: Callable[[Samples, int], None] | None = None,
+    tasks: Sequence[tuple[str, int, int]] = TASKS,
 ) -> list[bool]:
     """Print the rows of one dtype; of each task, whether the tokens are the same.
 
@@ -56,9 +62,10 @@ def compare(
         dtype: names the row.
         rounds: timed, after one to warm up.
         before: called with every task's samples and lookahead.
+        tasks: as `TASKS`.
     """
     same = []
-    for task, latency, chunks in TASKS:
+    for task, latency, chunks in tasks:
         samples = recording(chunks)
         if before:
             before(samples, LATENCIES[latency])

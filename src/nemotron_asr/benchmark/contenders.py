@@ -34,12 +34,13 @@ def clock() -> float:
 
 
 class Stopwatch:
-    """Seconds spent in a module's forward."""
+    """Seconds spent in a module's forward; none, of what is not a module."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module | None = None) -> None:
         self.seconds = self._started = 0.0
-        module.register_forward_pre_hook(self._start)
-        module.register_forward_hook(self._stop)
+        if module is not None:
+            module.register_forward_pre_hook(self._start)
+            module.register_forward_hook(self._stop)
 
     def _start(self, *_: object) -> None:
         self._started = clock()

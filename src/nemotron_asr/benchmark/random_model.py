@@ -51,7 +51,9 @@ def random_checkpoint(speech: Samples, config: ModelConfig = RELEASED, seed: int
 
 def _random(config: ModelConfig, seed: int) -> NemotronASR:
     generator = torch.Generator().manual_seed(seed)
-    model = NemotronASR(config).eval().requires_grad_(requires_grad=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # of the biases, which stay as they are made
+        model = NemotronASR(config).eval().requires_grad_(requires_grad=False)
     for parameter in model.parameters():
         if parameter.dim() > 1:
             parameter.normal_(generator=generator).mul_(parameter[0].numel() ** -0.5)

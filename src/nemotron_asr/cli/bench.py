@@ -15,7 +15,7 @@ from nemotron_asr.cli.options import DEVICE, DTYPE
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.table import print_table
 from nemotron_asr.config import LATENCIES
-from nemotron_asr.errors import MissingExtraError
+from nemotron_asr.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from nemotron_asr.audio import Samples
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from nemotron_asr.recognizer import Recognizer
 
 RANDOM = "random"
+
+RIVALS = {
+    "transformers": ("transformers", "transformers>=5.23"),
+    "nemo": ("nemo", "nemo_toolkit[asr]>=3"),
+    "sherpa-onnx": ("sherpa_onnx", "sherpa-onnx>=2.0.1"),
+}
+"""What is imported, and what pip installs."""
 
 PROTOCOLS = ("native", "deepgram", "riva")
 """Those of `benchmark.load`, without its libraries."""
@@ -51,10 +58,14 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 @click.option("--seconds", type=click.FloatRange(2), default=60.0, show_default=True, help="That live streams speak.")
 @click.option("--minutes", type=click.FloatRange(0), default=10.0, show_default=True, help="Of a recording; 0: none.")
 @click.option("--profile", is_flag=True, help="Show where the time of the steps goes.")
-@click.option(
-    "--against", type=click.Choice(["transformers", "nemo"]), help="Compare with it on the same weights instead."
-)
+@click.option("--against", type=click.Choice(list(RIVALS)), help="Compare with it on the same weights instead.")
 @click.option("--layers", type=click.IntRange(1), default=4, show_default=True, help="For --against: of 24.")
+@click.option(
+    "--files",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="For --against sherpa-onnx: a folder that --model was exported to, for one latency; several.",
+)
 @click.option("--server", metavar="URL", help="Measure a server that runs, through its sockets, instead.")
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default="native", show_default=True, help="For --server.")
 @click.option("--grpc-port", default=50051, show_default=True, help="Of the server, for --protocol riva.")
@@ -63,13 +74,14 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
 def bench(
-    against: str | None, layers: int, server: str | None, protocol: str, grpc_port: int, api_key: str, **options: Any
-) -> int:
+    against: str | None, layers: int, files: tuple[Path, ...], server: str | None, protocol: str, grpc_port: int,
+    api_key: str, **options: Any,
+) -> int:  # fmt: skip
     """Measure one stream, many streams in real time, and a recording; or put load on a server."""
     plan = _Plan(**options)
     if server:
         return _load(server, protocol, api_key, grpc_port, plan)
-    return _against(against, layers) if against else _measure(plan)
+    return _against(against, layers, files, plan.model) if against else _measure(plan)
 
 
 @dataclass(frozen=True)
@@ -121,12 +133,16 @@ def _shares(profile: "Profile") -> Iterator[tuple[str, str, str]]:
         yield name, f"{1000 * seconds / profile.rows:.2f}", f"{seconds / profile.elapsed:.1%}"
 
 
-def _against(rival: str, layers: int) -> int:
-    if importlib.util.find_spec(rival) is None:
-        package = {"transformers": "transformers>=5.23", "nemo": "nemo_toolkit[asr]>=3"}[rival]
+def _against(rival: str, layers: int, files: tuple[Path, ...], model: str) -> int:
+    module, package = RIVALS[rival]
+    if importlib.util.find_spec(module) is None:
         raise MissingExtraError(f"--against {rival} needs it installed: pip install '{package}'")
-    run = importlib.import_module(f"nemotron_asr.benchmark.against_{rival}").run
-    return DONE if run(layers) else FAILED
+    run = importlib.import_module(f"nemotron_asr.benchmark.against_{rival.replace('-', '_')}").run
+    if rival != "sherpa-onnx":
+        return DONE if run(layers) else FAILED
+    if not files or model == RANDOM:
+        raise OptionError("--against sherpa-onnx needs --files, a folder of exported files, and --model, of the same")
+    return DONE if run(files, model) else FAILED
 
 
 def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> int:
