@@ -1,6 +1,6 @@
 """What is said upward: the one vocabulary of words and events that every adapter translates from. Times in seconds."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
@@ -36,11 +36,11 @@ class Segment:
 
     def to_dict(self) -> dict[str, Any]:
         """The segment as in `--format json`, whose names are fixed; without a speaker if there is none."""
-        content = asdict(self)
-        del content["spaced"], content["language_confidence"], content["alternatives"]
-        if self.speaker is None:
-            del content["speaker"]
-        return {**content, "words": [word.to_dict() for word in self.words]}
+        content: dict[str, Any] = {
+            "start": self.start, "end": self.end, "text": self.text, "language": self.language,
+            "confidence": self.confidence, "words": [word.to_dict() for word in self.words],
+        }  # fmt: skip
+        return content if self.speaker is None else content | {"speaker": self.speaker}
 
 
 @dataclass(frozen=True, slots=True)

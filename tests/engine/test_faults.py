@@ -261,6 +261,19 @@ def test_closing_drains(recognizer: Recognizer, samples: list[Sample]) -> None:
     engine.close().result(1)
 
 
+def test_closing_drains_what_is_no_whole_chunk_yet(recognizer: Recognizer, samples: list[Sample]) -> None:
+    """And refuses more, however long the rest takes."""
+    engine, audio = Engine(recognizer, max_streams=1), np.tile(samples[0].audio, 5)[:-5000]
+    session = engine.open(latency_ms=1120)
+    for start in range(0, len(audio), 320):
+        session.feed(audio[start : start + 320])
+    closed = engine.close()
+    with pytest.raises(StreamClosedError):
+        session.feed(audio)
+    closed.result(30)
+    assert text(session) == recognizer.transcribe((audio, 16000)).text
+
+
 async def test_closing_without_draining_ends_at_once(recognizer: Recognizer, samples: list[Sample]) -> None:
     engine = Engine(recognizer, max_streams=8)
     session = engine.open()

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nemotron_asr.events import Final, Partial
+from nemotron_asr.features import window_samples, window_start
 from nemotron_asr.server.conversation import Conversation, Finalized, Heard, RequestedFinal, side_by_side
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.media import Decoders
@@ -69,6 +70,37 @@ async def test_every_finalize_is_answered_in_order(service: Service, speech: NDA
     assert answers[1].segment is answers[2].segment is None
     assert [answer.segment for answer in answers if answer.segment] == requested
     assert events.index(answers[0]) > next(i for i, event in enumerate(events) if isinstance(event, RequestedFinal))
+
+
+@pytest.mark.parametrize(("latency_ms", "chunk"), [(80, 1), (320, 4)])
+async def test_packets_wait_for_each_other_but_no_chunk_does(
+    service: Service, speech: NDArray[np.int16], latency_ms: int, chunk: int
+) -> None:
+    engine, fed = service.models.find(None).engine, 0
+    async with await talk(service, latency_ms=latency_ms) as conversation, asyncio.timeout(30):
+        for chunks in range(1, 6):
+            whole = window_start(0) + window_samples(chunks * chunk)
+            for end in [*range(fed + 320, whole, 320), whole]:
+                await conversation.feed(speech[fed:end].tobytes())
+                fed = end
+                assert conversation.duration == round(fed / RATE, 3)
+            while engine.statistics.chunks < chunks:  # noqa: ASYNC110 - nobody tells when a chunk without words is done
+                await asyncio.sleep(0.01)
+
+
+async def test_finalize_counts_packets_that_wait(service: Service, speech: NDArray[np.int16]) -> None:
+    engine, asked = service.models.find(None).engine, 24_000 + 320
+    session = engine.open(latency_ms=560)
+    session.feed(speech[:asked])
+    expected = await session.finalize()
+    session.abort()
+    async with await talk(service, latency_ms=560) as conversation:
+        for start in range(0, asked, 320):
+            await conversation.feed(speech[start : start + 320].tobytes())
+        conversation.finalize()
+        await conversation.feed(speech[asked : asked + 320].tobytes())
+        answer = await anext(event async for event in conversation if isinstance(event, Finalized))
+    assert answer.segment == expected
 
 
 async def test_finalize_is_answered_while_somebody_waits(service: Service) -> None:

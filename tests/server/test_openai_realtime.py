@@ -184,7 +184,9 @@ async def test_formats(server: Running, speech: NDArray[np.int16], name: str, en
     data = np.repeat(data, 3)[::2] if rate == 24_000 else data[::2]
     audio = data.tobytes() if encoding == "s16le" else bytes(np.random.default_rng(0).integers(0, 256, len(data)))
     expected = server.recognizer.engine.open(endpointing_ms=None, latency_ms=560)
-    expected.feed(PlainReader(AudioFormat(encoding, rate)).read(audio))
+    reader = PlainReader(AudioFormat(encoding, rate))
+    reader.hold(audio)
+    expected.feed(reader.read())
     await expected.finalize()
     heard = Transcript(0, None, tuple(event.segment for event in expected.take() if isinstance(event, Final)))
     sound = {"format": {"type": f"audio/{name}"}, "turn_detection": None, "transcription": {"delay": "high"}}

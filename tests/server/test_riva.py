@@ -87,6 +87,18 @@ def test_finals_are_put_together_as_they_are(server: Running, asr: Any, speech: 
     assert text(response.results) == server.recognizer.transcribe((speech, RATE)).text
 
 
+def test_what_may_have_been_said_instead(server: Running, asr: Any, speech: NDArray[np.int16]) -> None:
+    recording = asr.offline_recognize(speech.tobytes(), config(max_alternatives=3)).results
+    stream = asr.streaming_response_generator([speech.tobytes()], streaming(interim=False, max_alternatives=3))
+    live = [result for response in stream for result in response.results]
+    for found, latency_ms in ((recording, 1120), (live, 320)):
+        said = server.recognizer.transcribe((speech, RATE), latency_ms=latency_ms, beam=3).segments
+        expected = [[one.text, *(other.segment.text for other in one.alternatives)][:3] for one in said]
+        assert [[each.transcript.strip() for each in result.alternatives] for result in found] == expected
+        assert {len(texts) for texts in expected} - {1}
+        assert all(each.words for result in found for each in result.alternatives)
+
+
 @pytest.mark.parametrize("codec", ["flac", "mulaw"])
 def test_other_encodings(server: Running, asr: Any, speech: NDArray[np.int16], codec: str) -> None:
     """Also a mu-law file with its header, which knows the rate better than the configuration."""

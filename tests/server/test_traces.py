@@ -26,7 +26,7 @@ from nemotron_asr.server import traces
 from nemotron_asr.server.traces import traces_of
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE
-from tests.server.riva_client import config, service
+from tests.server.riva_client import config, service, streaming
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -66,12 +66,14 @@ def test_streams_and_recordings_are_spans(kept: Kept, random_model_folder: Path,
     sent, close = speech.tobytes(), '{"type": "close"}'
     with running(model=[f"mine={random_model_folder}"]) as server:
         said = stream(server, "language=de&latency_ms=160", sent, '{"type": "finalize"}', close)
-        url, headers = f"{server.http}/v1/stream?encoding=s16le", {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+        parent = f"00-{TRACE}-b7ad6b7169203331-01"
+        url, headers = f"{server.http}/v1/stream?encoding=s16le", {"traceparent": parent}
         assert httpx.post(url, content=sent, headers=headers, timeout=60).status_code == 200
-        with service(server) as asr:
+        with service(server, metadata_args=[["traceparent", parent]]) as asr:
             asr.offline_recognize(sent, config())
+            list(asr.streaming_response_generator([sent], streaming()))
     spans = kept.named()
-    assert list(spans) == ["native stream", "native recording", "riva recording"]
+    assert list(spans) == ["native stream", "native recording", "riva recording", "riva stream"]
     live = spans["native stream"]
     text = " ".join(event["text"] for event in said if event["type"] == "final")
     figures = dict(live.attributes or {})
@@ -84,9 +86,9 @@ def test_streams_and_recordings_are_spans(kept: Kept, random_model_folder: Path,
     assert [event.name for event in live.events] == ["finalized"]
     assert (live.kind, live.status.status_code) == (SpanKind.SERVER, StatusCode.UNSET)
     assert live.resource.attributes["service.name"] == "captions"
-    context = spans["native recording"].context
-    assert context is not None
-    assert f"{context.trace_id:032x}" == TRACE
+    traces = {name: span.context and f"{span.context.trace_id:032x}" for name, span in spans.items()}
+    assert traces.pop("native stream") != TRACE
+    assert set(traces.values()) == {TRACE}
     assert not any(word in span.to_json() for span in spans.values() for word in text.split() if len(word) > 4)
 
 

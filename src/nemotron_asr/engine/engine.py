@@ -68,6 +68,8 @@ class Engine:
         self._admission = Admission(Capacity(cost), max_streams)
         self._loop = Loop(asr.runner, self._admission, cost)
         self._closed: Promise[None] | None = None
+        self._lock = threading.Lock()
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._dropped = weakref.finalize(self, _drop, self._loop)
         if max_streams is None:
             self._loop.ask(partial(calibrate, asr.runner, cost)).result()
@@ -107,6 +109,8 @@ class Engine:
         session = Session(self, self._loop, live, self._model, sample_rate)
         if not recording:
             self._admission.enter(live, settings.chunk)
+        with self._lock:
+            self._sessions.add(session)
         self._loop.tell(self._loop.open, live)
         return session
 
@@ -133,6 +137,10 @@ class Engine:
         if self._closed is None:
             self._dropped.detach()
             self._closed = Promise()
+            with self._lock:
+                sessions = list(self._sessions) if drain else []
+            for session in sessions:
+                session.close()  # which hands over what it still holds
             self._loop.tell(partial(self._loop.shut_down, self._closed, drain=drain))
         return self._closed
 

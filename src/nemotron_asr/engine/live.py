@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nemotron_asr.audio.activity import Edge
-from nemotron_asr.config import FRAME_SECONDS, SAMPLE_RATE
+from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from nemotron_asr.engine.events import EventQueue
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Heard, Part
@@ -51,6 +51,14 @@ class Live:
     def backlog(self) -> float:
         """Seconds of audio that wait for a step."""
         return max(0.0, self.stream.seconds - self.done)
+
+    def wanted(self, told: int) -> int:
+        """Samples that must have been fed for a step to have more to do than with those told so far.
+
+        Any thread may ask, packet by packet: an answer that a step has just made stale is put right by the next.
+        """
+        needed, chunk = self.stream.needed(), FRAME_SAMPLES * self.stream.chunk
+        return needed + chunk * max(0, (told - needed) // chunk + 1)
 
     def hear(self, edges: Sequence[Edge]) -> None:
         """Voice begins or ends in audio that comes next.

@@ -100,8 +100,8 @@ class Loop:
                 self.fail(live, error)
 
     def feed(self, live: Live, samples: Samples) -> None:
-        """Audio has come."""
-        if live in self._lives:
+        """Audio has come; none is heard that comes while the engine closes."""
+        if live in self._lives and not live.stream.closed:
             live.heard(samples, self.clock())
             self._active[live] = None
             if not live.computing and (work := live.stream.next_work()):

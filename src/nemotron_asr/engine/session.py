@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from nemotron_asr.audio import Resampler, Samples
 from nemotron_asr.audio.activity import VoiceActivity
-from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE, chunk_frames
+from nemotron_asr.config import SAMPLE_RATE, chunk_frames
 from nemotron_asr.decoding.boosting import Boost, boost_tree
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import BACKLOG, Loop
@@ -19,14 +19,10 @@ from nemotron_asr.engine.promise import Promise, in_event_loop
 from nemotron_asr.engine.settings import SpeechModel, choose_target
 from nemotron_asr.errors import AudioError, StreamClosedError, StreamFailedError
 from nemotron_asr.events import Event, Segment
-from nemotron_asr.features import window_samples, window_start
 from nemotron_asr.languages import AUTO
 
 MOST_BACKLOG = 600.0
 """Seconds of audio beyond which a coroutine that does not await `feed` is refused."""
-
-_FIRST_FRAME = window_start(0) + window_samples(1)
-"""Samples that the first encoder frame needs."""
 
 _DROPPED = StreamClosedError("this stream was dropped")
 _KEPT: Promise[None] = Promise.kept(None)
@@ -66,6 +62,11 @@ class Session:
     def backlog(self) -> float:
         """Seconds of audio that wait for the engine."""
         return max(0.0, self._fed / SAMPLE_RATE - self._live.done)
+
+    @property
+    def wanted(self) -> int:
+        """Samples at 16 kHz without which nothing new can be heard; whoever holds back fewer delays nothing."""
+        return 0 if self._activity is not None else max(0, self._live.wanted(self._told) - self._fed)
 
     def feed(self, samples: ArrayLike) -> Promise[None]:
         """Take a packet of any size, float32 in [-1, 1] or int16, mono, at the session's sample rate.
@@ -184,8 +185,16 @@ class Session:
         """
         return self._live.events.take()
 
+    def poll(self) -> Event | Promise[None] | None:
+        """The next event; a promise that is kept when there may be one; None at the end.
+
+        Raises:
+            NemotronError: the stream ended with it.
+        """
+        return self._live.events.poll()
+
     def __iter__(self) -> Iterator[Event]:
-        while (event := self._live.events.poll()) is not None:
+        while (event := self.poll()) is not None:
             if isinstance(event, Promise):
                 event.result()
             else:
@@ -195,7 +204,7 @@ class Session:
         return self
 
     async def __anext__(self) -> Event:
-        while (event := self._live.events.poll()) is not None:
+        while (event := self.poll()) is not None:
             if not isinstance(event, Promise):
                 return event
             await event
@@ -233,7 +242,7 @@ class Session:
             self.abort(error)
             raise
         self._take_in(heard)
-        if whole_frames(self._fed) > whole_frames(self._told):
+        if self._fed >= self._live.wanted(self._told):
             self._tell_all()
 
     def _take_in(self, heard: Samples) -> None:
@@ -253,8 +262,3 @@ class Session:
         if self._told < self._fed:
             self._told = self._fed
             self._loop.tell(self._loop.feed, self._live, held[0] if len(held) == 1 else np.concatenate(held))
-
-
-def whole_frames(samples: int) -> int:
-    """Encoder frames that can be computed from so many samples of a stream, wherever it began anew."""
-    return max(0, (samples - _FIRST_FRAME) // FRAME_SAMPLES + 1)

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from nemotron_asr.audio import Samples
+from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.decoding.boosting import Boost
 from nemotron_asr.engine import Session
+from nemotron_asr.engine.promise import Promise
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.events import Event, Final
 from nemotron_asr.languages import AUTO
 from nemotron_asr.server.answers import Answers, Finalized, Heard, RequestedFinal
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.hearing import Hearing
+from nemotron_asr.server.pcm import Array
 from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of
 from nemotron_asr.transcript import Transcript, collect
 
@@ -74,20 +76,21 @@ class Conversation:
     ) -> None:  # fmt: skip
         self.id, self.language = name, language
         self._session, self._bounds, self._watcher = session, bounds, watcher
-        self._hearing = hearing(hear=self._hear, ended=session.close, failed=self.abort)
+        self._hearing = hearing(hear=self._hear, wanted=lambda: session.wanted, ended=session.close, failed=self.abort)
         self._prepare = prepare  # phrases, so that the session finds them compiled
-        self._answers = Answers(lambda: session.duration, watcher.answered)
-        self._coming: asyncio.Task[Event | None] | None = None
-        self._signal = asyncio.Event()
+        self._answers = Answers(lambda: self.duration, watcher.answered)
+        self._coming: Promise[None] | None = None  # kept when there are more events
+        self._loop, self._signal = asyncio.get_running_loop(), asyncio.Event()
+        self._signal.set()
         self._over = self._closed = False
         self._problem: Problem | None = None
         self._began = self._last = time.monotonic()
-        self._timer = asyncio.get_running_loop().call_later(bounds.idle, self._check_time)
+        self._timer = self._loop.call_later(bounds.idle, self._check_time)
 
     @property
     def duration(self) -> float:
-        """Seconds of audio heard so far."""
-        return self._session.duration
+        """Seconds of audio fed so far."""
+        return round(self._session.duration + self._hearing.held, 3)
 
     @property
     def detected(self) -> str | None:
@@ -125,6 +128,7 @@ class Conversation:
             Problem: the stream has ended.
         """
         with self._failing():
+            self._hear_rest()
             answer = asyncio.wrap_future(self._session.finalize())
         answer.add_done_callback(lambda _: self._signal.set())
         self._answers.ask(answer)
@@ -141,6 +145,7 @@ class Conversation:
         check_options(options)
         with _translated():
             await self._prepare(options.get("boost", ()))
+            self._hear_rest()
             if options.keys() & {"language", "languages"}:
                 language = options.get("language", AUTO)
                 self._session.set_language(language, options.get("languages", ()))
@@ -211,11 +216,6 @@ class Conversation:
         if isinstance(error, Problem):
             self._problem = error
         self._watcher.ended(self._problem)
-        if self._coming is not None:
-            self._coming.cancel()
-            await asyncio.wait([self._coming])
-            if not self._coming.cancelled():
-                self._coming.exception()  # nobody wants to know any more
         await self._hearing.release()
 
     async def _guard(self, feeding: Coroutine[Any, Any, None]) -> None:
@@ -230,33 +230,41 @@ class Conversation:
             if not finished:
                 self.abort(Problem(Kind.INTERNAL, "taking in the audio broke off"))
 
-    async def _hear(self, samples: Samples) -> None:
+    async def _hear(self, samples: Array) -> None:
         self._last = time.monotonic()
-        if not len(samples):
-            return
+        if len(samples) and not (room := self._take(samples)).done():
+            await room
+
+    def _hear_rest(self) -> None:
+        """Hear what is held back: what comes next belongs behind it."""
+        if (samples := self._hearing.rest()) is not None:
+            self._take(samples)
+
+    def _take(self, samples: Array) -> Promise[None]:
+        """Hand samples over; a promise of room for more."""
         room = self._session.feed(samples)
-        self._watcher.fed(len(samples) / 16_000)
+        self._watcher.fed(len(samples) / SAMPLE_RATE)
         if self.duration > self._bounds.audio:
             raise Problem(Kind.TOO_LARGE, f"the audio lasts longer than {self._bounds.audio:g} s, which is the limit")
-        if not room.done():
-            await room
+        return room
 
     async def _more(self) -> None:
         """Wait for events, or for the answer to a finalize, and put them in order."""
-        if self._coming is None and not self._over:
-            self._coming = asyncio.create_task(self._next())
-            self._coming.add_done_callback(lambda _: self._signal.set())
         await self._signal.wait()
         self._signal.clear()
-        arrived: list[Event] = []
-        if self._coming is not None and self._coming.done():
-            event, self._coming = self._coming.result(), None
-            self._over = event is None
-            arrived += [event] if event else []
-        self._answers.sort(arrived + self._session.take(), over=self._over)
+        self._answers.sort(list(self._arrived()), over=self._over)
 
-    async def _next(self) -> Event | None:
-        return await anext(self._session, None)
+    def _arrived(self) -> Iterator[Event]:
+        """The events that are there; more of them set the signal."""
+        while not self._over and (self._coming is None or self._coming.done()):
+            event = self._session.poll()
+            if isinstance(event, Promise):
+                self._coming = event
+                event.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._signal.set))
+            elif event is None:
+                self._over = True
+            else:
+                yield event
 
     def _check_time(self) -> None:
         """End a stream that is silent or has lasted too long; look again when it may be."""
@@ -268,18 +276,19 @@ class Conversation:
         else:
             next_look = bounds.idle if self._closed else self._last + bounds.idle - now
             wait = max(0.01, min(next_look, self._began + bounds.lasting - now))
-            self._timer = asyncio.get_running_loop().call_later(wait, self._check_time)
+            self._timer = self._loop.call_later(wait, self._check_time)
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
         """Whatever goes wrong in here ends the stream, as a problem."""
         try:
-            with _translated():
-                yield
-        except Problem as problem:
-            self._problem = problem
+            yield
+        except NemotronError as error:
+            self._problem = problem = problem_of(error)
             self.abort(problem)
-            raise
+            if problem is error:
+                raise
+            raise problem from error
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nemotron_asr.audio import Resampler, Samples
+from nemotron_asr.audio import Resampler
 from nemotron_asr.audio.resampler import checked_rate
 from nemotron_asr.audio.samples import MAX_CHANNELS
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import AudioError
-from nemotron_asr.server.pcm import COMPANDED, LINEAR, PcmReader
+from nemotron_asr.server.pcm import COMPANDED, LINEAR, Array, PcmReader, sample_bytes
 from nemotron_asr.server.problems import invalid
 
 AUTO, CONTAINER = "auto", "container"
@@ -56,24 +56,40 @@ class AudioFormat:
 
 
 class PlainReader:
-    """Bytes of plain samples -> mono float32 at 16 kHz."""
+    """Bytes of plain samples -> mono samples at 16 kHz, once there are enough of them to be worth it."""
 
     def __init__(self, form: AudioFormat) -> None:
         encoding = "s16le" if form.encoding == AUTO else form.encoding
         self._pcm = PcmReader(encoding, form.channels, form.channel)
-        self._resampler = Resampler(form.rate)
+        self._resampler = Resampler(form.rate) if form.rate != SAMPLE_RATE else None
+        self._bytes_a_second = form.rate * form.channels * sample_bytes(encoding)
+        self._held: list[bytes] = []
+        self._size = 0
 
-    def read(self, data: bytes) -> Samples:
-        """What a packet brings, shape (samples,), possibly empty.
+    @property
+    def held(self) -> int:
+        """Samples at 16 kHz that were not read yet."""
+        return self._size * SAMPLE_RATE // self._bytes_a_second
+
+    def hold(self, data: bytes) -> None:
+        """Take a packet, to be read later."""
+        self._held.append(data)
+        self._size += len(data)
+
+    def read(self) -> Array:
+        """All that was held, shape (samples,), possibly empty.
 
         Raises:
             AudioError: the samples are not usable.
         """
-        return self._resampler.feed(self._pcm.read(data))
+        data, self._held, self._size = b"".join(self._held), [], 0
+        samples = self._pcm.read(data)
+        return samples if self._resampler is None else self._resampler.feed(samples)
 
-    def finish(self) -> Samples:
+    def finish(self) -> Array:
         """What is left at the end."""
-        return np.zeros(0, np.float32) if self._resampler.rate == SAMPLE_RATE else self._resampler.finish()
+        samples = self.read()
+        return samples if self._resampler is None else np.concatenate([samples, self._resampler.finish()])
 
 
 def looks_like_container(head: bytes) -> bool:

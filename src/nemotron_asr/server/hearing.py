@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from nemotron_asr.audio import Samples
+from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.server.formats import AUTO, CONTAINER, ENOUGH, AudioFormat, PlainReader, looks_like_container
 from nemotron_asr.server.media import Decoders, Decoding
+from nemotron_asr.server.pcm import Array
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.wav import is_wav, read_header
 
-Hear = Callable[[Samples], Awaitable[None]]
+Hear = Callable[[Array], Awaitable[None]]
 
 
 class Hearing:
@@ -22,16 +23,18 @@ class Hearing:
         form: what the bytes are.
         decoders: for those that are not plain.
         hear: takes samples; waits while the engine is busy.
+        wanted: how many samples it takes for something new to be heard. Plain ones are held back until then, for what
+            is done with a packet costs the same however short it is.
         ended: called when all samples were heard.
         failed: called with what went wrong behind the back of whoever feeds.
     """
 
     def __init__(
-        self, form: AudioFormat, decoders: Decoders, hear: Hear,
+        self, form: AudioFormat, decoders: Decoders, hear: Hear, wanted: Callable[[], int],
         ended: Callable[[], None], failed: Callable[[NemotronError], None],
     ) -> None:  # fmt: skip
         self._form, self._decoders = form, decoders
-        self._hear, self._ended, self._failed = hear, ended, failed
+        self._hear, self._wanted, self._ended, self._failed = hear, wanted, ended, failed
         self._head = b""
         self._left: int | None = None  # bytes of samples that a WAV header announced
         self._plain: PlainReader | None = None
@@ -53,9 +56,20 @@ class Hearing:
                 return
             data, self._head = self._head, b""
         if self._plain is not None:
-            await self._hear(self._plain.read(self._announced(data)))
+            self._plain.hold(self._announced(data))
+            if self._plain.held >= self._wanted():
+                await self._hear(self._plain.read())
         elif self._decoding is not None:
             await self._decoding.write(data)
+
+    @property
+    def held(self) -> float:
+        """Seconds that are held back."""
+        return self._plain.held / SAMPLE_RATE if self._plain is not None else 0.0
+
+    def rest(self) -> Array | None:
+        """What is held back, to be heard now."""
+        return self._plain.read() if self._plain is not None and self._plain.held else None
 
     async def play(self, path: str) -> None:
         """Hear a file, whatever it is, to its end.

@@ -52,16 +52,25 @@ class Recognition:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def streaming(self, requests: AsyncIterator[bytes], context: Context) -> None:
+    @asynccontextmanager
+    async def answering(self, context: Context) -> AsyncIterator[None]:
+        """A call, in its client's trace; a problem is its status."""
+        with self._service.traces.joined(_metadata(context)):
+            try:
+                yield
+            except Problem as problem:
+                await context.abort(STATUS[problem.kind], str(problem))
+
+    async def streaming(self, context: Context) -> None:
         """`StreamingRecognize`: the configuration, then audio."""
-        key, messages = self._key(context), _messages(requests, self._service.settings)
-        first = await anext(messages, None)
+        key, messages = self._key(context), _Messages(context, self._service.settings)
+        first = await messages.early()
         if first is None:
             return
         if first.WhichOneof("streaming_request") != "streaming_config":
             raise invalid("the first message has no streaming_config")
         wish = wish_of(first.streaming_config.config)
-        head = await anext(messages, None) if wish.looks else None
+        head = await messages.early() if wish.looks else None
         async with AsyncExitStack() as stack:
             talks = [
                 await stack.enter_async_context(await self._open(key, form, wish, recording=False))
@@ -98,7 +107,7 @@ class Recognition:
         return bytes(response.SerializeToString())
 
     def _key(self, context: Context) -> Key:
-        metadata = {name: str(value) for name, value in context.invocation_metadata() or ()}
+        metadata = _metadata(context)
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         return self._service.authenticate(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
 
@@ -109,26 +118,38 @@ class Recognition:
         )
 
 
-async def _messages(requests: AsyncIterator[bytes], settings: Settings) -> AsyncIterator[Proto]:
+def _metadata(context: Context) -> dict[str, str]:
+    return {name: str(value) for name, value in context.invocation_metadata() or ()}
+
+
+class _Messages:
     """What the client sends, within limits."""
-    most, idle = settings.max_message_bytes, settings.idle_seconds
-    while True:
+
+    def __init__(self, context: Context, settings: Settings) -> None:
+        self._context, self._most, self._idle = context, settings.max_message_bytes, settings.idle_seconds
+
+    async def early(self) -> Proto | None:
+        """The next message, or nothing at the end, before there is a conversation that ends when nothing comes."""
         try:
-            async with asyncio.timeout(idle):
-                data = await anext(requests, None)
+            async with asyncio.timeout(self._idle):
+                return await self.next()
         except TimeoutError:
-            raise Problem(Kind.TIMEOUT, f"nothing came for {idle} s, which is the limit") from None
-        if data is None:
-            return
-        if len(data) > most:
-            raise Problem(Kind.TOO_LARGE, f"a message has {len(data)} bytes; {most} is the limit")
-        yield parse(StreamingRequest, data)
+            raise Problem(Kind.TIMEOUT, f"nothing came for {self._idle} s, which is the limit") from None
+
+    async def next(self) -> Proto | None:
+        """The next message, or nothing at the end."""
+        data: object = await self._context.read()
+        if not isinstance(data, bytes):  # grpc.aio.EOF, which its types leave out
+            return None
+        if len(data) > self._most:
+            raise Problem(Kind.TOO_LARGE, f"a message has {len(data)} bytes; {self._most} is the limit")
+        return parse(StreamingRequest, data)
 
 
-async def _hear(talks: Sequence[Conversation], head: Proto | None, messages: AsyncIterator[Proto]) -> None:
+async def _hear(talks: Sequence[Conversation], head: Proto | None, messages: _Messages) -> None:
     if head is not None:
         await _hear_one(talks, head)
-    async for message in messages:
+    while (message := await messages.next()) is not None:
         await _hear_one(talks, message)
     for talk in talks:
         await talk.close()
@@ -169,27 +190,19 @@ async def _play(conversation: Conversation, audio: bytes) -> None:
     await conversation.close()
 
 
-@asynccontextmanager
-async def _answering(context: Context) -> AsyncIterator[None]:
-    try:
-        yield
-    except Problem as problem:
-        await context.abort(STATUS[problem.kind], str(problem))
-
-
 def handlers(recognition: Recognition) -> grpc.GenericRpcHandler:
     """Riva's service, where every problem ends its call with a status."""
 
-    async def streaming(requests: AsyncIterator[bytes], context: Context) -> None:
-        async with _answering(context):
-            await recognition.streaming(requests, context)
+    async def streaming(_requests: AsyncIterator[bytes], context: Context) -> None:
+        async with recognition.answering(context):
+            await recognition.streaming(context)
 
     async def recognize(request: bytes, context: Context) -> bytes:
-        async with _answering(context):
+        async with recognition.answering(context):
             return await recognition.recognize(request, context)
 
     async def config(request: bytes, context: Context) -> bytes:
-        async with _answering(context):
+        async with recognition.answering(context):
             return recognition.config(request, context)
 
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {

@@ -1,7 +1,7 @@
 """What Riva's messages mean: a configuration -> options of a stream; segments -> results.
 
-Not heard: enable_automatic_punctuation and verbatim_transcripts (a transcript is what the model writes),
-max_alternatives (there is one), thresholds of endpointing. Refused: speakers, the profanity filter.
+Not heard: enable_automatic_punctuation and verbatim_transcripts (a transcript is what the model writes), thresholds of
+endpointing. Refused: speakers, the profanity filter.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.engine.settings import WIDEST_BEAM
 from nemotron_asr.events import Final, Partial, Segment, Word
 from nemotron_asr.languages import AUTO as ANY_LANGUAGE
 from nemotron_asr.server.conversation import Finalized, Heard
@@ -38,12 +39,14 @@ class Wish:
         form: what the client says of its audio.
         apart: every channel is heard by itself.
         words: answers have words with times.
+        most: alternatives of a final at most.
     """
 
     form: AudioFormat
     model: str
     apart: bool
     words: bool
+    most: int
     options: dict[str, Any]
 
     @property
@@ -77,6 +80,7 @@ def wish_of(config: Proto) -> Wish:
         config.model,
         config.enable_separate_recognition_per_channel and form.channels > 1,
         config.enable_word_time_offsets,
+        max(1, config.max_alternatives),
         _options(config),
     )
 
@@ -89,6 +93,8 @@ def _options(config: Proto) -> dict[str, Any]:
     silence = config.endpointing_config.stop_history or config.endpointing_config.stop_history_eou
     if silence > 0:
         options["endpointing_ms"] = silence
+    if config.max_alternatives > 1:
+        options["beam"] = min(config.max_alternatives, WIDEST_BEAM)
     boost = {phrase: from_riva(each.boost) for each in config.speech_contexts for phrase in each.phrases}
     return options | ({"boost": boost} if boost else {})
 
@@ -108,7 +114,7 @@ def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:
         case Partial() | Final():
             final, segment = isinstance(event, Final), event.segment
             # Whether the next one will want a space before it, nobody knows yet: this one did.
-            alternatives = [_alternative(segment, wish, space=final and segment.spaced)]
+            alternatives = _alternatives(segment, wish, space=final and segment.spaced)
         case Finalized(segment=None):
             final, alternatives = True, [Alternative()]  # who asked for the words so far is answered: there are none
         case _:
@@ -123,9 +129,15 @@ def results(segments: Sequence[Segment], duration: float, channel: int, wish: Wi
     """What was said in a recording."""
     spaces = [*(segment.spaced for segment in segments), False][1:]
     return [
-        Result(alternatives=[_alternative(segment, wish, space=space)], channel_tag=channel, audio_processed=duration)
+        Result(alternatives=_alternatives(segment, wish, space=space), channel_tag=channel, audio_processed=duration)
         for segment, space in zip(segments, spaces, strict=True)
     ]
+
+
+def _alternatives(segment: Segment, wish: Wish, *, space: bool) -> list[Proto]:
+    """What was said, and what may have been said instead, the likeliest first."""
+    said = [segment, *(other.segment for other in segment.alternatives)][: wish.most]
+    return [_alternative(each, wish, space=space) for each in said]
 
 
 def _alternative(segment: Segment, wish: Wish, *, space: bool) -> Proto:
