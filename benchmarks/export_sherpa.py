@@ -1,6 +1,7 @@
 """A model in sherpa-onnx's files, so that `nemotron-asr bench --against sherpa-onnx` runs on the same weights.
 
     python -m benchmarks.export_sherpa FOLDER --layers 4                 # random weights, 80 and 1120 ms
+    python -m benchmarks.export_sherpa FOLDER --model MODEL
 
 Writes `FOLDER/model`, a checkpoint of ours, and `FOLDER/80` and `FOLDER/1120` with what sherpa-onnx's own exporter of
 NeMo's streaming transducers writes: encoder, decoder and joiner, their copies with 8-bit weights, and the tokens. As in
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from nemotron_asr.benchmark.comparison import recording
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
-from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nemotron_asr.config import LATENCIES, SUBSAMPLING
 from nemotron_asr.languages import PROMPTS
 from nemotron_asr.model import NemotronASR
@@ -196,7 +197,7 @@ def _write(
         warnings.simplefilter("ignore")  # of constants that are meant to be constant
         raw = Path(scratch) / path.name
         torch.onnx.export(
-            module.eval(), inputs, raw, input_names=names, output_names=outputs, opset_version=OPSET,
+            module.eval(), inputs, str(raw), input_names=names, output_names=outputs, opset_version=OPSET,
             dynamic_axes=varying, dynamo=False,
         )  # fmt: skip
         graph = onnx.load(raw)
@@ -227,16 +228,20 @@ def _tokens(checkpoint: Checkpoint) -> str:
 
 
 def main() -> None:
-    """Write random weights for both."""
+    """Write a model's files for sherpa-onnx, and random weights for both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--layers", type=int, default=4, help="of 24")
+    parser.add_argument("--model", help="a model in float32 instead, as for `nemotron-asr transcribe`")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # advice to simplify a graph before its weights are quantised
-    config = replace(RELEASED, n_layers=arguments.layers, max_symbols=MAX_SYMBOLS)
-    checkpoint = random_checkpoint(recording(18), config)
-    arguments.folder.mkdir(parents=True)
-    save_checkpoint(checkpoint, arguments.folder / "model", "native")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.model:
+        checkpoint = load_checkpoint(arguments.model)
+    else:
+        config = replace(RELEASED, n_layers=arguments.layers, max_symbols=MAX_SYMBOLS)
+        checkpoint = random_checkpoint(recording(18), config)
+        save_checkpoint(checkpoint, arguments.folder / "model", "native")
     for latency in (80, 1120):
         export(checkpoint, arguments.folder / str(latency), latency)
 

@@ -17,6 +17,10 @@ ZERO_POINT = 128
 """oneDNN takes unsigned activations: this much is added to them, and taken away again from the products."""
 
 
+KEPT = ("prompt.frame", "prompt.out", "transducer.pred")
+"""Linears that stay in float32 at rest. What tells languages apart, the embedding between the prompt's, is not one."""
+
+
 class Int8Linear(nn.Module):
     """A linear with int8 weights that quantises each row of its input by itself."""
 
@@ -100,9 +104,9 @@ def take_quantized(model: NemotronASR, weights: Mapping[str, Tensor]) -> None:
 
 
 def quantize(model: NemotronASR) -> None:
-    """Replace the float linears named by `MATRICES`, one at a time, and those of the predictor by quantised ones."""
+    """Replace the float linears named by `MATRICES` and `KEPT`, one at a time, and the LSTM by quantised ones."""
     for stem, linear in list(model.named_modules()):
-        if isinstance(linear, nn.Linear) and MATRICES.fullmatch(f"{stem}.weight"):
+        if isinstance(linear, nn.Linear) and (stem in KEPT or MATRICES.fullmatch(f"{stem}.weight")):
             original = linear.weight.data
             weight, scale = quantize_weight(original)
             release(original)
@@ -110,8 +114,6 @@ def quantize(model: NemotronASR) -> None:
             model.set_submodule(stem, Int8Linear(weight, scale, bias))
     if isinstance(model.transducer.lstm, nn.LSTM):
         model.transducer.set_submodule("lstm", Int8LSTM(model.transducer.lstm))
-    if isinstance(pred := model.transducer.pred, nn.Linear):
-        model.transducer.set_submodule("pred", Int8Linear(*quantize_weight(pred.weight.data), pred.bias.data.float()))
 
 
 def pack(model: nn.Module) -> None:

@@ -11,7 +11,8 @@ class Prompt(nn.Module):
 
     In the checkpoints a one-hot of the language is concatenated to every frame; a matrix times a one-hot is one of its
     columns, so the language is exactly a bias. It acts after the encoder: the encoder's state does not depend on it.
-    Its weights stay in float32 when the rest of the model does not, for the languages are told apart by small biases.
+    Its weights stay in float32 when the rest of the model is in bfloat16, for the languages are told apart by small
+    biases; in int8, whose scales are each row's own, the biases alone do.
     A model without prompts passes frames through.
     """
 
@@ -27,6 +28,6 @@ class Prompt(nn.Module):
         """(B, T, d_model) frames and (B,) prompt ids -> (B, T, d_model)."""
         if not self.prompted:
             return frames
-        hidden = self.frame(frames.to(self.frame.weight.dtype)) + self.language(language)[:, None]
+        hidden = self.frame(frames.to(self.language.weight.dtype)) + self.language(language)[:, None]
         fused: Tensor = self.out(F.relu(hidden))
         return fused.to(frames.dtype)

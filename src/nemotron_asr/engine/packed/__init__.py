@@ -7,6 +7,7 @@ intrinsics.py   tiles of matrix products in registers; tiles.py: compiled
 kernels.py      rows: norms, quantisation, products, feed-forward, convolution
 attention.py    heads
 step.py         a step, as one thread of a team runs it
+linear.py       linears by themselves
 search.py       greedy search; transducer.py: packs predictor and joint for it
 runner.py       PackedRunner: teams and shares of threads
 """

@@ -15,11 +15,13 @@ from torch import Tensor
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
+from nemotron_asr.engine.packed.linear import PackedLinears
 from nemotron_asr.engine.packed.step import TALL, run_step
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.transducer import PackedTransducer
 from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
 from nemotron_asr.engine.pool import Pool
+from nemotron_asr.engine.quantize import Int8Linear
 from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import EncoderState, NemotronASR
@@ -49,6 +51,7 @@ class PackedRunner(Runner):
         self._weights = pack_weights(model.encoder)
         takes = PackedTransducer.takes(model.transducer)
         self._transducer = PackedTransducer(model.transducer) if takes else None
+        _pack_around(model)
         self._chunk_distances: dict[int, Halves] = {}
         self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
         self._own = local()
@@ -144,6 +147,15 @@ class PackedRunner(Runner):
             padded = torch.nn.functional.pad(layers, (0, -layers.shape[-1] % 16))
             self._chunk_distances[chunk] = bfloat16_bits(padded)
         return self._chunk_distances[chunk]
+
+
+def _pack_around(model: NemotronASR) -> None:
+    """Pack what is computed once a step before and after the blocks."""
+    around = ["encoder.subsampling.out", "prompt.frame", "prompt.out", "transducer.enc"]
+    linears = {name: module for name, module in model.named_modules() if name in around and PackedLinears.take(module)}
+    packed = PackedLinears(cast("list[Int8Linear]", list(linears.values())))
+    for name, module in zip(linears, packed.modules, strict=True):
+        model.set_submodule(name, module)
 
 
 @contextmanager

@@ -10,39 +10,12 @@ from torch import Tensor, nn
 
 from nemotron_asr.decoding.bias import Arcs, Bias
 from nemotron_asr.decoding.greedy import DecoderState, Emission, initial_state
-from nemotron_asr.engine.packed.layout import (
-    BLOCK,
-    TILE_COLUMNS,
-    Context,
-    Predictor,
-    Preference,
-    Said,
-    Search,
-    Thread,
-    Work,
-)
+from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Predictor, Preference, Said, Search, Thread
 from nemotron_asr.engine.packed.layout import Transducer as Layout
-from nemotron_asr.engine.packed.search import product, search
-from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
-from nemotron_asr.engine.packed.weights import Quantised, pack_linears
+from nemotron_asr.engine.packed.linear import PackedLinears, alone
+from nemotron_asr.engine.packed.search import search
 from nemotron_asr.engine.quantize import Int8Linear, Int8LSTM
 from nemotron_asr.model import Transducer
-
-
-class PackedLinear(nn.Module):
-    """One of the packed matrices, for searches that are not compiled."""
-
-    def __init__(self, owner: "PackedTransducer", matrix: int, linear: Int8Linear) -> None:
-        super().__init__()
-        self._owner, self._matrix, self._outputs = owner, matrix, len(linear.scale)
-        self.register_buffer("bias", linear.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out), float32."""
-        rows = x.float().flatten(0, -2).contiguous()
-        y = torch.cat([self._owner.multiply(self._matrix, block) for block in rows.split(BLOCK)])
-        result: Tensor = y[:, : self._outputs].unflatten(0, x.shape[:-1])
-        return result
 
 
 class PackedTransducer:
@@ -56,11 +29,11 @@ class PackedTransducer:
         self.blank, self.width = transducer.config.blank, transducer.config.d_joint
         self._own = local()
         linears = [*cast("Int8LSTM", transducer.lstm).layers, transducer.pred, transducer.head]
-        packed = [PackedLinear(self, i, cast("Int8Linear", linear)) for i, linear in enumerate(linears)]
-        self._weights = pack_linears(cast("Sequence[Quantised]", linears))
-        transducer.lstm.layers = nn.ModuleList(packed[:-2])
-        transducer.set_submodule("pred", packed[-2])
-        transducer.set_submodule("head", packed[-1])
+        packed = PackedLinears(cast("Sequence[Int8Linear]", linears))
+        self._weights, (*gates, pred, head) = packed.weights, packed.modules
+        transducer.lstm.layers = nn.ModuleList(gates)
+        transducer.set_submodule("pred", pred)
+        transducer.set_submodule("head", head)
         final = np.zeros(self.blank + 1, np.bool_)
         final[list(transducer.config.final_tokens)] = True
         embed = transducer.embed.weight.detach().float().numpy()
@@ -74,12 +47,6 @@ class PackedTransducer:
         config = transducer.config
         sizes = config.d_pred % 16 == 0 and config.d_joint % 16 == 0
         return sizes and isinstance(transducer.lstm, Int8LSTM) and isinstance(transducer.pred, Int8Linear)
-
-    def multiply(self, matrix: int, x: Tensor) -> Tensor:
-        """Up to `BLOCK` rows times a matrix; columns beyond its own hold nothing of use."""
-        y = torch.empty(len(x), int(self._weights.places[matrix, 2]) * TILE_COLUMNS)
-        product(matrix, x.numpy(), y.numpy(), self._weights, self._memory()[1])
-        return y
 
     def search(
         self, enc: Tensor, first: Tensor, valid: Tensor, state: DecoderState, bias: Bias | None = None
@@ -117,17 +84,7 @@ class PackedTransducer:
         logits = int(places[-1, 2]) * TILE_COLUMNS
         x, y, last = (np.zeros((BLOCK, width), np.float32) for width in (deepest, widest, logits))
         none, cells = np.zeros(0, np.int64), np.zeros((2, BLOCK, 2), np.int64)
-        return Search(none, none, cells[0], cells[1], x, y, last, np.zeros(logits, np.float32)), _alone(deepest)
-
-
-def _alone(deepest: int) -> Thread:
-    """A thread that works by itself on products of rows of so many numbers."""
-    none, counter = np.zeros((0, 0), np.float32), np.zeros(1, np.int64)
-    top, scales = np.zeros((1, BLOCK, 16), np.float32), np.zeros(BLOCK, np.float32)
-    quantised, halves = np.zeros(BLOCK * deepest, np.uint8), np.zeros((0, 0), np.uint16)
-    work = Work(quantised, none, np.zeros(0, np.uint8), scales, top, INT8_TILE)
-    context = Context(halves, halves, 0, 0, np.zeros((0, 0, 0), np.float32), FLOAT_TILE)
-    return Thread(0, 1, 0, 1, counter, counter, work, context, np.zeros(0, np.float32))
+        return Search(none, none, cells[0], cells[1], x, y, last, np.zeros(logits, np.float32)), alone(deepest)
 
 
 def _arrays(state: DecoderState) -> Predictor:
