@@ -21,6 +21,7 @@ def test_every_protocol_bears_load(server: Running, samples: list[Sample], proto
     assert len(report.finals) == len(report.ends) == report.utterances
     assert report.chunks > 10
     assert report.cpu > 0
+    assert 4 < report.audio <= 8
 
 
 def test_a_server_that_refuses_is_counted(server: Running, samples: list[Sample]) -> None:

@@ -22,7 +22,10 @@ from nemotron_asr.engine.stream import Samples
 
 LINES: dict[str, type[Line]] = {"native": Native, "deepgram": Deepgram, "riva": Riva}
 
-COUNTED = ("nemotron_asr_chunks_total", "nemotron_asr_late_chunks_total", "process_cpu_seconds_total")
+COUNTED = (
+    "nemotron_asr_chunks_total", "nemotron_asr_late_chunks_total", "nemotron_asr_audio_seconds_total",
+    "process_cpu_seconds_total",
+)  # fmt: skip
 
 
 @dataclass
@@ -36,7 +39,8 @@ class Load:
         finals: seconds from a request for the words so far to its answer.
         ends: seconds from the last audio of an utterance to the last of its words.
         lag: seconds by which the load generator itself was late, at worst: how far to trust the other figures.
-        chunks, late, cpu: what the server counted meanwhile; its seconds of CPU.
+        chunks, late: what the server counted meanwhile; chunks that it did in one step, being behind, are one.
+        audio, cpu: seconds that it heard, and its seconds of CPU.
     """
 
     streams: int
@@ -49,6 +53,7 @@ class Load:
     lag: float = 0.0
     chunks: float = 0.0
     late: float = 0.0
+    audio: float = 0.0
     cpu: float = 0.0
 
 
@@ -72,7 +77,8 @@ def load(
     address = f"{urlsplit(server).hostname}:{grpc_port}" if protocol == "riva" else server
     packets = (speech * 32767).astype("<i2")
     asyncio.run(_all(address, protocol, packets, report, latency_ms, seconds, key))
-    report.chunks, report.late, report.cpu = (after - then for after, then in zip(counted(server), before, strict=True))
+    counts = (after - then for after, then in zip(counted(server), before, strict=True))
+    report.chunks, report.late, report.audio, report.cpu = counts
     return report
 
 

@@ -156,7 +156,7 @@ def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> 
     for latency in map(int, plan.latencies):
         for streams in plan.streams or (8,):
             report = load(server, protocol, _speech(), streams, latency, plan.seconds, key, grpc_port)
-            rows.append((f"{streams}", f"{latency} ms", *_row(report)))
+            rows.append((f"{streams}", f"{latency} ms", *_row(report, latency)))
             fine &= not report.failed and report.late <= LATE * report.chunks
             if report.problem:
                 note(report.problem)
@@ -165,10 +165,10 @@ def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> 
     return DONE if fine else FAILED
 
 
-def _row(report: "Load") -> tuple[str, ...]:
+def _row(report: "Load", latency_ms: int) -> tuple[str, ...]:
     return (
         f"{report.late:.0f} of {report.chunks:.0f}", _spread(report.finals), _spread(report.ends), f"{report.words}",
-        f"{report.failed}", f"{1000 * report.cpu / max(1, report.chunks):.2f} ms a chunk",
+        f"{report.failed}", f"{latency_ms * report.cpu / max(1, report.audio):.2f} ms a chunk",
     )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Sockets, signals, and the end: a server that lets its streams finish before it goes."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -38,6 +39,13 @@ def run(settings: Settings, started: Callable[[Service], None] | None = None) ->
     Raises:
         NemotronError: a model or a setting is not usable.
     """
+
+    def warm(service: Service) -> None:
+        gc.collect()
+        gc.freeze()  # models stay: to look for garbage among them takes half a second, in which nobody is served
+        if started is not None:
+            started(service)
+
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         stop = asyncio.Event()
         loop = runner.get_loop()
@@ -49,7 +57,7 @@ def run(settings: Settings, started: Callable[[Service], None] | None = None) ->
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, interrupt)
-        runner.run(serve(settings, stop, started))
+        runner.run(serve(settings, stop, warm))
 
 
 async def serve(settings: Settings, stop: asyncio.Event, started: Callable[[Service], None] | None = None) -> None:
