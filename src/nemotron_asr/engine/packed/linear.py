@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nemotron_asr.checkpoint import release
 from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Thread, Work
 from nemotron_asr.engine.packed.search import product
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
@@ -32,6 +33,20 @@ class PackedLinear(nn.Module):
         y = torch.cat([self._owner.multiply(self._matrix, block) for block in rows.split(BLOCK)])
         result: Tensor = y[:, : self._outputs].unflatten(0, x.shape[:-1])
         return result
+
+
+class StoredLinear(nn.Module):
+    """A quantised linear that is used a few times in a model's life: its weights stay in the file, if they can."""
+
+    def __init__(self, linear: Int8Linear) -> None:
+        super().__init__()
+        self.weight, self.scale = nn.Buffer(linear.weight), nn.Buffer(linear.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out), float32."""
+        y = nn.functional.linear(x.float(), self.weight.float()) * self.scale
+        release(self.weight)
+        return y
 
 
 class PackedLinears:

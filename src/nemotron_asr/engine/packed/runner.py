@@ -15,16 +15,17 @@ from torch import Tensor
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
-from nemotron_asr.engine.packed.linear import PackedLinears
+from nemotron_asr.engine.packed.linear import PackedLinears, StoredLinear
 from nemotron_asr.engine.packed.step import TALL, run_step
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.transducer import PackedTransducer
-from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
+from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights, trim
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.quantize import Int8Linear
 from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import EncoderState, NemotronASR
+from nemotron_asr.model.conformer import Block
 
 ASIDE = 16
 """Numbers in an array of which one is used: it shares no cache line with what another thread writes."""
@@ -146,11 +147,15 @@ class PackedRunner(Runner):
             layers = torch.stack(self.model.encoder.distances(window, chunk)).mT
             padded = torch.nn.functional.pad(layers, (0, -layers.shape[-1] % 16))
             self._chunk_distances[chunk] = bfloat16_bits(padded)
+            trim()
         return self._chunk_distances[chunk]
 
 
 def _pack_around(model: NemotronASR) -> None:
-    """Pack what is computed once a step before and after the blocks."""
+    """Pack what is computed once a step before and after the blocks; leave what is computed once per chunk size."""
+    for block in model.encoder.blocks:
+        attention = cast("Block", block).attention
+        attention.set_submodule("position", StoredLinear(cast("Int8Linear", attention.position)))
     around = ["encoder.subsampling.out", "prompt.frame", "prompt.out", "transducer.enc"]
     linears = {name: module for name, module in model.named_modules() if name in around and PackedLinears.take(module)}
     packed = PackedLinears(cast("list[Int8Linear]", list(linears.values())))

@@ -62,7 +62,7 @@ def pack_weights(encoder: Encoder) -> Weights:
     for layer, block in enumerate(blocks):
         for matrix, group in enumerate(linears(block)):
             _pack_matrix(matrix, group, places[matrix], matrices[layer], columns[layer])
-        _trim()
+        trim()
     return Weights(
         matrices.numpy(),
         places,
@@ -88,6 +88,7 @@ def pack_linears(group: Sequence[Quantised]) -> Weights:
     columns = torch.zeros(1, int(places[:, 2].sum()), 3, TILE_COLUMNS)
     for matrix, linear in enumerate(group):
         _pack_matrix(matrix, [linear], places[matrix], matrices[0], columns[0])
+    trim()
     none = np.zeros((0, 0, 0), np.float32)
     return Weights(matrices.numpy(), places, columns.numpy(), none[..., None], none, none[..., None])
 
@@ -139,11 +140,11 @@ def _aligned(size: int) -> NDArray[np.int8]:
     return memory[first : first + size]
 
 
-def _trim() -> None:
+def trim() -> None:
     """Have the C library give freed memory back, where it can: what the originals lay in is in pieces."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:
+        give_back(0)
 
 
 def paired(outputs: int) -> Tensor:
