@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from nemotron_asr.decoding.beam import GREEDY, Beam, beam
 from nemotron_asr.decoding.bias import Bias
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.decoding.greedy import Emission, greedy
+from nemotron_asr.engine.lstm import CellLSTM
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.scheduler import MOST_ROWS
 from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target, Work
@@ -118,6 +119,8 @@ class Runner:
         self.dtype = model.transducer.head.bias.dtype
         self.threads = torch.get_num_threads()
         self._distances: dict[int, list[Tensor]] = {}
+        if self.device.type == "cpu" and isinstance(model.transducer.lstm, nn.LSTM):
+            model.transducer.set_submodule("lstm", CellLSTM(model.transducer.lstm))
 
     def use_threads(self, threads: int) -> None:
         """Compute by so many threads from now on: torch's, and so those of the whole process."""

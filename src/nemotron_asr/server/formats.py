@@ -72,9 +72,10 @@ class PlainReader:
         return self._size * SAMPLE_RATE // self._bytes_a_second
 
     def hold(self, data: bytes) -> None:
-        """Take a packet, to be read later."""
-        self._held.append(data)
-        self._size += len(data)
+        """Take a packet, to be read later; of empty ones nothing is kept, however many come."""
+        if data:
+            self._held.append(data)
+            self._size += len(data)
 
     def read(self) -> Array:
         """All that was held, shape (samples,), possibly empty.
