@@ -1,6 +1,6 @@
 """Finds where the words of a recording begin and end, with the letters' head of a model in training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -22,8 +22,7 @@ from nemotron_asr.training.trainer import LAST, read_checkpoint
 from recipes.tiny.train import CONFIG
 
 
-@njit
-def best_path(scores: NDArray[np.float32], skippable: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _best_path(scores: NDArray[np.float32], skippable: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The most likely way through states that follow one another, by Viterbi's algorithm.
 
     Args:
@@ -50,6 +49,9 @@ def best_path(scores: NDArray[np.float32], skippable: NDArray[np.bool_]) -> NDAr
         path[step] = state
         state -= moves[step, state]
     return path
+
+
+best_path: Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.int64]] = njit(_best_path)
 
 
 def align(log_probs: NDArray[np.float32], letters: Sequence[int]) -> list[int]:

@@ -102,7 +102,7 @@ class PhoneModel:
     def path(self, features: Features, words: Words) -> NDArray[np.int64]:
         """(frames,) indices into `chain(words)`."""
         states, skippable = self.chain(words)
-        return np.asarray(best_path(self.scores(features)[:, self.rows(states)], skippable))
+        return best_path(self.scores(features)[:, self.rows(states)], skippable)
 
     def scores(self, features: Features) -> Features:
         """(frames, states) log-densities."""

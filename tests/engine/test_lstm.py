@@ -18,4 +18,5 @@ def test_it_is_the_same_lstm(layers: int) -> None:
 
 
 def test_models_on_a_cpu_have_it(recognizer: Recognizer) -> None:
-    assert isinstance(recognizer.runner.model.transducer.lstm, CellLSTM)
+    lstm: nn.Module = recognizer.runner.model.transducer.lstm
+    assert isinstance(lstm, CellLSTM)

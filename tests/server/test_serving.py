@@ -25,7 +25,7 @@ from tests.server.contract import RATE
 @pytest.fixture
 def server(random_model_folder: Path) -> Iterator[Running]:
     """A server of its own for every test, which has little patience."""
-    with running(model=[str(random_model_folder)], drain_seconds=1) as server:
+    with running(model=[str(random_model_folder)], drain_seconds=3) as server:
         yield server
 
 

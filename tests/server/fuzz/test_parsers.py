@@ -1,6 +1,7 @@
 """What reads requests, without sockets: it understands them, or says in one line what is wrong."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -18,6 +19,7 @@ from nemotron_asr.server import deepgram_query, nim_session, openai_http, openai
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.keys import Keys
+from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Problem
 from nemotron_asr.server.riva_messages import StreamingRequest, parse
 from nemotron_asr.server.riva_shapes import wish_of
@@ -38,6 +40,11 @@ def understood(read: Callable[..., Any], *arguments: Any) -> None:
     assert said.encode() is not None
 
 
+def received(message: Any) -> Any:
+    """As it comes out of the parser: a number that is too large does not."""
+    return object_of(json.dumps({"it": message}))["it"]
+
+
 @given(SESSION, BETA)
 @Quick
 def test_openai_sessions(session: Any, beta: Any) -> None:
@@ -46,8 +53,8 @@ def test_openai_sessions(session: Any, beta: Any) -> None:
         openai_session.read(whole)
         openai_session.to_beta(whole)
 
-    understood(read, session)
-    understood(lambda: read(openai_session.from_beta(beta)))
+    understood(lambda: read(received(session)))
+    understood(lambda: read(openai_session.from_beta(received(beta))))
 
 
 @given(NIM)
@@ -56,10 +63,11 @@ def test_openai_sessions(session: Any, beta: Any) -> None:
 @example({"word_boosting": {"enable_word_boosting": True, "word_boosting_list": 1}})
 @Quick
 def test_nim_sessions(session: dict[str, Any]) -> None:
-    whole = {**nim_session.new_session("tiny"), **session}
-    for read in (nim_session.form_of, nim_session.options_of, nim_session.model_of, nim_session.wants_words):
-        understood(read, whole)
-    understood(lambda: check_options(nim_session.options_of(whole)))
+    with suppress(Problem):
+        whole = {**nim_session.new_session("tiny"), **received(session)}
+        for read in (nim_session.form_of, nim_session.options_of, nim_session.model_of, nim_session.wants_words):
+            understood(read, whole)
+        understood(lambda: check_options(nim_session.options_of(whole)))
 
 
 @given(QUERY)
