@@ -20,8 +20,8 @@ ABOUT = {
     "name": "tiny",
     "licence": "CC-BY-3.0",
     "trained_on": (
-        "4.7 h of five languages read by six people, their words put together anew, and 33 h of twelve languages "
-        "spoken by espeak-ng and flite"
+        "4.7 h of five languages read by six people, their words and sounds put together anew, and 33 h of twelve "
+        "languages spoken by espeak-ng and flite"
     ),
     "made_by": "recipes/tiny",
 }
