@@ -1,0 +1,41 @@
+"""Sentences with other words in them."""
+
+import random
+
+import pytest
+
+from recipes.tiny.rare import LONG, STOPS, Words
+
+LINES = [
+    "Der Hund bellt laut in diesem Garten.",
+    "Manche Häuser haben keine Fenster, aber eine Treppe.",
+    "Wir sehen morgen einen Kirschbaum und gehen dann nach Hause.",
+]
+
+
+def bare(line: str) -> list[str]:
+    return [word.strip(STOPS) for word in line.split()]
+
+
+@pytest.mark.parametrize("locale", ["de-DE", "it-IT"])
+def test_short_words_capitals_and_stops_stay(locale: str) -> None:
+    words = Words(LINES, locale, random.Random(1))
+    changed = 0
+    for line in LINES * 20:
+        varied = words.vary(line)
+        assert [word[-1] in STOPS for word in varied.split()] == [word[-1] in STOPS for word in line.split()]
+        for before, after in zip(bare(line), bare(varied), strict=True):
+            assert before[0].isupper() == after[0].isupper()
+            assert len(before) >= LONG or before == after
+            changed += before != after
+        assert bare(varied)[0] == bare(line)[0]
+    assert changed > 60
+
+
+def test_only_languages_that_join_words_get_new_ones() -> None:
+    known = {word for line in LINES for word in bare(line)}
+    for locale, new in (("de-DE", True), ("en-US", False)):
+        words = Words(LINES, locale, random.Random(2))
+        said = {word for line in LINES * 20 for word in bare(words.vary(line))}
+        assert bool(said - known) is new
+        assert all(word[1:].islower() for word in said - known)
