@@ -13,10 +13,9 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-import nemotron_asr.audio
 from nemotron_asr.audio import Samples
 
-SAMPLES = Path(nemotron_asr.audio.__file__).parents[1] / "samples"
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 SPEECH = SAMPLES / "en-US.opus"
 LISTED = json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8"))
 SECONDS: float = next(entry["duration"] for entry in LISTED if entry["file"] == SPEECH.name)
