@@ -34,7 +34,9 @@ def test_defaults_learn_both_modes_at_every_latency(tmp_path: Path, lines: list[
     """The embedded model learns two recordings, with and without their language, whatever the latency."""
     source = (Source(write_manifest(tmp_path / "two.jsonl", lines[:2])),)
     outcome = finetune(
-        FinetuneConfig(source, source, tmp_path / "run", steps=30, batch_seconds=7, warmup=5, lr=1e-3, augment=False)
+        FinetuneConfig(
+            source, source, tmp_path / "run", latency_ms=80, steps=40, batch_seconds=7, warmup=5, lr=1e-3, augment=False
+        )
     )
     assert {mode: score.wer for mode, score in outcome.after.items()} == {"auto": 0.0, "language": 0.0}
     assert all(score.wer > 0 for score in outcome.before.values())
