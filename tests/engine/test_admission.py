@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from nemotron_asr.engine.admission import DELAYS, WATCHED, Admission
+from nemotron_asr.engine.admission import DELAYS, FORGIVEN, WATCHED, Admission
 from nemotron_asr.engine.cost import Capacity, StepCost
 from nemotron_asr.errors import AtCapacity
 
@@ -74,3 +74,24 @@ def test_delays_are_sorted() -> None:
     }  # fmt: skip
     assert admission.delay == pytest.approx(7.322)
     assert (admission.chunks, admission.late) == (5, 1)
+
+
+def test_lateness_is_forgotten_when_everybody_has_left_and_after_a_while() -> None:
+    now = 0.0
+    admission = Admission(machine(), clock=lambda: now)
+    for who in ("a", "b"):
+        admission.enter(who, 4)
+    for _ in range(10):
+        admission.served(1.0, late=True)
+    now = FORGIVEN - 1
+    with pytest.raises(AtCapacity, match="2 streams are open, and the machine is late with them already"):
+        admission.enter("c", 4)
+    now = FORGIVEN + 1
+    admission.enter("c", 4)
+    for _ in range(10):
+        admission.served(1.0, late=True)
+    with pytest.raises(AtCapacity, match="late with them already"):
+        admission.enter("d", 4)
+    for who in ("a", "b", "c"):
+        admission.leave(who)
+    admission.enter("d", 4)
