@@ -141,15 +141,19 @@ def say(splicer: Splicer, count: int, folder: Path, like: dict[str, Any]) -> Ite
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         sentence = splicer.draw()
-        path = folder / f"{number:05d}.flac"
-        write_flac(path, sentence.samples)
-        yield {
-            "audio_filepath": path.relative_to(folder.parents[1]).as_posix(),
-            "duration": round(len(sentence.samples) / SAMPLE_RATE, 3),
-            "text": " ".join(sentence.words),
-            **{key: like[key] for key in ("target_lang", "speaker", "licence")},
-            "source": "spliced",
-        }
+        yield keep(folder / f"{number:05d}.flac", sentence.samples, " ".join(sentence.words), like, "spliced")
+
+
+def keep(path: Path, samples: Samples, text: str, like: dict[str, Any], source: str) -> dict[str, Any]:
+    """Write a clip; gives its line for a manifest beside the folder of all speakers, about a speaker `like` that."""
+    write_flac(path, samples)
+    return {
+        "audio_filepath": path.relative_to(path.parents[2]).as_posix(),
+        "duration": round(len(samples) / SAMPLE_RATE, 3),
+        "text": text,
+        **{key: like[key] for key in ("target_lang", "speaker", "licence")},
+        "source": source,
+    }
 
 
 def main() -> None:

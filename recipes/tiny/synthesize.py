@@ -113,7 +113,7 @@ def speak(utterance: Utterance) -> NDArray[np.float32]:
         subprocess.CalledProcessError: if it fails.
     """
     text = _kana(utterance.text) if utterance.locale == "ja-JP" else utterance.text
-    sound = _run(_flite(utterance) if utterance.engine == "flite" else _espeak(utterance), text)
+    sound = run(_flite(utterance) if utterance.engine == "flite" else _espeak(utterance), text)
     with wave.open(io.BytesIO(sound)) as reader:
         rate = reader.getframerate()
     # Programs that write into a pipe do not know the length beforehand: the samples are whatever follows the header.
@@ -135,10 +135,16 @@ def _flite(utterance: Utterance) -> list[str]:
 
 def _kana(text: str) -> str:
     """Returns Japanese `text` as it is pronounced, in katakana, since espeak-ng does not read kanji."""
-    return _run(["mecab", "-F", "%f[8]", "-U", "%m", "-E", "\\n"], text).decode()
+    return run(["mecab", "-F", "%f[8]", "-U", "%m", "-E", "\\n"], text).decode()
 
 
-def _run(command: list[str], text: str) -> bytes:
+def run(command: list[str], text: str) -> bytes:
+    """What a program prints that reads `text`.
+
+    Raises:
+        FileNotFoundError: it is not installed.
+        subprocess.CalledProcessError: it fails.
+    """
     # S603: the commands are put together from this file's own tables; no shell reads the text.
     return subprocess.run(command, input=text.encode(), capture_output=True, check=True).stdout  # noqa: S603
 

@@ -21,11 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.audio import load
-from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.training.augment import Samples
 from recipes.tiny.phones import FRAME, SILENCE, Features, Phone, Words, cepstra, label, pronounce
-from recipes.tiny.splice import read_speakers
-from recipes.tiny.synthesize import LONGEST_SENTENCE, write_flac
+from recipes.tiny.splice import keep, read_speakers
+from recipes.tiny.synthesize import LONGEST_SENTENCE
 from recipes.tiny.text import clean, is_native
 
 CANDIDATES = 30  # for each half of a phone
@@ -179,12 +178,12 @@ def sentences(folder: Path, locale: str, dice: random.Random) -> list[str]:
     return usable
 
 
-def record(entries: Sequence[dict[str, Any]], seed: int) -> Voice:
+def record(entries: Sequence[dict[str, Any]], dice: np.random.Generator) -> Voice:
     """The voice of the speaker of some lines of a manifest."""
     texts = [
         [word for clause in pronounce(entry["text"], entry["target_lang"]) for word in clause] for entry in entries
     ]
-    return Voice([load(entry["audio_filepath"]) for entry in entries], texts, np.random.default_rng(seed))
+    return Voice([load(entry["audio_filepath"]) for entry in entries], texts, dice)
 
 
 def speak(voice: Voice, texts: Sequence[str], folder: Path, like: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -192,17 +191,8 @@ def speak(voice: Voice, texts: Sequence[str], folder: Path, like: dict[str, Any]
     folder.mkdir(parents=True, exist_ok=True)
     for number, text in enumerate(texts):
         samples = voice.say(pronounce(text, like["target_lang"]))
-        if samples is None:
-            continue
-        path = folder / f"{number:05d}.flac"
-        write_flac(path, samples)
-        yield {
-            "audio_filepath": path.relative_to(folder.parents[1]).as_posix(),
-            "duration": round(len(samples) / SAMPLE_RATE, 3),
-            "text": text,
-            **{key: like[key] for key in ("target_lang", "speaker", "licence")},
-            "source": "units",
-        }
+        if samples is not None:
+            yield keep(folder / f"{number:05d}.flac", samples, text, like, "units")
 
 
 def main() -> None:
@@ -212,18 +202,14 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6000, help="sentences of a speaker")
-    parser.add_argument("--speakers", nargs="+", help="<speaker>-<locale>, default: all")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    with options.output.with_suffix(".jsonl").open("a", encoding="utf-8") as manifest:
+    with options.output.with_suffix(".jsonl").open("w", encoding="utf-8") as manifest:
         for name, entries in sorted(read_speakers(options.data / "human.jsonl").items()):
-            if options.speakers and name not in options.speakers:
-                continue
             texts = sentences(options.sentences, entries[0]["target_lang"], random.Random(name))
-            voice = record(entries, len(name))
+            voice = record(entries, np.random.default_rng(list(name.encode())))
             for line in speak(voice, texts[: options.count], options.output / name, entries[0]):
                 manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
-                manifest.flush()
 
 
 if __name__ == "__main__":
