@@ -18,6 +18,7 @@ from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.transcript import Transcript
 from tests.conftest import PIECES, Sample, checkpoint_of, random_model, tiny_config
+from tests.near import leaves, near
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,10 @@ def test_every_kind_of_source_gives_the_same(recognizer: Recognizer, samples: li
     as_int16 = np.clip(np.rint(sample.audio * 32768), -32768, 32767).astype(np.int16)
     assert from_path.text
     assert from_path.file == sample.path
-    assert recognizer.transcribe(data).segments == from_path.segments
-    assert recognizer.transcribe(io.BytesIO(data)).segments == from_path.segments
-    assert recognizer.transcribe(Path(sample.path)).segments == from_path.segments
-    assert recognizer.transcribe((sample.audio, 16000)).segments == from_path.segments
+    assert leaves(recognizer.transcribe(data).segments) == near(from_path.segments)
+    assert leaves(recognizer.transcribe(io.BytesIO(data)).segments) == near(from_path.segments)
+    assert leaves(recognizer.transcribe(Path(sample.path)).segments) == near(from_path.segments)
+    assert leaves(recognizer.transcribe((sample.audio, 16000)).segments) == near(from_path.segments)
     assert recognizer.transcribe((as_int16, 16000)).duration == from_path.duration
 
 
@@ -201,7 +202,7 @@ def test_int8_says_nearly_the_same_and_depends_on_no_neighbour(
         alone = quantized.transcribe(sample.path)
         assert isinstance(beside, Transcript)
         assert [word.word for word in alone.words] == [word.word for word in beside.words]
-        assert stored.transcribe(sample.path).segments == alone.segments
+        assert leaves(stored.transcribe(sample.path).segments) == near(alone.segments)
         for other in (alone, restored.transcribe(sample.path)):
             matcher = SequenceMatcher(None, exact.transcribe(sample.path).text.split(), other.text.split())
             matching += sum(block.size for block in matcher.get_matching_blocks())

@@ -11,6 +11,7 @@ from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.postprocess import rewrite
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
+from tests.near import leaves, near
 
 
 def heard(engine: Engine, samples: np.ndarray, packet: int, beam: int = 1) -> list[Event]:
@@ -62,7 +63,7 @@ def test_finalize_settles_the_best(recognizer: Recognizer, engine: Engine, speec
         session.close()
         times = [start for _, start, _ in words(list(session))]
     assert segment is not None
-    assert segment.words[-1] == expected.words[-1]
+    assert leaves(segment.words[-1]) == near(expected.words[-1])
     assert times == sorted(times)
 
 
@@ -75,7 +76,7 @@ def test_phrases_and_languages_count(samples: list[Sample]) -> None:
     assert sum(word in boosted.text for word in phrases) >= sum(word in plain.text for word in phrases)
     few = tiny.transcribe(path, beam=3, languages=["it-IT", "ru-RU"])
     assert {segment.language for segment in few.segments} <= {"it-IT", "ru-RU", None}
-    assert tiny.transcribe(path, beam=3, boost={}) == plain
+    assert leaves(tiny.transcribe(path, beam=3, boost={})) == near(plain)
 
 
 def test_finals_have_alternatives(samples: list[Sample]) -> None:
@@ -86,7 +87,7 @@ def test_finals_have_alternatives(samples: list[Sample]) -> None:
             session.feed(packet)
         session.close()
         segments = [event.segment for event in session if isinstance(event, Final)]
-    assert tuple(segments) == tiny.transcribe((speech, 16_000), latency_ms=160, beam=4).segments
+    assert leaves(segments) == near(tiny.transcribe((speech, 16_000), latency_ms=160, beam=4).segments)
     assert any(segment.alternatives for segment in segments)
     for segment in segments:
         texts = [segment.text, *(other.segment.text for other in segment.alternatives)]

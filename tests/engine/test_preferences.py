@@ -11,6 +11,7 @@ from nemotron_asr.errors import LanguageError, OptionError
 from nemotron_asr.events import Event, Final
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
+from tests.near import leaves, near
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def test_boosting_changes_words_and_nothing_is_left_of_it(tiny: Recognizer, samp
         plain, boosted = tiny.transcribe(sample.path), tiny.transcribe(sample.path, boost=phrases)
         found_before += sum(word in plain.text for word in phrases)
         found += sum(word in boosted.text for word in phrases)
-        assert tiny.transcribe(sample.path, boost=[]) == plain
-        assert tiny.transcribe(sample.path, boost=dict.fromkeys(phrases, 0.0)) == plain
+        assert leaves(tiny.transcribe(sample.path, boost=[])) == near(plain)
+        assert leaves(tiny.transcribe(sample.path, boost=dict.fromkeys(phrases, 0.0))) == near(plain)
     assert found > found_before
 
 

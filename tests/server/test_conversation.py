@@ -20,6 +20,7 @@ from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.transcript import Transcript
 from tests.conftest import Sample
+from tests.near import leaves, near
 from tests.server.contract import RATE, as_int16
 from tests.server.test_openai_http import as_wav
 
@@ -100,7 +101,7 @@ async def test_finalize_counts_packets_that_wait(service: Service, speech: NDArr
         conversation.finalize()
         await conversation.feed(speech[asked : asked + 320].tobytes())
         answer = await anext(event async for event in conversation if isinstance(event, Finalized))
-    assert answer.segment == expected
+    assert leaves(answer.segment) == near(expected)
 
 
 async def test_finalize_is_answered_while_somebody_waits(service: Service) -> None:
@@ -144,19 +145,19 @@ async def test_a_wav_file_as_a_stream(service: Service, samples: list[Sample], p
     samples16 = as_int16(samples[0].audio[:32_000])
     data = as_wav(samples16) + b"LIST\4\0\0\0junk"  # what follows the samples is not heard
     transcript = await hear(service, data, AudioFormat(), packet)
-    assert transcript.segments == heard(service, (samples16, RATE)).segments
+    assert leaves(transcript.segments) == near(heard(service, (samples16, RATE)).segments)
 
 
 async def test_bytes_that_are_no_file_are_samples(service: Service, speech: NDArray[np.int16]) -> None:
     transcript = await hear(service, speech.tobytes(), AudioFormat("auto"))
-    assert transcript.segments == heard(service, (speech, RATE)).segments
+    assert leaves(transcript.segments) == near(heard(service, (speech, RATE)).segments)
 
 
 @pytest.mark.parametrize("rate", [8000, 24_000, 48_000])
 async def test_other_rates_and_channels(service: Service, speech: NDArray[np.int16], rate: int) -> None:
     stereo = np.stack([speech, np.zeros_like(speech)], axis=1)
     transcript = await hear(service, stereo.tobytes(), AudioFormat("s16le", rate, 2, 0), 4001)
-    assert transcript.segments == heard(service, (speech, rate)).segments
+    assert leaves(transcript.segments) == near(heard(service, (speech, rate)).segments)
 
 
 async def test_a_compressed_stream(service: Service, samples: list[Sample]) -> None:
@@ -177,7 +178,7 @@ async def test_a_file_whose_index_is_at_its_end(service: Service, samples: list[
         container.mux(stream.encode(None))
     conversation = await talk(service, AudioFormat(CONTAINER), recording=True)
     async with conversation, conversation.beside(conversation.play(str(path))):
-        assert (await conversation.transcript()).segments == heard(service, path).segments
+        assert leaves((await conversation.transcript()).segments) == near(heard(service, path).segments)
 
 
 @pytest.mark.parametrize(
