@@ -1,6 +1,7 @@
 """Text <-> token ids: one canonical form, into which SentencePiece models are read and from which they are written."""
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -15,6 +16,8 @@ __all__ = ["SPACE", "Tokenizer"]
 
 MAX_BYTES = 64 * 2**20
 MAX_PIECES = 2**20
+RAREST = -20.0
+"""The least that a piece's score counts for."""
 
 _OUTSIDE = ("<blank>", "<pad>")  # what transformers appends to the pieces that the model emits
 
@@ -26,6 +29,7 @@ class Tokenizer:
         vocab_size: pieces that the model emits, without blank.
         unknown: the id that stands for text without a piece, if there is one.
         language_tags: id -> locale of the pieces that are language tags, e.g. `{2947: "en-US"}`.
+        frequencies: how often each piece is expected to be among the pieces of a text; together 1.
         replace_characters: what is done to a text before pieces are looked for: "é" in two parts becomes one, say.
     """
 
@@ -42,6 +46,7 @@ class Tokenizer:
         self._symbols = {token.content for token in added.values()}
         self.vocab_size = len(self._pieces)
         self.unknown = _unknown(document["model"])
+        self.frequencies = _frequencies(document["model"], self._pieces)
         self.language_tags = {i: tag[1] for i, piece in enumerate(self._pieces) if (tag := TAG.fullmatch(piece))}
         silent = {i for i, token in added.items() if token.special} | {self.unknown}
         self._silent = silent - self.language_tags.keys()
@@ -145,6 +150,17 @@ def _pieces(vocab: dict[str, int]) -> list[str]:
     if vocab[pieces[0]] != 0 or vocab[pieces[-1]] != len(pieces) - 1:
         raise CheckpointError(f"the tokenizer's ids are not 0..{len(pieces) - 1} without gaps")
     return pieces
+
+
+def _frequencies(model: dict[str, Any], pieces: list[str]) -> list[float]:
+    """Unigram's own, which are its scores; of a BPE, whose ids are in order, what Zipf's law expects."""
+    if model["type"] == "Unigram":
+        scores = {piece: max(score, RAREST) for piece, score in model["vocab"] if score < 0}  # symbols have 0
+        likely = [math.exp(scores.get(piece, RAREST)) for piece in pieces]
+    else:
+        likely = [1 / (5 + rank) for rank in range(len(pieces))]
+    whole = sum(likely)
+    return [each / whole for each in likely]
 
 
 def _unknown(model: dict[str, Any]) -> int | None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ def test_a_phrase_that_comes_true_gains_more_and_more(tokenizer: Tokenizer) -> N
     tokens = tokenizer.encode("Nemotron")
     few, many = (boost_tree(["Nemotron", *(f"word {i:b}" for i in range(n))], tokenizer) for n in (0, 1000))
     assert gains(few, tokens) == sorted(gains(few, tokens))
-    assert 0 < gains(many, tokens)[0] < 0.05 < gains(few, tokens)[0] < 1
+    assert gains(many, tokens)[0] < 0.01 < gains(few, tokens)[0] < 1
     assert gains(many, tokens)[-1] > 5
     assert max(gains(few, tokens)) <= MOST_GAIN
 
@@ -47,7 +48,7 @@ def test_a_phrase_that_comes_true_gains_more_and_more(tokenizer: Tokenizer) -> N
 @pytest.mark.parametrize("spoken", ["new york", "New York", "NEW YORK", "New york"])
 def test_cases(tokenizer: Tokenizer, spoken: str) -> None:
     tree = boost_tree(["New york"], tokenizer)
-    assert all(gain > 0 for gain in gains(tree, tokenizer.encode(spoken)))
+    assert gains(tree, tokenizer.encode(spoken))[-1] > 1
 
 
 def test_an_inflected_last_token_belongs_to_the_phrase(tokenizer: Tokenizer) -> None:
@@ -103,12 +104,14 @@ def test_what_cannot_be_boosted(tokenizer: Tokenizer, boost: list[str] | dict[st
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text("ab c", min_size=1, max_size=8).filter(str.strip), min_size=1, max_size=6))
-def test_every_arc_leads_somewhere_and_gains(tokenizer: Tokenizer, phrases: list[str]) -> None:
-    tree = boost_tree(phrases, tokenizer)
+def test_every_arc_leads_somewhere(tokenizer: Tokenizer, phrases: list[str]) -> None:
+    tree = boost_tree(dict.fromkeys(phrases, 4.0), tokenizer)
     nodes = len(tree.first) - 1
     assert tree.first[0] == 0
     assert tree.first[-1] == len(tree.token) == len(tree.target) == len(tree.gain)
     assert ((tree.target >= 0) & (tree.target < nodes)).all()
-    assert ((tree.gain > 0) & (tree.gain <= MOST_GAIN)).all()
+    assert ((tree.gain >= 0) & (tree.gain <= MOST_GAIN)).all()
+    for node in np.split(tree.gain > 0, tree.first[1:-1]):
+        assert node.tolist() == sorted(node, reverse=True)  # those that gain nothing are the last
     for phrase in phrases:
-        assert all(gain > 0 for gain in gains(tree, tokenizer.encode(" ".join(phrase.split()))))
+        assert gains(tree, tokenizer.encode(" ".join(phrase.split())))[-1] > 0

@@ -4,39 +4,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from threading import Lock
-from typing import Self
+from typing import Self, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nemotron_asr.decoding.boosting import ROOT, BoostTree
 
+TOKEN_BITS = 32
+Integers = TypeVar("Integers", Tensor, NDArray[np.int64])
+
 
 @dataclass(frozen=True)
 class Arcs:
-    """Trees one after the other: as in `BoostTree`, but for targets, which are counted from the root of their tree."""
+    """Trees one after the other: as in `BoostTree`, but for targets, which are counted from the root of their tree.
+
+    Attributes:
+        gaining: (nodes,) how many arcs of each node add something, which are its first.
+        key, behind: (arcs,) node * 2^32 + token, sorted, and the target of that arc: to find where a token leads.
+    """
 
     first: Tensor
     token: Tensor
     target: Tensor
     gain: Tensor
+    gaining: Tensor
+    key: Tensor
+    behind: Tensor
 
     @classmethod
     def none(cls, device: torch.device) -> Self:
         """No tree but that of no phrases, whose root is node 0."""
         whole = torch.zeros(0, dtype=torch.long, device=device)
-        return cls(torch.zeros(2, dtype=torch.long, device=device), whole, whole, whole.float())
+        first = torch.zeros(2, dtype=torch.long, device=device)
+        return cls(first, whole, whole, whole.float(), first[1:], whole, whole)
 
     def and_(self, tree: BoostTree) -> "Arcs":
         """One tree more."""
-        first, token, target, gain = (
-            torch.from_numpy(part).to(self.first.device) for part in (tree.first, tree.token, tree.target, tree.gain)
-        )
-        return Arcs(
-            torch.cat([self.first, first[1:] + len(self.token)]), torch.cat([self.token, token]),
-            torch.cat([self.target, target]), torch.cat([self.gain, gain]),
-        )  # fmt: skip
+        nodes, arcs = len(self.gaining), len(self.token)
+        node = np.repeat(np.arange(len(tree.first) - 1), np.diff(tree.first)) + nodes
+        key = _key(node, tree.token)
+        order = np.argsort(key, kind="stable")
+        gaining = np.diff(np.cumsum(np.append(0, tree.gain > 0))[tree.first])
+        parts = tree.first[1:] + arcs, tree.token, tree.target, tree.gain, gaining, key[order], tree.target[order]
+        ours = vars(self).values()
+        return Arcs(*(torch.cat([old, torch.from_numpy(new).to(old)]) for old, new in zip(ours, parts, strict=True)))
 
 
 class BoostTables:
@@ -123,19 +138,12 @@ class Bias:
             penalty = self.penalty[rows, None].to(logits.dtype)
             logits = logits.scatter_add(-1, self.banned[rows, None].expand(shape), penalty.expand(shape))
         best, token = logits.max(-1)
-        gained, boosted = self._best_arc(logits, rows)
-        return torch.where((gained > best) & (token != self.blank), boosted, token)
-
-    def _best_arc(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, T) the best boosted logit and its token."""
-        token, _, gain = self._arcs_of(rows)
-        if not token.shape[1]:
-            return torch.full(logits.shape[:2], -torch.inf, device=logits.device), torch.zeros_like(
-                logits[..., 0], dtype=torch.long
-            )
-        scores = logits.gather(-1, token[:, None].expand(-1, logits.shape[1], -1)) + gain[:, None]
-        best, index = scores.max(-1)
-        return best, token.gather(1, index)
+        liked, gain = self._gains(rows)
+        if not liked.shape[1]:
+            return token
+        scores = logits.gather(-1, liked[:, None].expand(-1, logits.shape[1], -1)) + gain[:, None]
+        gained, index = scores.max(-1)
+        return torch.where((gained > best) & (token != self.blank), liked.gather(1, index), token)
 
     def of_hypotheses(self, rows: Tensor, place: Tensor) -> "Bias":
         """The preferences of hypotheses: (n,) the rows of their streams, (n, 2) their own places."""
@@ -146,7 +154,7 @@ class Bias:
 
     def preferred(self, logprobs: Tensor) -> Tensor:
         """Log-probabilities (n, vocab_size + 1) of all rows, preferences included; silence stays as likely as it is."""
-        token, _, gain = self._arcs_of(torch.arange(len(logprobs), device=logprobs.device))
+        token, gain = self._gains(torch.arange(len(logprobs), device=logprobs.device))
         added = torch.zeros_like(logprobs).scatter_reduce(1, token, gain.to(logprobs), "amax")
         added.scatter_add_(1, self.banned, self.penalty.to(logprobs))
         words = logprobs.index_fill(1, torch.tensor([self.blank], device=logprobs.device), -torch.inf)
@@ -156,27 +164,32 @@ class Bias:
         return preferred
 
     def said(self, rows: Tensor, tokens: Tensor) -> None:
-        """Move on by a token in each of some rows."""
-        token, target, gain = self._arcs_of(rows)
-        if not token.shape[1]:
+        """Move on by a token in each of some rows: along the phrases that it is in, or to the beginning of others."""
+        arcs = self.arcs
+        if not len(arcs.key):
             self.place[rows, 1] = ROOT
             return
-        taken = (token == tokens[:, None]) & gain.isfinite()
-        index = taken.int().argmax(1)  # the first, which is the one within a phrase
-        found = target.gather(1, index[:, None])[:, 0]
-        self.place[rows, 1] = torch.where(taken.any(1), found, ROOT)
+        key = _key(self._nodes(rows), tokens[:, None])
+        index = torch.searchsorted(arcs.key, key).clamp_(max=len(arcs.key) - 1)
+        taken = arcs.key[index] == key
+        inside, beginning = torch.where(taken, arcs.behind[index], ROOT).T
+        self.place[rows, 1] = torch.where(taken[:, 0], inside, beginning)
 
-    def _arcs_of(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, arcs) the tokens, targets and gains from where some rows are, and from the beginnings of phrases."""
-        inside, root = self.root[rows] + self.place[rows, 1], self.root[rows]
-        parts = [self._padded(inside, inside != root), self._padded(root, torch.ones_like(root, dtype=torch.bool))]
-        token, target, gain = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        return token, target, gain
+    def _nodes(self, rows: Tensor) -> Tensor:
+        """(n, 2) where some rows are within phrases, and where these begin."""
+        root = self.root[rows]
+        return torch.stack([root + self.place[rows, 1], root], 1)
 
-    def _padded(self, node: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        arcs, first = self.arcs, self.arcs.first[node]
-        number = torch.where(wanted, arcs.first[node + 1] - first, 0)
-        offset = torch.arange(int(number.max()), device=node.device)
-        exists = offset < number[:, None]
-        arc = torch.where(exists, first[:, None] + offset, 0)
-        return arcs.token[arc], arcs.target[arc], arcs.gain[arc].masked_fill(~exists, -torch.inf)
+    def _gains(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, arcs) the tokens that gain something where some rows are, or as beginnings of phrases; -inf fills up."""
+        arcs, nodes = self.arcs, self._nodes(rows)
+        number = arcs.gaining[nodes]
+        number[:, 0].masked_fill_(nodes[:, 0] == nodes[:, 1], 0)
+        offset = torch.arange(int(number.max()), device=nodes.device)
+        exists = offset < number[..., None]
+        arc = torch.where(exists, arcs.first[nodes][..., None] + offset, 0).flatten(1)
+        return arcs.token[arc], arcs.gain[arc].masked_fill(~exists.flatten(1), -torch.inf)
+
+
+def _key(node: Integers, token: Integers) -> Integers:
+    return node << TOKEN_BITS | token

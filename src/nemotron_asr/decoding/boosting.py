@@ -1,9 +1,9 @@
 """Phrases that are likely -> a tree whose branches the search prefers.
 
 A list of phrases is taken for a small language model that speaks now and then: before a word it is as likely as its
-weight says, and every token that fits one of its phrases and would be rare otherwise makes it likelier (Bayes). So the
-first token of one phrase among thousands gains next to nothing, and the fourth of a phrase that has come true so far
-gains much. A phrase that fails half-way goes on at the longest other phrase that its last tokens began (Aho and
+weight says, and every token that fits one of its phrases makes it likelier, the more the rarer that token is (Bayes).
+So the first token of one phrase among thousands gains next to nothing, and the fourth of a phrase that has come true so
+far gains much. A phrase that fails half-way goes on at the longest other phrase that its last tokens began (Aho and
 Corasick 1975).
 """
 
@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -29,6 +29,12 @@ MOST_WEIGHT = 4.0
 
 PRIOR = 0.0003
 """How likely a word is to begin a phrase, if all phrases had weight 0; each unit of weight makes it ten times that."""
+
+EXPECTED = 3.0
+"""How many times as likely as its frequency a token is that fits what was said before and sounds as it does."""
+
+LEAST_GAIN = 0.01
+"""Less than this is nothing."""
 
 MOST_GAIN = 14.0
 """Nothing is added to a logit beyond this."""
@@ -49,8 +55,7 @@ def phrase_weights(boost: Boost) -> dict[str, float]:
     Raises:
         OptionError: a phrase is empty or too long, a weight is out of range, or there are too many.
     """
-    pairs = boost.items() if isinstance(boost, Mapping) else map(_split, [boost] if isinstance(boost, str) else boost)
-    weights = {" ".join(phrase.split()): float(weight) for phrase, weight in pairs}
+    weights = {" ".join(phrase.split()): float(weight) for phrase, weight in _pairs(boost)}
     if len(weights) > MOST_PHRASES:
         raise OptionError(f"{len(weights)} phrases are too many to boost; the limit is {MOST_PHRASES}")
     for phrase, weight in weights.items():
@@ -61,6 +66,12 @@ def phrase_weights(boost: Boost) -> dict[str, float]:
         if not 0 <= weight <= MOST_WEIGHT:
             raise OptionError(f"weight {weight:g} of phrase {phrase!r} is out of range; choose 0 to {MOST_WEIGHT:g}")
     return {phrase: weight for phrase, weight in weights.items() if weight}
+
+
+def _pairs(boost: Boost) -> Iterable[tuple[str, float]]:
+    if isinstance(boost, Mapping):
+        return boost.items()
+    return map(_split, [boost] if isinstance(boost, str) else boost)
 
 
 def _split(entry: str) -> tuple[str, float]:
@@ -78,6 +89,7 @@ class BoostTree:
     Attributes:
         first: (nodes + 1,) where the arcs of each node begin; node 0 is the place before all phrases.
         token, target, gain: (arcs,) the arcs: a token, the node behind it, and what is added to the token's logit.
+            Those of a node to whose tokens nothing is added are its last.
     """
 
     first: NDArray[np.int64]
@@ -99,7 +111,13 @@ def boost_tree(boost: Boost, tokenizer: Tokenizer) -> BoostTree:
     Raises:
         OptionError: see `phrase_weights`.
     """
-    weights = phrase_weights(boost)
+    return _tree(tuple(_pairs(boost)), tokenizer)
+
+
+@lru_cache(maxsize=64)
+def _tree(pairs: tuple[tuple[str, float], ...], tokenizer: Tokenizer) -> BoostTree:
+    """Checks and builds a list once, not once for every stream that has it."""
+    weights = phrase_weights(dict(pairs))
     return _build(tuple(sorted(weights.items())), tokenizer) if weights else NO_BOOST
 
 
@@ -126,6 +144,7 @@ class _Node:
 class _Builder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._inflections = tokenizer, _inflections(tokenizer)
+        self._surprise = [1 / (EXPECTED * frequency) for frequency in tokenizer.frequencies]
         self._nodes = [_Node()]
 
     def build(self, weights: Weights) -> BoostTree:
@@ -177,18 +196,20 @@ class _Builder:
 
     def _arcs(self, number: int) -> _Arcs:
         """What goes on from a node within its own phrases; sets the odds of the nodes behind it."""
-        node, rarity = self._nodes[number], self._tokenizer.vocab_size
-        arcs = {token: (ROOT, _gain(node.odds * mass / node.mass * rarity)) for token, mass in node.endings.items()}
+        node, surprise = self._nodes[number], self._surprise
+        share = node.odds / node.mass
+        arcs = {token: (ROOT, _gain(share * mass * surprise[token])) for token, mass in node.endings.items()}
         for token, child in node.children.items():
             behind = self._nodes[child]
-            behind.odds = node.odds * behind.mass / node.mass * rarity
+            behind.odds = share * behind.mass * surprise[token]
             arcs[token] = child, _gain(behind.odds)
         return arcs
 
 
 def _gain(odds: float) -> float:
     """What the logit of a token gains that makes a phrase as likely as this."""
-    return min(math.log1p(odds), MOST_GAIN)
+    gain = math.log1p(odds)
+    return min(gain, MOST_GAIN) if gain > LEAST_GAIN else 0.0
 
 
 @lru_cache(maxsize=4)
@@ -211,9 +232,13 @@ def _variants(phrase: str) -> Iterator[str]:
     )
 
 
+def _gains_nothing(arc: tuple[int, tuple[int, float]]) -> bool:
+    return not arc[1][1]
+
+
 def _packed(arcs: Sequence[_Arcs]) -> BoostTree:
     """In one array a pass: unpacking all arcs at once would keep every other thread waiting."""
-    flat = [(token, *arc) for node in arcs for token, arc in node.items()]
+    flat = [(token, *arc) for node in arcs for token, arc in sorted(node.items(), key=_gains_nothing)]
     return BoostTree(
         np.cumsum([0, *map(len, arcs)], dtype=np.int64),
         np.fromiter((token for token, _, _ in flat), np.int64, len(flat)),

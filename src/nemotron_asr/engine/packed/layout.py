@@ -128,6 +128,7 @@ class Preference(NamedTuple):
     token: Longs  # (arcs,)
     target: Longs  # (arcs,) counted from the root of a tree
     gain: Floats  # (arcs,)
+    gaining: Longs  # (nodes,) how many arcs of each node gain something, which are its first
     root: Longs  # (B,) the node in which each stream's tree begins
     place: Longs  # (B, 2): where it is in its tree, in the second column; moves on
     banned: Longs  # (B, most) tokens that may not be said; blank fills up

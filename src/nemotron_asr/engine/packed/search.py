@@ -88,7 +88,7 @@ def best(logits: Floats) -> int:
 @jit
 def best_arc(node: int, logits: Floats, wish: Preference, token: int, top: Real) -> tuple[int, Real]:
     """The token with the largest logit, of `token` and `top` and what the arcs of a node make of theirs."""
-    for arc in range(wish.first[node], wish.first[node + 1]):
+    for arc in range(wish.first[node], wish.first[node] + wish.gaining[node]):
         boosted = logits[wish.token[arc]] + wish.gain[arc]
         if boosted > top:
             token, top = wish.token[arc], boosted

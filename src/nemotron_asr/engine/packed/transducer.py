@@ -94,10 +94,11 @@ def _arrays(state: DecoderState) -> Predictor:
 def _preference(bias: Bias | None, batch: int) -> Preference:
     """The arrays of a bias, whose places the search moves on; or those of no phrases."""
     if bias is None:
-        arcs, none = Arcs.none(torch.device("cpu")), torch.zeros(batch, 2, dtype=torch.long)
-        bias = Bias(arcs, none[:, 0], none, none[:, :0], none[:, :0].float(), 0)
+        none = torch.zeros(batch, 2, dtype=torch.long)
+        bias = Bias(Arcs.none(torch.device("cpu")), none[:, 0], none, none[:, :0], none[:, :0].float(), 0)
     bias.place = bias.place.contiguous().clone()
-    parts = (*vars(bias.arcs).values(), bias.root, bias.place, bias.banned)
+    arcs = bias.arcs
+    parts = (arcs.first, arcs.token, arcs.target, arcs.gain, arcs.gaining, bias.root, bias.place, bias.banned)
     return Preference(*(part.contiguous().numpy() for part in parts))
 
 
