@@ -1,12 +1,14 @@
 """Load on a server, through real sockets."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from nemotron_asr.benchmark.load import LINES, load
 from nemotron_asr.cli.bench import PROTOCOLS
 from tests.conftest import Sample
-from tests.server.conftest import Running, server
+from tests.server.conftest import Running, running, server
 
 __all__ = ["server"]  # a fixture
 
@@ -15,7 +17,7 @@ __all__ = ["server"]  # a fixture
 def test_every_protocol_bears_load(server: Running, samples: list[Sample], protocol: str) -> None:
     speech = np.concatenate([sample.audio for sample in samples])
     report = load(server.http, protocol, speech, streams=2, latency_ms=320, seconds=4, grpc_port=server.ports["riva"])
-    assert (report.failed, report.problem) == (0, "")
+    assert (report.refused, report.failed, report.problem) == (0, 0, "")
     assert report.utterances >= 2
     assert report.words > 0
     assert len(report.finals) == len(report.ends) == report.utterances
@@ -24,10 +26,31 @@ def test_every_protocol_bears_load(server: Running, samples: list[Sample], proto
     assert 4 < report.audio <= 8
 
 
-def test_a_server_that_refuses_is_counted(server: Running, samples: list[Sample]) -> None:
-    report = load(server.http, "native", samples[0].audio, streams=1, latency_ms=81, seconds=2)
+@pytest.mark.parametrize("protocol", LINES)
+def test_a_server_without_room_is_counted_and_asked_again(full: Running, samples: list[Sample], protocol: str) -> None:
+    speech = np.concatenate([sample.audio for sample in samples])
+    report = load(full.http, protocol, speech, streams=2, latency_ms=320, seconds=4, grpc_port=full.ports["riva"])
+    assert (report.failed, report.utterances) == (0, 1)
+    assert report.refused > 1
+    assert "RefusedError" in report.problem
+    assert "max_streams is 1" in report.problem
+
+
+@pytest.fixture(scope="module")
+def full() -> Iterator[Running]:
+    """A server with room for one stream."""
+    with running(max_streams=1) as server:
+        yield server
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("native", "HTTP 400"), ("riva", "INVALID_ARGUMENT")])
+def test_a_stream_that_is_not_to_be_had_has_failed(
+    server: Running, samples: list[Sample], protocol: str, said: str
+) -> None:
+    report = load(server.http, protocol, samples[0].audio, 1, latency_ms=81, seconds=2, grpc_port=server.ports["riva"])
     assert report.failed
-    assert "400" in report.problem
+    assert not report.refused
+    assert said in report.problem
 
 
 def test_the_command_line_offers_every_protocol() -> None:

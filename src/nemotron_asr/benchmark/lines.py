@@ -8,10 +8,21 @@ from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from nemotron_asr.config import SAMPLE_RATE
 
 Told = Literal["partial", "final", "finalized"]
+
+NO_ROOM = (429, 503)
+"""Statuses of HTTP with which a server lets nobody more in: by its key, by its capacity."""
+
+LONGEST_REASON = 200
+"""Characters of what a server says of that."""
+
+
+class RefusedError(ConnectionError):
+    """The server has no room for the stream."""
 
 
 class Line(ABC):
@@ -20,7 +31,11 @@ class Line(ABC):
     @classmethod
     @abstractmethod
     def open(cls, server: str, latency_ms: int, key: str) -> AbstractAsyncContextManager["Line"]:
-        """Connect to a server."""
+        """Connect to a server.
+
+        Raises:
+            RefusedError: it has no room; some protocols say so only when the stream is spoken into or listened to.
+        """
 
     @abstractmethod
     async def send(self, packet: bytes) -> None:
@@ -65,8 +80,14 @@ class WebSocketLine(Line):
         """Connect to `http://HOST:PORT`."""
         address = f"{server.replace('http', 'ws', 1).rstrip('/')}{cls.path}?{urlencode(cls.query(latency_ms))}"
         headers = cls.headers(key) if key else {}
-        async with connect(address, additional_headers=headers, compression=None, max_queue=None) as socket:
-            yield cls(socket)
+        try:
+            async with connect(address, additional_headers=headers, compression=None, max_queue=None) as socket:
+                yield cls(socket)
+        except InvalidStatus as error:
+            if error.response.status_code not in NO_ROOM:
+                raise
+            reason = error.response.body.decode(errors="replace")[:LONGEST_REASON]
+            raise RefusedError(f"HTTP {error.response.status_code}: {reason}") from None
 
     async def send(self, packet: bytes) -> None:
         """See `Line`."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.exceptions import WebSocketException
 
-from nemotron_asr.benchmark.lines import Deepgram, Line, Native
+from nemotron_asr.benchmark.lines import Deepgram, Line, Native, RefusedError
 from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE
 from nemotron_asr.benchmark.riva_line import Riva
 from nemotron_asr.config import SAMPLE_RATE
@@ -35,7 +35,9 @@ class Load:
     Attributes:
         streams: how many spoke at once.
         utterances, words: that were heard to their end.
-        failed: streams that the server refused or broke off, and why the last one.
+        refused: streams that the server had no room for; whoever was refused comes again a second later.
+        failed: streams that came to nothing for any other reason.
+        problem: what the server said of the last one of both.
         finals: seconds from a request for the words so far to its answer.
         ends: seconds from the last audio of an utterance to the last of its words.
         lag: seconds by which the load generator itself was late, at worst: how far to trust the other figures.
@@ -46,6 +48,7 @@ class Load:
     streams: int
     utterances: int = 0
     words: int = 0
+    refused: int = 0
     failed: int = 0
     problem: str = ""
     finals: list[float] = field(default_factory=list)
@@ -55,6 +58,12 @@ class Load:
     late: float = 0.0
     audio: float = 0.0
     cpu: float = 0.0
+
+    def broke_off(self, error: Exception) -> None:
+        """A stream came to nothing."""
+        self.refused += isinstance(error, RefusedError)
+        self.failed += not isinstance(error, RefusedError)
+        self.problem = f"{type(error).__name__}: {error}"
 
 
 def load(
@@ -111,16 +120,28 @@ async def _caller(
             async with LINES[protocol].open(server, latency_ms, key) as line:
                 await _utter(line, audio, report, draw.randrange(len(audio)))
         except (OSError, WebSocketException) as error:
-            report.failed += 1
-            report.problem = f"{type(error).__name__}: {error}"
+            report.broke_off(error)
             await asyncio.sleep(1)
 
 
 async def _utter(line: Line, audio: NDArray[np.int16], report: Load, finalize_at: int) -> None:
-    """Speak in real time; ask once for the words so far."""
+    """One stream from its beginning to the last of its words."""
     asked: list[float] = []
     reading = asyncio.create_task(_read(line, report, asked))
-    began, over = time.monotonic(), 0.0
+    try:
+        await _speak(line, audio, report, finalize_at, asked)
+        over = time.monotonic()
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    report.ends.append(time.monotonic() - over)
+    report.utterances += 1
+
+
+async def _speak(line: Line, audio: NDArray[np.int16], report: Load, finalize_at: int, asked: list[float]) -> None:
+    """Speak in real time; ask once for the words so far, and note when."""
+    began = time.monotonic()
     for position in range(0, len(audio), PACKET):
         due = began + (position + PACKET) / SAMPLE_RATE
         await asyncio.sleep(due - time.monotonic())
@@ -130,10 +151,6 @@ async def _utter(line: Line, audio: NDArray[np.int16], report: Load, finalize_at
             asked.append(time.monotonic())
             await line.finalize()
     await line.close()
-    over = time.monotonic()
-    await reading
-    report.ends.append(time.monotonic() - over)
-    report.utterances += 1
 
 
 async def _read(line: Line, report: Load, asked: list[float]) -> None:

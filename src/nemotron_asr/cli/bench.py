@@ -146,18 +146,28 @@ def _against(rival: str, layers: int, files: tuple[Path, ...], model: str) -> in
 
 
 def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> int:
-    """Put load on a server; 1 if a stream failed or a chunk in a thousand was late."""
+    """Put load on a server; 1 if a stream was refused or failed or a chunk in a thousand was late."""
     if importlib.util.find_spec("websockets") is None:
         raise MissingExtraError("--server needs the extra server: pip install 'nemotron-asr[server]'")
     from nemotron_asr.benchmark.load import load
 
-    headings = ("streams", "latency", "late", "finalize to final", "last audio to last word", "words", "failed", "CPU")
+    headings = (
+        "streams",
+        "latency",
+        "late",
+        "finalize to final",
+        "last audio to last word",
+        "words",
+        "refused",
+        "failed",
+        "CPU",
+    )
     rows, fine = list[tuple[str, ...]](), True
     for latency in map(int, plan.latencies):
         for streams in plan.streams or (8,):
             report = load(server, protocol, _speech(), streams, latency, plan.seconds, key, grpc_port)
             rows.append((f"{streams}", f"{latency} ms", *_row(report, latency)))
-            fine &= not report.failed and report.late <= LATE * report.chunks
+            fine &= not report.refused and not report.failed and report.late <= LATE * report.chunks
             if report.problem:
                 note(report.problem)
             note(f"the load generator was late by {1000 * report.lag:.0f} ms at most")
@@ -168,7 +178,7 @@ def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> 
 def _row(report: "Load", latency_ms: int) -> tuple[str, ...]:
     return (
         f"{report.late:.0f} of {report.chunks:.0f}", _spread(report.finals), _spread(report.ends), f"{report.words}",
-        f"{report.failed}", f"{latency_ms * report.cpu / max(1, report.audio):.2f} ms a chunk",
+        f"{report.refused}", f"{report.failed}", f"{latency_ms * report.cpu / max(1, report.audio):.2f} ms a chunk",
     )  # fmt: skip
 
 
