@@ -1,32 +1,39 @@
 """Writes sentences of unlikely words, so that a model has to listen to them.
 
     python -m recipes.tiny.rare --sentences DATA/text --output WORK/rare --locales de-DE nl-NL en-US
+    python -m recipes.tiny.rare --sentences DATA/text --output WORK/longer --locales de-DE --seed second --join 0.8
 
 In every sentence half of the longer words are replaced by others of the same language, drawn evenly from all that there
-are, not by how common they are; in languages that join words, by two joined ones. No sense is made.
+are, not by how common they are; in languages that join words, by two joined ones. No sense is made. With `--join` short
+German sentences become the clauses of long ones.
 """
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recipes.tiny.units import sentences
 
 LONG = 5  # letters of a word that may be replaced
-SHARE = 0.5  # of those that are
 JOINED = {"de-DE": 0.4, "nl-NL": 0.3}  # how many of the replacements are two words joined
 STOPS = ".,?!:;"
+LONGEST = 130  # letters of two sentences that become one
+AND = (", und ", " und ", ", aber ", ", weil ")
+OPENERS = frozenset(
+    "Der Die Das Ein Eine Es Er Sie Ich Wir Du Man In Im Den Dem Diese Dieser Dieses Am Auf Mit Nach Aber Für Von "
+    "Viele Alle Wenn Nur Mein Meine Unser Seine Bei Zur Zum".split()
+)  # what a clause may begin with that is written small inside of a sentence
 
 
 class Words:
     """The longer words inside of sentences, each once, as they are written there."""
 
-    def __init__(self, lines: Sequence[str], locale: str, dice: random.Random) -> None:
+    def __init__(self, lines: Sequence[str], locale: str, dice: random.Random, share: float = 0.5) -> None:
         inside = {word.strip(STOPS) for line in lines for word in line.split()[1:]}
         known = sorted(word for word in inside if len(word) >= LONG and word.replace("'", "").isalpha())
         self.capital, self.small = [w for w in known if w[0].isupper()], [w for w in known if w.islower()]
-        self.joined, self.dice = JOINED.get(locale, 0.0), dice
+        self.joined, self.dice, self.share = JOINED.get(locale, 0.0), dice, share
         self.joins = self.capital if locale == "de-DE" else self.small  # German writes its nouns with capitals
 
     def instead_of(self, word: str) -> str:
@@ -43,9 +50,26 @@ class Words:
 
     def _varied(self, word: str) -> str:
         bare = word.rstrip(STOPS)
-        if len(bare) < LONG or not bare.isalpha() or self.dice.random() > SHARE:
+        if len(bare) < LONG or not bare.isalpha() or self.dice.random() > self.share:
             return word
         return self.instead_of(bare) + word[len(bare) :]
+
+
+def join(lines: Sequence[str], dice: random.Random, share: float) -> Iterator[str]:
+    """German sentences, of which some become one with the next; so many of those that can."""
+    place = 0
+    while place < len(lines):
+        first, second = lines[place], lines[place + 1] if place + 1 < len(lines) else ""
+        if dice.random() < share and _joinable(first, second):
+            yield first[:-1] + dice.choice(AND) + second[0].lower() + second[1:]
+            place += 1
+        else:
+            yield first
+        place += 1
+
+
+def _joinable(first: str, second: str) -> bool:
+    return first.endswith(".") and len(first) + len(second) < LONGEST and second.split(" ", maxsplit=1)[0] in OPENERS
 
 
 def main() -> None:
@@ -54,14 +78,19 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--locales", nargs="+", required=True)
+    parser.add_argument("--seed", default="", help="another word gives other sentences")
+    parser.add_argument("--share", type=float, default=0.5, help="of the longer words that are replaced")
+    parser.add_argument("--join", type=float, default=0.0, help="share of the sentences that go on in the next; German")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     for locale in options.locales:
-        dice = random.Random(locale)
+        dice = random.Random(options.seed + locale)
         lines = sentences(options.sentences, locale, dice)
-        words = Words(lines, locale, dice)
-        text = "".join(words.vary(line) + "\n" for line in lines)
-        (options.output / f"{locale}.txt").write_text(text, encoding="utf-8")
+        words = Words(lines, locale, dice, options.share)
+        varied = [words.vary(line) for line in lines]
+        if options.join and locale == "de-DE":
+            varied = list(join(varied, dice, options.join))
+        (options.output / f"{locale}.txt").write_text("\n".join(varied) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -202,10 +202,13 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6000, help="sentences of a speaker")
+    parser.add_argument("--locales", nargs="+", help="of the speakers; all unless given")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     with options.output.with_suffix(".jsonl").open("w", encoding="utf-8") as manifest:
         for name, entries in sorted(read_speakers(options.data / "human.jsonl").items()):
+            if options.locales and entries[0]["target_lang"] not in options.locales:
+                continue
             texts = sentences(options.sentences, entries[0]["target_lang"], random.Random(name))
             voice = record(entries, np.random.default_rng(list(name.encode())))
             for line in speak(voice, texts[: options.count], options.output / name, entries[0]):

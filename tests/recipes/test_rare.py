@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from recipes.tiny.rare import LONG, STOPS, Words
+from recipes.tiny.rare import LONG, STOPS, Words, join
 
 LINES = [
     "Der Hund bellt laut in diesem Garten.",
@@ -39,3 +39,12 @@ def test_only_languages_that_join_words_get_new_ones() -> None:
         said = {word for line in LINES * 20 for word in bare(words.vary(line))}
         assert bool(said - known) is new
         assert all(word[1:].islower() for word in said - known)
+
+
+def test_some_sentences_go_on_in_the_next() -> None:
+    lines = ["Der Hund bellt.", "Die Katze schläft.", "Häuser haben Fenster.", "Ist das so?", "Es regnet."]
+    assert list(join(lines, random.Random(1), 0.0)) == lines
+    joined = list(join(lines, random.Random(1), 1.0))
+    assert joined[0].startswith("Der Hund bellt")
+    assert joined[0].endswith(" die Katze schläft.")
+    assert joined[1:] == lines[2:]  # no clause begins with a noun, and a question does not go on
