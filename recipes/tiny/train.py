@@ -54,6 +54,12 @@ def keep_freed_memory() -> None:
         libc.mallopt(m_top_pad, 2**28)
 
 
+def locale_weight(text: str) -> tuple[str, float]:
+    """ "de-DE=2" -> de-DE and 2."""
+    locale, _, weight = text.partition("=")
+    return locale, float(weight)
+
+
 def main() -> None:
     """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,6 +78,9 @@ def main() -> None:
         "--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one"
     )
     parser.add_argument("--spliced-weight", type=float, default=1.2, help="the same of a spliced clip")
+    parser.add_argument(
+        "--locale-weight", type=locale_weight, nargs="+", default=[], help="how often a locale is drawn, e.g. de-DE=2"
+    )
     parser.add_argument("--history-dropout", type=float, default=0.3, help="tokens that the predictor does not see")
     parser.add_argument("--ctc-weight", type=float, default=1.0, help="of the letters' loss beside the transducer's")
     parser.add_argument("--workers", type=int, default=1)
@@ -100,7 +109,7 @@ def main() -> None:
         seed=options.seed,
         batch_seconds=options.batch_seconds,
         augment=AUGMENT,
-        language_weights=SYNTHETIC_ONLY,
+        language_weights={**SYNTHETIC_ONLY, **dict(options.locale_weight)},
         lookaheads=LOOKAHEADS,
     )
     config = TrainingConfig(

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from nemotron_asr.events import Final, Partial
 from nemotron_asr.features import window_samples, window_start
-from nemotron_asr.server.conversation import Conversation, Finalized, Heard, RequestedFinal, side_by_side
+from nemotron_asr.server.conversation import Conversation, Finalized, Heard, RequestedFinal
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
+from nemotron_asr.server.sides import side_by_side
 from nemotron_asr.transcript import Transcript
 from tests.conftest import Sample
 from tests.near import leaves, near

@@ -152,16 +152,9 @@ def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> 
     from nemotron_asr.benchmark.load import load
 
     headings = (
-        "streams",
-        "latency",
-        "late",
-        "finalize to final",
-        "last audio to last word",
-        "words",
-        "refused",
-        "failed",
+        "streams", "latency", "late", "finalize to final", "last audio to last word", "words", "refused", "failed",
         "CPU",
-    )
+    )  # fmt: skip
     rows, fine = list[tuple[str, ...]](), True
     for latency in map(int, plan.latencies):
         for streams in plan.streams or (8,):

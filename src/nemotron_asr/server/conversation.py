@@ -1,62 +1,32 @@
 """One stream as an adapter sees it: bytes in, events out; no frames, no chunks, no queues."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.decoding.boosting import Boost
 from nemotron_asr.engine import Session
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.errors import NemotronError
-from nemotron_asr.events import Event, Final
+from nemotron_asr.events import Final
 from nemotron_asr.languages import AUTO
-from nemotron_asr.server.answers import Answers, Finalized, Heard, RequestedFinal
+from nemotron_asr.server.answers import Finalized, Heard, RequestedFinal
+from nemotron_asr.server.bounds import Bounds, Clock
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.pcm import Array
-from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of
+from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of, translated
+from nemotron_asr.server.telling import Telling
+from nemotron_asr.server.watch import Watch
 from nemotron_asr.transcript import Transcript, collect
 
-__all__ = ["CHANGES", "Bounds", "Conversation", "Finalized", "Heard", "RequestedFinal", "Watcher", "side_by_side"]
+__all__ = ["CHANGES", "Conversation", "Finalized", "Heard", "RequestedFinal"]
 
 CHANGES = ("language", "languages", "latency_ms", "boost")
 """Options that can change in the course of a stream."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How long a stream may be, in seconds.
-
-    Attributes:
-        audio: that may be fed.
-        idle: without audio and without `keep_alive`.
-        lasting: from beginning to end.
-    """
-
-    audio: float
-    idle: float
-    lasting: float
-
-
-class Watcher(Protocol):
-    """Who keeps count of a conversation."""
-
-    def fed(self, seconds: float) -> None:
-        """Audio came; raises a Problem if it is more than the key may have."""
-
-    def answered(self, seconds: float) -> None:
-        """A `finalize` was answered after so many seconds."""
-
-    def told(self, event: Heard) -> None:
-        """An event goes out."""
-
-    def ended(self, problem: Problem | None) -> None:
-        """The conversation is over."""
 
 
 class Conversation:
@@ -72,20 +42,16 @@ class Conversation:
 
     def __init__(
         self, name: str, session: Session, hearing: Callable[..., Hearing],
-        prepare: Callable[[Boost], Awaitable[None]], bounds: Bounds, watcher: Watcher, language: str,
+        prepare: Callable[[Boost], Awaitable[None]], bounds: Bounds, watch: Watch, language: str,
     ) -> None:  # fmt: skip
         self.id, self.language = name, language
-        self._session, self._bounds, self._watcher = session, bounds, watcher
+        self._session, self._bounds, self._watch = session, bounds, watch
         self._hearing = hearing(hear=self._hear, wanted=lambda: session.wanted, ended=session.close, failed=self.abort)
         self._prepare = prepare  # phrases, so that the session finds them compiled
-        self._answers = Answers(lambda: self.duration, watcher.answered)
-        self._coming: Promise[None] | None = None  # kept when there are more events
-        self._loop, self._signal = asyncio.get_running_loop(), asyncio.Event()
-        self._signal.set()
-        self._over = self._closed = False
+        self._telling = Telling(session, lambda: self.duration, watch.answered)
+        self._clock = Clock(bounds, self.abort)
+        self._closed = False
         self._problem: Problem | None = None
-        self._began = self._last = time.monotonic()
-        self._timer = self._loop.call_later(bounds.idle, self._check_time)
 
     @property
     def duration(self) -> float:
@@ -103,7 +69,7 @@ class Conversation:
         Raises:
             Problem: they are not usable, or too many.
         """
-        self._last = time.monotonic()
+        self._clock.touch()
         with self._failing():
             await self._hearing.feed(data)
 
@@ -113,13 +79,13 @@ class Conversation:
         Raises:
             Problem: it is not usable, or too long.
         """
-        self._closed = True
+        self._all_said()
         with self._failing():
             await self._hearing.play(path)
 
     def keep_alive(self) -> None:
         """The client is there, though it sends no audio."""
-        self._last = time.monotonic()
+        self._clock.touch()
 
     def finalize(self) -> None:
         """Ask for the words said so far at once; the stream goes on. `Finalized` is the answer.
@@ -129,9 +95,7 @@ class Conversation:
         """
         with self._failing():
             self._hear_rest()
-            answer = asyncio.wrap_future(self._session.finalize())
-        answer.add_done_callback(lambda _: self._signal.set())
-        self._answers.ask(answer)
+            self._telling.finalize()
 
     async def change(self, **options: Any) -> None:
         """Change `CHANGES`, from the audio on that is fed next; waits while phrases are compiled.
@@ -143,7 +107,7 @@ class Conversation:
             name = min(unknown)
             raise invalid(f"{name} cannot change in the course of a stream; choose {', '.join(CHANGES)}", name)
         check_options(options)
-        with _translated():
+        with translated():
             await self._prepare(options.get("boost", ()))
             self._hear_rest()
             if options.keys() & {"language", "languages"}:
@@ -162,7 +126,7 @@ class Conversation:
             Problem: what was fed was not usable.
         """
         if not self._closed:
-            self._closed = True
+            self._all_said()
             with self._failing():
                 await self._hearing.close()
 
@@ -196,12 +160,10 @@ class Conversation:
 
     async def __anext__(self) -> Heard:
         with self._failing():
-            while not self._answers.ready:
-                if self._over and not self._answers.waiting:
-                    raise StopAsyncIteration
-                await self._more()
-        event = self._answers.ready.popleft()
-        self._watcher.told(event)
+            event = await self._telling.next()
+        if event is None:
+            raise StopAsyncIteration
+        self._watch.told(event)
         return event
 
     async def __aenter__(self) -> Self:
@@ -210,12 +172,12 @@ class Conversation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
-        if not self._over:
+        self._clock.stop()
+        if not self._telling.over:
             self._session.abort()
         if isinstance(error, Problem):
             self._problem = error
-        self._watcher.ended(self._problem)
+        self._watch.ended(self._problem)
         await self._hearing.release()
 
     async def _guard(self, feeding: Coroutine[Any, Any, None]) -> None:
@@ -230,8 +192,12 @@ class Conversation:
             if not finished:
                 self.abort(Problem(Kind.INTERNAL, "taking in the audio broke off"))
 
+    def _all_said(self) -> None:
+        self._closed = True
+        self._clock.expect_nothing()
+
     async def _hear(self, samples: Array) -> None:
-        self._last = time.monotonic()
+        self._clock.touch()
         if len(samples) and not (room := self._take(samples)).done():
             await room
 
@@ -243,40 +209,9 @@ class Conversation:
     def _take(self, samples: Array) -> Promise[None]:
         """Hand samples over; a promise of room for more."""
         room = self._session.feed(samples)
-        self._watcher.fed(len(samples) / SAMPLE_RATE)
-        if self.duration > self._bounds.audio:
-            raise Problem(Kind.TOO_LARGE, f"the audio lasts longer than {self._bounds.audio:g} s, which is the limit")
+        self._watch.fed(len(samples) / SAMPLE_RATE)
+        self._bounds.check(self.duration)
         return room
-
-    async def _more(self) -> None:
-        """Wait for events, or for the answer to a finalize, and put them in order."""
-        await self._signal.wait()
-        self._signal.clear()
-        self._answers.sort(list(self._arrived()), over=self._over)
-
-    def _arrived(self) -> Iterator[Event]:
-        """The events that are there; more of them set the signal."""
-        while not self._over and (self._coming is None or self._coming.done()):
-            event = self._session.poll()
-            if isinstance(event, Promise):
-                self._coming = event
-                event.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._signal.set))
-            elif event is None:
-                self._over = True
-            else:
-                yield event
-
-    def _check_time(self) -> None:
-        """End a stream that is silent or has lasted too long; look again when it may be."""
-        now, bounds = time.monotonic(), self._bounds
-        if now - self._began >= bounds.lasting:
-            self.abort(Problem(Kind.TIMEOUT, f"the stream has lasted {bounds.lasting:g} s, which is the limit"))
-        elif not self._closed and now - self._last >= bounds.idle:
-            self.abort(Problem(Kind.TIMEOUT, f"no audio came for {bounds.idle:g} s, which is the limit"))
-        else:
-            next_look = bounds.idle if self._closed else self._last + bounds.idle - now
-            wait = max(0.01, min(next_look, self._began + bounds.lasting - now))
-            self._timer = self._loop.call_later(wait, self._check_time)
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -289,32 +224,3 @@ class Conversation:
             if problem is error:
                 raise
             raise problem from error
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except NemotronError as error:
-        raise problem_of(error) from error
-
-
-async def side_by_side(listening: Coroutine[Any, Any, None], telling: Coroutine[Any, Any, None]) -> None:
-    """Take in what the client sends while telling it what was heard; over when all is told or either fails.
-
-    Args:
-        listening: from the client into the conversation.
-        telling: from the conversation to the client.
-    """
-    tasks = [asyncio.ensure_future(listening), asyncio.ensure_future(telling)]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[0].done() and not tasks[0].exception():
-            await asyncio.wait(tasks)
-        for task in tasks:
-            if task.done():
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

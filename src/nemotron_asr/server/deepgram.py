@@ -15,12 +15,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nemotron_asr.events import Final
 from nemotron_asr.server import deepgram_shapes as shapes
-from nemotron_asr.server.conversation import Conversation, Heard, side_by_side
+from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.deepgram_http import hear, open_channels, refusal
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.sides import side_by_side
 from nemotron_asr.server.web import CLOSE_CODES, token_of
 
 _REASONS = {Kind.INVALID: (1008, "DATA-0000"), Kind.TIMEOUT: (1011, "NET-0001"), Kind.INTERNAL: (1011, "NET-0000")}

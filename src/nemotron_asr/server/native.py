@@ -23,11 +23,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
-from nemotron_asr.server.conversation import Conversation, Heard, side_by_side
+from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.formats import AUTO, AudioFormat
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.sides import side_by_side
 from nemotron_asr.server.web import (
     CLOSE_CODES,
     LiveResponse,

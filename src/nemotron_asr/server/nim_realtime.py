@@ -9,13 +9,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from nemotron_asr.events import Final, Word
 from nemotron_asr.server import nim_session as sessions
 from nemotron_asr.server import openai_shapes as shapes
-from nemotron_asr.server.conversation import Conversation, Heard, side_by_side
+from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.objects import Message, object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.realtime_messages import audio_of, new_id, to_text
 from nemotron_asr.server.riva_shapes import FOREIGN_MODELS
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.sides import side_by_side
 from nemotron_asr.server.web import CLOSE_CODES
 
 PROTOCOL = "nim-realtime"

@@ -1,5 +1,7 @@
 """What goes wrong, in no protocol's words: a kind, which has a status in HTTP, and one line for the user."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from nemotron_asr.errors import (
@@ -74,3 +76,12 @@ def problem_of(error: NemotronError) -> Problem:
         if isinstance(error, kind_of_error):
             return Problem(kind, str(error), parameter)
     return Problem(Kind.INTERNAL, str(error))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Whatever goes wrong in here is a problem."""
+    try:
+        yield
+    except NemotronError as error:
+        raise problem_of(error) from error

@@ -8,7 +8,7 @@ import grpc
 from grpc.aio import ServicerContext
 
 from nemotron_asr.engine.settings import RECORDING_MS
-from nemotron_asr.server.conversation import Conversation, side_by_side
+from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.problems import Kind, Problem, invalid
@@ -26,6 +26,7 @@ from nemotron_asr.server.riva_messages import (
 from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, Wish, results, streaming_result, wish_of
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
+from nemotron_asr.server.sides import side_by_side
 
 PROTOCOL = "riva"
 

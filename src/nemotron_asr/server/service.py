@@ -10,8 +10,9 @@ from typing import Any
 
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.languages import AUTO
+from nemotron_asr.server.bounds import Bounds
 from nemotron_asr.server.checks import check_options
-from nemotron_asr.server.conversation import Bounds, Conversation
+from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.keys import Key, Keys

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nemotron_asr.events import Final
-from nemotron_asr.server.conversation import Heard
+from nemotron_asr.server.answers import Heard
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.metrics import Metrics
 from nemotron_asr.server.problems import Problem

@@ -22,6 +22,7 @@ from nemotron_asr.transcript.words import (
     begins_word,
     closes,
     ends_sentence,
+    ends_within_word,
     frames_until,
     seconds,
     spoken,
@@ -66,6 +67,7 @@ class TranscriptBuilder:
     detected: str | None = None
     _tokens: list[Emission] = field(default_factory=list)  # of the current segment
     _first: int | None = None  # frame of its first word
+    _tag: Emission | None = None  # that ends it as soon as its last word is over
     _grown: bool = False  # since it was shown
     _last: int | None = None  # frame of the last word ever
     _floor: int = 0  # frame in which the next segment's words may begin
@@ -167,9 +169,13 @@ class TranscriptBuilder:
 
     def _accept(self, emission: Emission) -> Iterator[Event]:
         text = self._text(emission)
+        if self._tag and (begins_word(text) or not spoken(text)):
+            yield from self._close()
         if emission.token in self.tokenizer.language_tags:
             self.detected = self.tokenizer.language_tags[emission.token]
-            yield from self._close(emission)
+            self._tag = emission
+            if not ends_within_word(self._ending):
+                yield from self._close()
         elif spoken(text):
             if self._over:
                 yield from self._stop()
@@ -218,8 +224,7 @@ class TranscriptBuilder:
         if late < 0:
             return False
         pause = PAUSE_FRAMES if self.pause_frames is None else self.pause_frames
-        ended = ends_sentence("".join(map(self._text, self._tokens[-2:])))
-        return ended or frame - self._last - 1 >= (1 - late) * pause
+        return ends_sentence(self._ending) or frame - self._last - 1 >= (1 - late) * pause
 
     def _start(self, frame: float) -> Iterator[Event]:
         """Speech begins, never before the last has ended."""
@@ -240,13 +245,19 @@ class TranscriptBuilder:
         self._time = max(self._time, min(seconds(frame), self._duration))
         return self._time
 
-    def _close(self, tag: Emission | None = None) -> Iterator[Event]:
+    def _close(self) -> Iterator[Event]:
         """The segment ends; without a word there was none."""
         if self._first is not None:
-            segment = with_alternatives(self._segment(tag), self._tokens, self.tokenizer, partial(self._segment, tag))
+            make = partial(self._segment, self._tag)
+            segment = with_alternatives(make(), self._tokens, self.tokenizer, make)
             self._floor = frames_until(segment.end)
             yield Final(self._now, segment)
-        self._tokens, self._first, self._grown = [], None, False
+        self._tokens, self._first, self._tag, self._grown = [], None, None, False
+
+    @property
+    def _ending(self) -> str:
+        """How the segment ends so far."""
+        return "".join(map(self._text, self._tokens[-2:]))
 
     @property
     def _now(self) -> float:

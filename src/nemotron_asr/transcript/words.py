@@ -54,6 +54,11 @@ def closes(text: str) -> bool:
     return bool(text.strip()) and all(map(_closes, text))
 
 
+def ends_within_word(text: str) -> bool:
+    """Whether a text ends with a letter that another may follow."""
+    return spoken(text[-1:]) and not alone(text[-1])
+
+
 def ends_sentence(text: str) -> bool:
     """Whether a text ends where a sentence does."""
     return text.rstrip()[-1:] in _ENDS_SENTENCES
