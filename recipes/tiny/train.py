@@ -55,7 +55,7 @@ def keep_freed_memory() -> None:
 
 
 def locale_weight(text: str) -> tuple[str, float]:
-    """ "de-DE=2" -> de-DE and 2."""
+    """What `de-DE=2` says."""
     locale, _, weight = text.partition("=")
     return locale, float(weight)
 
