@@ -1,0 +1,26 @@
+"""The two sides of a live stream: who listens to the client, and who tells it what was heard."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def side_by_side(listening: Coroutine[Any, Any, None], telling: Coroutine[Any, Any, None]) -> None:
+    """Take in what the client sends while telling it what was heard; over when all is told or either fails.
+
+    Args:
+        listening: from the client into the conversation.
+        telling: from the conversation to the client.
+    """
+    tasks = [asyncio.ensure_future(listening), asyncio.ensure_future(telling)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done() and not tasks[0].exception():
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
