@@ -59,6 +59,30 @@ def test_a_tag_does_not_end_speech() -> None:
     assert told[-1] == SpeechEnded(finals(told)[-1].end)
 
 
+@pytest.mark.parametrize("word", ["▁Hal <de-DE> lo", "▁Hal <de-DE> <ja-JP> lo", "▁กา <de-DE> ี", "▁geht <de-DE> ’ s"])
+def test_a_tag_within_a_word_ends_the_segment_after_it(word: str) -> None:
+    whole = "".join(piece for piece in word.replace("▁", "").split() if "<" not in piece)
+    result = transcript(f"▁wie {word} ▁wel t")
+    assert [segment.text for segment in result.segments] == [f"wie {whole}", "welt"]
+    assert result.segments[0].language in {"de-DE", "ja-JP"}
+    assert [segment.text for segment in transcript(word).segments] == [whole]
+
+
+@given(emissions=speech(), step=steps, chunk=chunks, pause=st.none() | st.integers(1, 20))
+def test_tags_split_no_word_and_leave_nothing_in_the_text(
+    emissions: list[Emission], step: int, chunk: int, pause: int | None
+) -> None:
+    """Words are those that are heard without the tags, wherever these are; punctuation aside, which ends words."""
+    heard = [e for e in emissions if not set(TOKENIZER.text(e.token)) & set(".,!。「」’¿")]
+    frames = max([0, *(e.frame for e in heard)]) + PAUSE_FRAMES + 3
+
+    def words(emissions: list[Emission]) -> list[str]:
+        told = events(emissions, frames, step, chunk=chunk, pause_frames=pause, longest_frames=10**6)
+        return [word.word for segment in finals(told) for word in segment.words]
+
+    assert words(heard) == words([e for e in heard if e.token not in TAGS])
+
+
 def test_tags_can_be_kept() -> None:
     assert transcript("▁Hal lo . ▁ <de-DE>", keep_language_tags=True).text == "Hallo. <de-DE>"
 
@@ -76,6 +100,7 @@ def test_a_pause_ends_a_segment() -> None:
     assert [s.text for s in transcript("▁Hal lo . 30 ▁wel t").segments] == ["Hallo.", "welt"]
     assert transcript("▁Hal lo . 30 ▁wel t").text == "Hallo. welt"
     assert transcript("▁Hal 30 lo").text == "Hallo"  # a pause inside a word leaves the text whole
+    assert [s.text for s in transcript("▁Hal lo 200 ▁wel t", pause_frames=None).segments] == ["Hallo welt"]
 
 
 def test_silence_counts_from_the_last_word_and_not_from_punctuation() -> None:
@@ -234,7 +259,7 @@ def test_events_are_in_order(
 ) -> None:
     frames = max([0, *(e.frame for e in emissions)]) + PAUSE_FRAMES + 3
     told = events(emissions, frames, step, edges, chunk, keep_language_tags=keep, pause_frames=pause)
-    check(told, frames * FRAME_SECONDS)
+    check(told, frames * FRAME_SECONDS, tags=keep)
 
 
 @given(emissions=speech(), edges=voices(), step=steps, late=steps, chunk=chunks, pause=st.none() | st.integers(1, 20))
@@ -276,10 +301,11 @@ def test_finalize_anywhere(emissions: list[Emission], edges: list[Edge] | None, 
     check(told + list(builder.finish(frames * FRAME_SECONDS)), frames * FRAME_SECONDS)
 
 
-def check(told: Sequence[Event], duration: float, cuts: Sequence[float] = ()) -> None:
+def check(told: Sequence[Event], duration: float, cuts: Sequence[float] = (), *, tags: bool = False) -> None:
     """Speech begins and ends in turn; partials begin as their final does; words follow each other, on the grid.
 
-    A word in the last frame may be cut off to nothing by the end of the audio, or where it was finalized.
+    Texts are their words, and end with a tag only where tags are kept. A word in the last frame may be cut off to
+    nothing by the end of the audio, or where it was finalized.
     """
     turns = [event for event in told if isinstance(event, SpeechStarted | SpeechEnded)]
     assert [type(event) for event in turns] == [SpeechStarted, SpeechEnded] * (len(turns) // 2)
@@ -296,15 +322,15 @@ def check(told: Sequence[Event], duration: float, cuts: Sequence[float] = ()) ->
                 assert speaking
                 assert segment.text.startswith(shown)
                 shown = segment.text
-                check_words(event, end, duration, cuts)
+                check_words(event, end, duration, cuts, tags and isinstance(event, Final))
                 if isinstance(event, Final):
                     shown, end = "", segment.end
 
 
-def check_words(event: Partial | Final, end: float, duration: float, cuts: Sequence[float]) -> None:
+def check_words(event: Partial | Final, end: float, duration: float, cuts: Sequence[float], tag: bool) -> None:
     segment = event.segment
     assert segment.text[0] not in ".,!。」"
-    text = re.sub(r"<\w+-\w+>$", "", segment.text)
+    text = re.sub(r" <\w+-\w+>$", "", segment.text) if tag else segment.text
     assert "".join(text.split()) == "".join(word.word for word in segment.words)
     assert "<" not in text
     assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)

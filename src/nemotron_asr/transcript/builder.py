@@ -24,6 +24,7 @@ from nemotron_asr.transcript.words import (
     ends_sentence,
     ends_within_word,
     frames_until,
+    goes_on,
     seconds,
     spoken,
 )
@@ -169,14 +170,15 @@ class TranscriptBuilder:
 
     def _accept(self, emission: Emission) -> Iterator[Event]:
         text = self._text(emission)
-        if self._tag and (begins_word(text) or not spoken(text)):
-            yield from self._close()
         if emission.token in self.tokenizer.language_tags:
             self.detected = self.tokenizer.language_tags[emission.token]
-            self._tag = emission
-            if not ends_within_word(self._ending):
+            self._tag = self._tag or emission
+            if self._first is None or not ends_within_word(self._ending):
                 yield from self._close()
-        elif spoken(text):
+            return
+        if self._tag and not goes_on(text):
+            yield from self._close()
+        if spoken(text):
             if self._over:
                 yield from self._stop()
             if self._ripe(emission.frame, text):

@@ -46,7 +46,12 @@ def spoken(text: str) -> bool:
 
 def begins_word(text: str) -> bool:
     """Whether a token's text begins a word rather than going on with one."""
-    return spoken(text) and (text[0].isspace() or alone(text[0]))
+    return spoken(text) and _apart(text[0])
+
+
+def goes_on(text: str) -> bool:
+    """Whether a token's text goes on with the word before it."""
+    return bool(text) and not _apart(text[0]) and not closes(text)
 
 
 def closes(text: str) -> bool:
@@ -55,8 +60,8 @@ def closes(text: str) -> bool:
 
 
 def ends_within_word(text: str) -> bool:
-    """Whether a text ends with a letter that another may follow."""
-    return spoken(text[-1:]) and not alone(text[-1])
+    """Whether a word that a text ends with may go on."""
+    return bool(text) and not _closes(text[-1])
 
 
 def ends_sentence(text: str) -> bool:
@@ -133,6 +138,11 @@ def _split(text: Iterable[Character]) -> Iterator[list[Character]]:
             word.append((character, token))
     if word:
         yield word
+
+
+def _apart(character: str) -> bool:
+    """Whether a character is no part of the word before it, whatever that is."""
+    return character.isspace() or (alone(character) and not _attaches(character))
 
 
 def _closes(character: str) -> bool:
