@@ -46,8 +46,8 @@ class Bfloat16(nn.Module):
 
 
 @lru_cache
-def quantized(**changes: bool) -> NemotronASR:
-    model = random_model(tiny_config(**SIZES, **changes))
+def quantized(**changes: int) -> NemotronASR:
+    model = random_model(tiny_config(**{**SIZES, **changes}))
     quantize(model)
     return model
 
@@ -176,8 +176,16 @@ def test_how_much_is_heard_at_once_does_not_matter(chunk: int) -> None:
     assert relative(*heard) < 0.02  # the subsampling's convolutions round differently, which int8 makes larger
 
 
-@pytest.mark.parametrize("changes", [{"use_bias": True}, {"xscaling": True}, {"left_context": 70}], ids=str)
-def test_other_models_of_the_family(changes: dict[str, bool]) -> None:
+NARROW = {"d_model": 176, "n_heads": 4, "d_ff": 96}
+"""Rows, heads and feed-forwards that have to be filled up."""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"use_bias": True}, {"xscaling": True}, {"left_context": 70}, NARROW, {**NARROW, "n_heads": 2, "use_bias": True}],
+    ids=str,
+)
+def test_other_models_of_the_family(changes: dict[str, int]) -> None:
     model = quantized(**changes)
     jobs = []
     for runner in (oracle(model), new_packed(model, 2)):
@@ -219,7 +227,8 @@ def test_a_large_step_is_shared_out_by_streams(samples: list[Sample]) -> None:
 
 
 def test_sizes_that_the_kernels_do_not_take() -> None:
-    assert not packed.supported(tiny_config())
+    assert not packed.supported(tiny_config(left_context=13))
+    assert not packed.supported(tiny_config(d_model=272, n_heads=2))
     assert packed.supported(ModelConfig())
 
 

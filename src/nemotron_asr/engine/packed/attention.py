@@ -47,9 +47,9 @@ def recall(k: Halves, v: Halves, t: int, context: Context) -> None:
 @jit
 def append(qkv: Floats, head: int, context: Context) -> None:
     """Put the new keys and values behind the past."""
-    width, d_model, left = len(context.k), qkv.shape[1] // 3, context.left
+    width, attended, left = len(context.k), qkv.shape[1] // 3, context.left
     for i in range(len(qkv)):
-        k, v = qkv[i, d_model + head * width :], qkv[i, 2 * d_model + head * width :]
+        k, v = qkv[i, attended + head * width :], qkv[i, 2 * attended + head * width :]
         for d in range(width):
             context.k[d, context.margin + left + i] = bfloat16(k[d])
         for d in range(width):
@@ -133,8 +133,8 @@ def attend_chunk(
     """One chunk of one head.
 
     Args:
-        q: (chunk, 3 d_model) queries, and more.
-        out: (chunk, d_model).
+        q: (chunk, 3 heads d_head) queries, and more.
+        out: (chunk, heads d_head).
         head: which it is.
         start: the first key that it sees, counted from the oldest of the context.
         exist: the first key that exists and the first that does not any more, counted alike.

@@ -159,8 +159,8 @@ def largest(y: Floats) -> Real:
 
 @jit
 def layer_norm(x: Floats, norm: Floats, y: Floats) -> None:
-    """One row."""
-    n = len(x)
+    """One row; what it is filled up with stays as it is."""
+    n = norm.shape[1]
     mean = ZERO
     for j in range(n):
         mean += x[j]

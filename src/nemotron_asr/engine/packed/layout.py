@@ -32,7 +32,7 @@ class Weights(NamedTuple):
     places: Longs  # (matrices, 5): first byte, first tile, tiles, k, what becomes of the product
     columns: Floats  # (layers, tiles, 3, 32): where int32 sums start (as bits), scales, biases
     norms: Floats  # (layers, norms, 2, d_model): weight and bias
-    taps: Floats  # (layers, kernel + 1, d_model): the depthwise convolution, oldest tap first, and its bias
+    taps: Floats  # (layers, kernel + 1, row): the depthwise convolution, oldest tap first, and its bias
     biases: Floats  # (layers, heads, 2, d_head): attention's content and position bias
 
 
@@ -41,7 +41,7 @@ class State(NamedTuple):
 
     k: Halves  # (rows, layers, heads, d_head, slots): the first `left` slots of a line hold keys
     v: Halves  # (rows, layers, heads, left, d_head)
-    conv: Floats  # (rows, layers, kernel - 1, d_model): inputs of the convolutions
+    conv: Floats  # (rows, layers, kernel - 1, row): inputs of the convolutions
 
 
 class Batch(NamedTuple):
@@ -58,7 +58,7 @@ class Batch(NamedTuple):
 class Work(NamedTuple):
     """Memory of one block of rows; a team that shares columns shares it."""
 
-    x: Bytes  # (rows d_model,) quantised, see `kernels`
+    x: Bytes  # (rows wide,) quantised, of the widest that is, see `kernels`
     h: Floats  # (rows, d_ff) inside a feed-forward
     hq: Bytes  # (rows d_ff,) the same, quantised
     scales: Floats  # (rows,) of what is quantised
@@ -69,9 +69,9 @@ class Work(NamedTuple):
 class Group(NamedTuple):
     """What the streams of a group exchange within a layer; shared by the team."""
 
-    qkv: Floats  # (rows, 3 d_model)
-    attended: Floats  # (rows, d_model)
-    gated: Floats  # (rows, d_model) inputs of the convolution
+    qkv: Floats  # (rows, 3 heads d_head)
+    attended: Floats  # (rows, heads d_head)
+    gated: Floats  # (rows, row) inputs of the convolution
 
 
 class Context(NamedTuple):
@@ -100,7 +100,7 @@ class Thread(NamedTuple):
     awaited: Longs  # [0], own: how many arrivals open the next
     work: Work
     context: Context
-    y: Floats  # (d_model,) one row
+    y: Floats  # (row,) one row
 
 
 class Predictor(NamedTuple):

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nemotron_asr.config import ModelConfig
 from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
 from nemotron_asr.engine.packed.linear import PackedLinears, StoredLinear
@@ -20,6 +19,7 @@ from nemotron_asr.engine.packed.step import TALL, run_step
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.transducer import PackedTransducer
 from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights, trim
+from nemotron_asr.engine.packed.widths import Widths, filled
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.quantize import Int8Linear
 from nemotron_asr.engine.runner import Heard, Part, Runner
@@ -49,7 +49,8 @@ class PackedRunner(Runner):
     def __init__(self, model: NemotronASR, log_mel: LogMel, threads: int) -> None:
         super().__init__(model, log_mel)
         self.threads = threads
-        self._weights = pack_weights(model.encoder)
+        self._widths = Widths.of(model.config)
+        self._weights = pack_weights(model.encoder, self._widths)
         takes = PackedTransducer.takes(model.transducer)
         self._transducer = PackedTransducer(model.transducer) if takes else None
         _pack_around(model)
@@ -65,11 +66,11 @@ class PackedRunner(Runner):
     def initial_state(self, rows: int) -> EncoderState:
         """State whose keys and values are rings in bfloat16, see `layout.State`."""
         config, eager = self.model.config, self.model.encoder.initial_state(rows, history=0)
-        past, width = config.left_context, config.d_model // config.n_heads
+        past, width = config.left_context, self._widths.head
         cache = (rows, config.n_layers, config.n_heads)
         k = torch.zeros(*cache, width, -(-past // LINE) * LINE, dtype=torch.bfloat16)
         v = torch.zeros(*cache, past, width, dtype=torch.bfloat16)
-        conv = torch.zeros(rows, config.n_layers, config.conv_kernel - 1, config.d_model)
+        conv = torch.zeros(rows, config.n_layers, config.conv_kernel - 1, self._widths.row)
         return EncoderState(eager.t, eager.subsampling, k, v, conv)
 
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
@@ -89,14 +90,14 @@ class PackedRunner(Runner):
         state, encoder = pool.encoder, self.model.encoder
         t, end = state.t[rows], self._tensor([mel_frames(part.end) for part in parts])
         x, subsampling, end = encoder.subsampling(mel, end, t, [past[rows] for past in state.subsampling])
-        x = cast("Tensor", x * encoder.scale).contiguous()
+        x = filled(cast("Tensor", x * encoder.scale), 2, (1, self._widths.row)).contiguous()
         batch = Batch(rows.numpy(), t.numpy(), end.numpy(), keep.numpy(), frames, chunk)
         self._run(x.flatten(0, 1).numpy(), batch, _arrays(state), alone=getattr(self._own, "alone", False))
         kept = rows[keep]
         state.t[kept] += frames
         for past, new in zip(state.subsampling, subsampling, strict=True):
             past[kept] = new[keep]
-        return x
+        return x[..., : self.model.config.d_model].contiguous()
 
     def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
         rows, first, valid, bias = self._search(pool, parts)
@@ -118,19 +119,19 @@ class PackedRunner(Runner):
             self._own.alone = False
 
     def _run(self, x: NDArray[np.float32], batch: Batch, state: State, *, alone: bool) -> None:
-        """All blocks over x (B frames, d_model), in place."""
+        """All blocks over x (B frames, row), in place."""
         threads = 1 if alone else self.threads
         streams = max(1, BLOCK // batch.frames) if threads == 1 else len(batch.rows)
-        distances, config = self._distances_of(batch.chunk), self.model.config
-        group = new_group(min(len(x), streams * batch.frames), config.d_model)
+        distances, widths = self._distances_of(batch.chunk), self._widths
+        group = new_group(min(len(x), streams * batch.frames), widths)
         parts = threads if len(x) <= BLOCK else 1
-        arrivals, shared = np.zeros(ASIDE, np.int64), new_work(min(len(x), BLOCK), config, parts)
+        arrivals, shared = np.zeros(ASIDE, np.int64), new_work(min(len(x), BLOCK), widths, parts)
 
         def run(thread: int) -> None:
-            work = shared if thread == 0 or parts > 1 else new_work(BLOCK, config, 1)
+            work = shared if thread == 0 or parts > 1 else new_work(BLOCK, widths, 1)
             me = Thread(
                 min(thread, parts - 1), parts, thread, threads, arrivals, np.zeros(ASIDE, np.int64), work,
-                new_context(state, batch.frames), np.zeros(config.d_model, np.float32),
+                new_context(state, batch.frames), np.zeros(widths.row, np.float32),
             )  # fmt: skip
             run_step(x, streams, batch, group, state, self._weights, distances, me)
 
@@ -144,7 +145,7 @@ class PackedRunner(Runner):
         """Projected embeddings of a chunk's distances: (layers, heads, d_head, distances to a multiple of 16)."""
         if chunk not in self._chunk_distances:
             window = self.model.config.left_context // chunk * chunk
-            layers = torch.stack(self.model.encoder.distances(window, chunk)).mT
+            layers = filled(torch.stack(self.model.encoder.distances(window, chunk)).mT, 2, (1, self._widths.head))
             padded = torch.nn.functional.pad(layers, (0, -layers.shape[-1] % 16))
             self._chunk_distances[chunk] = bfloat16_bits(padded)
             trim()
@@ -179,15 +180,15 @@ def _arrays(state: EncoderState) -> State:
     return State(k, v, state.conv.numpy())
 
 
-def new_group(rows: int, d_model: int) -> Group:
+def new_group(rows: int, widths: Widths) -> Group:
     """Memory for what streams exchange within a layer."""
-    return Group(*(np.zeros((rows, n * d_model), np.float32) for n in (3, 1, 1)))
+    return Group(*(np.zeros((rows, n), np.float32) for n in (3 * widths.attended, widths.attended, widths.row)))
 
 
-def new_work(rows: int, config: ModelConfig, threads: int) -> Work:
+def new_work(rows: int, widths: Widths, threads: int) -> Work:
     """Memory for a block of rows."""
-    d, ff = config.d_model, config.d_ff
-    x, hq = np.zeros(rows * d, np.uint8), np.zeros(rows * ff, np.uint8)
+    ff = widths.feed_forward
+    x, hq = np.zeros(rows * max(widths.row, widths.attended), np.uint8), np.zeros(rows * ff, np.uint8)
     h, scales, top = (np.zeros(shape, np.float32) for shape in ((rows, ff), (rows,), (threads, rows, 16)))
     return Work(x, h, hq, scales, top, INT8_TILE)
 

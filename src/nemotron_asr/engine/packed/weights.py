@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release
 from nemotron_asr.engine.packed.intrinsics import ADD, GLU, SILU, STORE
-from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, TILE_COLUMNS, Halves, Weights
+from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, QKV, TILE_COLUMNS, Halves, Weights
+from nemotron_asr.engine.packed.widths import Widths, filled, wide
 from nemotron_asr.model.conformer import Block
 from nemotron_asr.model.encoder import Encoder
 
@@ -46,30 +47,48 @@ def linears(block: Block) -> list[list[Quantised]]:
     return cast("list[list[Quantised]]", grouped)
 
 
-def pack_weights(encoder: Encoder) -> Weights:
+class Packable(NamedTuple):
+    """A matrix that is to be packed, with the scale and the bias of each output."""
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor
+
+    @classmethod
+    def of(cls, group: Sequence[Quantised]) -> "Packable":
+        """Linears side by side."""
+        weight = torch.cat([linear.weight for linear in group]) if len(group) > 1 else group[0].weight
+        scale = torch.cat([linear.scale for linear in group])
+        return cls(weight, scale, torch.cat([torch.zeros_like(x.scale) if x.bias is None else x.bias for x in group]))
+
+
+def pack_weights(encoder: Encoder, widths: Widths) -> Weights:
     """Bring the blocks of an encoder into the kernels' layout, one at a time.
 
     The blocks' large matrices are dropped as soon as they are packed; the encoder cannot run by itself any more.
 
     Args:
         encoder: its blocks' linears hold int8 weights.
+        widths: what they are filled up to.
     """
     blocks = [cast("Block", block) for block in encoder.blocks]
-    places = _places(linears(blocks[0]), KINDS)
+    sides = [widths.sides(matrix) for matrix in range(len(KINDS))]
+    places = _places([(wide(outputs), wide(inputs)) for outputs, inputs in sides], KINDS)
     size = _size(places)
     matrices = torch.from_numpy(_aligned(len(blocks) * size).reshape(len(blocks), size))
     columns = torch.zeros(len(blocks), int(places[:, 2].sum()), 3, TILE_COLUMNS)
     for layer, block in enumerate(blocks):
         for matrix, group in enumerate(linears(block)):
-            _pack_matrix(matrix, group, places[matrix], matrices[layer], columns[layer])
+            _pack_matrix(_filled(matrix, group, widths), places[matrix], matrices[layer], columns[layer])
+            _drop(group)
         trim()
     return Weights(
         matrices.numpy(),
         places,
         columns.numpy(),
         _stack(blocks, _norms),
-        _stack(blocks, _taps),
-        _stack(blocks, _biases),
+        _stack(blocks, lambda block: filled(_taps(block), 1, (1, widths.row))),
+        _stack(blocks, lambda block: filled(_biases(block) * widths.query_factor, 2, (1, widths.head))),
     )
 
 
@@ -83,20 +102,21 @@ def pack_linears(group: Sequence[Quantised]) -> Weights:
 
     Outputs are filled up to whole tiles with values so low that none is ever the largest.
     """
-    places = _places([[linear] for linear in group], [STORE] * len(group))
+    places = _places([(len(linear.weight), linear.weight.shape[1]) for linear in group], [STORE] * len(group))
     matrices = torch.from_numpy(_aligned(_size(places))[None])
     columns = torch.zeros(1, int(places[:, 2].sum()), 3, TILE_COLUMNS)
-    for matrix, linear in enumerate(group):
-        _pack_matrix(matrix, [linear], places[matrix], matrices[0], columns[0])
+    for place, linear in zip(places, group, strict=True):
+        _pack_matrix(Packable.of([linear]), place, matrices[0], columns[0])
+        _drop([linear])
     trim()
     none = np.zeros((0, 0, 0), np.float32)
     return Weights(matrices.numpy(), places, columns.numpy(), none[..., None], none, none[..., None])
 
 
-def _places(grouped: Sequence[Sequence[Quantised]], kinds: Sequence[int]) -> NDArray[np.int64]:
+def _places(sizes: Sequence[tuple[int, int]], kinds: Sequence[int]) -> NDArray[np.int64]:
+    """`Weights.places` of matrices by their outputs and inputs."""
     places, byte, tile = [], 0, 0
-    for group, kind in zip(grouped, kinds, strict=True):
-        outputs, k = sum(len(linear.weight) for linear in group), group[0].weight.shape[1]
+    for (outputs, k), kind in zip(sizes, kinds, strict=True):
         tiles = -(-outputs // TILE_COLUMNS)
         places.append((byte, tile, tiles, k, kind))
         byte, tile = byte + tiles * TILE_COLUMNS * k, tile + tiles
@@ -108,17 +128,25 @@ def _size(places: NDArray[np.int64]) -> int:
     return sum(int(tiles * k) for _, _, tiles, k, _ in places) * TILE_COLUMNS
 
 
-def _pack_matrix(
-    matrix: int, group: Sequence[Quantised], place: NDArray[np.int64], matrices: Tensor, columns: Tensor
-) -> None:
-    """Pack linears side by side, and drop theirs."""
+def _filled(matrix: int, group: Sequence[Quantised], widths: Widths) -> Packable:
+    """The linears of a matrix of `layout`, with what belongs into their outputs, filled up."""
+    found, (outputs, inputs) = Packable.of(group), widths.sides(matrix)
+    weight = filled(filled(found.weight, 0, outputs), 1, inputs)
+    scale, bias = (filled(each, 0, outputs) for each in (found.scale, found.bias))
+    factors: Tensor | float = FEED_FORWARD if matrix in {DOWN_1, DOWN_2} else 1.0
+    if matrix == QKV:
+        factors = torch.ones(3, widths.attended)
+        factors[0] = widths.query_factor
+        factors = factors.flatten()
+    return Packable(weight, scale * factors, bias * factors)
+
+
+def _pack_matrix(matrix: Packable, place: NDArray[np.int64], matrices: Tensor, columns: Tensor) -> None:
+    """Pack a matrix into its place."""
     byte, tile, tiles, k, kind = map(int, place)
-    weight = torch.cat([linear.weight for linear in group]) if len(group) > 1 else group[0].weight
-    scale = torch.cat([linear.scale for linear in group])
-    bias = torch.cat([torch.zeros_like(x.scale) if x.bias is None else x.bias for x in group])
-    factor = FEED_FORWARD if kind == ADD and matrix in {DOWN_1, DOWN_2} else 1.0
+    weight, scale, bias = matrix
     starts = -ZERO_POINT * weight.sum(1, dtype=torch.int32)
-    values = torch.stack([starts.view(torch.float32), scale * factor, bias * factor])
+    values = torch.stack([starts.view(torch.float32), scale, bias])
     if kind == GLU:
         order = paired(len(weight))
         weight, values = weight[order], values[:, order]
@@ -128,6 +156,10 @@ def _pack_matrix(
     packed = matrices[byte : byte + weight.numel()].view(tiles, k // 4, TILE_COLUMNS, 4)
     packed.copy_(weight.view(tiles, TILE_COLUMNS, k // 4, 4).transpose(1, 2))
     columns[tile : tile + tiles] = values.view(3, tiles, TILE_COLUMNS).transpose(0, 1)
+
+
+def _drop(group: Sequence[Quantised]) -> None:
+    """Give the memory of linears back that have been packed."""
     for linear in group:
         original, linear.weight = linear.weight, linear.weight.new_empty(0)
         release(original)
