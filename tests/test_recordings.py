@@ -2,14 +2,18 @@
 
 import tracemalloc
 import wave
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import nemotron_asr
 from nemotron_asr.audio import AudioSource, load
+from nemotron_asr.config import LATENCIES
 from nemotron_asr.errors import AudioError, OptionError
 from nemotron_asr.events import Segment, Word
 from nemotron_asr.recognizer import Recognizer
@@ -43,6 +47,38 @@ def test_each_channel_says_what_it_says_alone(recognizer: Recognizer, samples: l
     assert apart.duration == pytest.approx(len(load(content)) / 16000, abs=1e-3)
     assert apart.text.split() == " ".join(segment.text for segment in apart.segments).split()
     assert {segment["speaker"] for segment in apart.to_dict()["segments"]} == {"channel 0", "channel 1"}
+
+
+@given(
+    channels=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 80_000), st.booleans()), min_size=1, max_size=4),
+    latency=st.sampled_from(list(LATENCIES)),
+    endpointing=st.sampled_from([None, 160, 800]),
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whoever_speaks_when_segments_are_in_order(
+    recognizer: Recognizer,
+    samples: list[Sample],
+    channels: list[tuple[int, int, bool]],
+    latency: int,
+    endpointing: int | None,
+) -> None:
+    """By their starts; each channel's words follow each other inside the audio, and are its segments' texts."""
+    call = np.zeros((len(channels), 170_000), np.float32)
+    for row, (number, start, silent) in zip(call, channels, strict=True):
+        said_here = samples[number].audio[:80_000] * (not silent)
+        row[start : start + len(said_here)] = said_here
+    apart = recognizer.transcribe((call, 16_000), channels="separate", latency_ms=latency, endpointing_ms=endpointing)
+    starts = [segment.start for segment in apart.segments]
+    assert starts == sorted(starts)
+    speakers = [f"channel {number}" for number in range(len(channels))]
+    assert {segment.speaker for segment in apart.segments} <= set(speakers)
+    assert [word for segment in apart.segments for word in segment.words] == list(apart.words)
+    for segment in apart.segments:
+        assert "".join(segment.text.split()) == "".join(word.word for word in segment.words)
+        assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
+    for speaker in speakers:
+        times = [0.0, *(time for _, *span in said(apart, speaker) for time in span), apart.duration]
+        assert all(before <= after for before, after in pairwise(times))
 
 
 def test_mixed_is_the_default_and_has_no_speakers(recognizer: Recognizer, samples: list[Sample]) -> None:

@@ -97,6 +97,25 @@ def test_events_are_in_order_whatever_is_asked_for(
         assert {word.language for word in segment.words} == {segment.language}
 
 
+EACH: dict[str, Any] = {
+    "languages": LOCALES[:2], "language": "de", "boost": ["leave", "Französisch:3"], "beam": 4, "vad": True,
+    "endpointing_ms": 160, "longest_segment_ms": 1_000, "keep_language_tags": True,
+    "postprocess": mask_words(["you", "auch"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("latency", [80, 560])
+@pytest.mark.parametrize("feature", EACH)
+def test_partials_grow_into_finals_with_each_feature(
+    tiny: Recognizer, speech: Samples, feature: str, latency: int
+) -> None:
+    """Each by itself, with every partial that there is: read before the next packet comes."""
+    with tiny.stream(latency_ms=latency, **{feature: EACH[feature]}) as stream:
+        events = [event for packet in np.array_split(speech, 70) for event in stream.feed(packet)] + stream.finish()
+    check(events, len(speech) / 16_000, tags=feature == "keep_language_tags")
+    assert sum(isinstance(event, Partial) for event in events) > 5
+
+
 @given(options=some_options, latency=st.sampled_from(list(LATENCIES)))
 @slow
 def test_what_was_asked_for_leaves_nothing_behind(

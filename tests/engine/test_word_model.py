@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nemotron_asr
 from nemotron_asr.errors import OptionError
+from nemotron_asr.events import Final
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.server.checks import KNOWN
 from tests.conftest import Sample
+from tests.near import leaves, near
+from tests.transcript.test_builder import check
 
 pytest.importorskip("flashlight.lib.text", reason="flashlight-text has no wheels for Python 3.13")
 
@@ -40,6 +44,23 @@ def test_words_that_it_knows_are_heard_more_often(tiny: Recognizer, samples: lis
     assert found(lm=arpa, lm_weight=1.0, beam=8) > found(beam=8) or found(beam=8) == len(known)
     assert found(lm=arpa, lm_weight=0.0, beam=8) == found(beam=8)
     assert found(lm=str(arpa)) == found(lm=arpa, beam=4)
+
+
+def test_switched_off_it_changes_nothing(tiny: Recognizer, samples: list[Sample], arpa: Path) -> None:
+    for sample in samples[:2]:
+        never, greedy = tiny.transcribe(sample.path, beam=3), tiny.transcribe(sample.path)
+        assert leaves(tiny.transcribe(sample.path, beam=3, lm=arpa, lm_weight=0.0)) == near(never)
+        assert leaves(tiny.transcribe(sample.path, beam=3, lm=None)) == near(never)
+        assert leaves(tiny.transcribe(sample.path, lm=None)) == near(greedy)
+
+
+@pytest.mark.parametrize("latency", [80, 560])
+def test_events_are_in_order(tiny: Recognizer, samples: list[Sample], arpa: Path, latency: int) -> None:
+    audio = samples[0].audio[: len(samples[0].audio) // 1280 * 1280]
+    with tiny.stream(latency_ms=latency, lm=arpa, beam=3) as stream:
+        events = [event for packet in np.array_split(audio, 30) for event in stream.feed(packet)] + stream.finish()
+    check(events, len(audio) / 16_000)
+    assert any(isinstance(event, Final) for event in events)
 
 
 def test_what_cannot_be_a_model(tiny: Recognizer, tmp_path: Path, arpa: Path) -> None:
