@@ -233,6 +233,18 @@ def test_a_body_that_stands_still_ends(guarded: Guarded) -> None:
         assert "came for 1 s" in last["message"]
 
 
+def test_a_body_that_comes_for_too_long_ends(guarded: Guarded) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(64)
+            time.sleep(0.1)
+
+    with guarded.http() as client:
+        answer = client.post("/v1/stream?encoding=s16le", content=endless())
+    assert answer.status_code == 408
+    assert answer.json()["error"]["message"] == "the body has been coming for 4 s, which is the limit"
+
+
 def test_uploads_at_once_are_limited(guarded: Guarded) -> None:
     def slow() -> Iterator[bytes]:
         yield SECOND

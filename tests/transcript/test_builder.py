@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -350,6 +351,19 @@ def test_half_an_hour() -> None:
     assert frames * FRAME_SECONDS > 1800
     assert len([event for event in told if isinstance(event, Final)]) == 900
     assert finals(told)[-1].words[-1].end == pytest.approx((emissions[-3].frame + 1) * FRAME_SECONDS)
+
+
+@pytest.mark.parametrize("pause", [None, PAUSE_FRAMES])
+def test_hours_of_silence_leave_nothing_behind(pause: int | None) -> None:
+    builder = TranscriptBuilder(TOKENIZER, pause_frames=pause, voice=Voice())
+    tracemalloc.start()
+    sizes = []
+    for first in range(0, 90_000, 45_000):  # an hour each
+        for frame in range(first + 1, first + 45_001):
+            assert list(builder.push([], frame, ends=[frame])) == []
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert sizes[1] < sizes[0] + 10_000
 
 
 def test_all_pieces_are_tried() -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nemotron_asr.events import Final
@@ -18,6 +18,7 @@ from nemotron_asr.server import deepgram_shapes as shapes
 from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.deepgram_http import hear, open_channels, refusal
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
+from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
@@ -55,7 +56,7 @@ def routes(service: Service) -> list[BaseRoute]:
     async def recording(request: Request) -> Response:
         return await hear(request, service)
 
-    return [WebSocketRoute("/v1/listen", live), Route("/v1/listen", recording, methods=["POST"])]
+    return [live_route("/v1/listen", live), Route("/v1/listen", recording, methods=["POST"])]
 
 
 def _spoken_token(websocket: WebSocket) -> str | None:
@@ -85,8 +86,6 @@ class Talk:
             about = shapes.metadata(self._request_id, self._sha256.hexdigest(), duration, channels)
             await self._send({"type": "Metadata", **about})
             await self._websocket.close()
-        except WebSocketDisconnect:
-            pass
         except Problem as problem:
             code, word = _REASONS.get(problem.kind, (CLOSE_CODES[problem.kind], problem.kind.word))
             await self._send({"type": "Error", "variant": word, "description": str(problem)})

@@ -18,13 +18,14 @@ from typing import Any
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
 from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.formats import AUTO, AudioFormat
+from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
@@ -84,7 +85,7 @@ def routes(service: Service) -> list[BaseRoute]:
             lines = _lines(events, "data: {}\n\n" if sse else "{}\n")
             return LiveResponse(lines, "text/event-stream" if sse else "application/x-ndjson")
 
-    return [WebSocketRoute("/v1/stream", stream), Route("/v1/stream", post, methods=["POST", "PUT"])]
+    return [live_route("/v1/stream", stream), Route("/v1/stream", post, methods=["POST", "PUT"])]
 
 
 async def _open(service: Service, query: QueryParams, token: str | None, *, recording: bool = False) -> Conversation:
@@ -108,8 +109,6 @@ async def _converse(websocket: WebSocket, conversation: Conversation, interim: b
     except Problem as problem:
         await websocket.send_text(json.dumps({"type": "error", **error_of(problem)}, ensure_ascii=False))
         await websocket.close(CLOSE_CODES[problem.kind], problem.kind.word)
-    except WebSocketDisconnect:
-        pass
     else:
         await websocket.close()
 

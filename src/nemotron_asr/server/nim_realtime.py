@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -40,14 +39,13 @@ class Nim:
         Args:
             first: a message that has been taken in already.
         """
-        with suppress(WebSocketDisconnect):
-            try:
-                await self._run(first)
-            except Problem as problem:
-                await self._say({"type": "error", "error": shapes.error(problem)})
-                await self._websocket.close(CLOSE_CODES[problem.kind], problem.kind.word)
-            else:
-                await self._websocket.close()
+        try:
+            await self._run(first)
+        except Problem as problem:
+            await self._say({"type": "error", "error": shapes.error(problem)})
+            await self._websocket.close(CLOSE_CODES[problem.kind], problem.kind.word)
+        else:
+            await self._websocket.close()
 
     async def _run(self, first: Message | None) -> None:
         if first is None:

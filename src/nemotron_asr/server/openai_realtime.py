@@ -65,9 +65,8 @@ class Realtime:
         try:
             await asyncio.wait([self._listening])
             if self._problem is not None:
-                with suppress(WebSocketDisconnect):
-                    await self._fail(self._problem)
-                    await self._websocket.close(CLOSE_CODES[self._problem.kind], self._problem.kind.word)
+                await self._fail(self._problem)
+                await self._websocket.close(CLOSE_CODES[self._problem.kind], self._problem.kind.word)
             elif not self._listening.cancelled():
                 self._listening.result()
         finally:

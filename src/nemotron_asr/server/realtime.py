@@ -5,12 +5,13 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route
 from starlette.websockets import WebSocket
 
 from nemotron_asr.server import openai_session as sessions
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.keys import Key
+from nemotron_asr.server.live import live_route
 from nemotron_asr.server.nim_realtime import Nim
 from nemotron_asr.server.nim_session import new_session as new_nim_session
 from nemotron_asr.server.openai_realtime import Realtime
@@ -29,7 +30,7 @@ def routes(service: Service) -> list[BaseRoute]:
     """What the adapter answers."""
     doors = _Doors(service)
     return [
-        WebSocketRoute("/v1/realtime", doors.realtime),
+        live_route("/v1/realtime", doors.realtime),
         Route("/v1/realtime/client_secrets", doors.client_secrets, methods=["POST"]),
         Route("/v1/realtime/transcription_sessions", doors.transcription_sessions, methods=["POST"]),
     ]

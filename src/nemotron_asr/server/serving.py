@@ -105,10 +105,16 @@ class _Patient(H11Protocol):
     def on_response_complete(self) -> None:
         """The next request may come."""
         super().on_response_complete()
+        self._timer.cancel()
         self._expect_headers()
 
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing more will come."""
+        super().connection_lost(error)
+        self._timer.cancel()
+
     def _expect_headers(self) -> None:
-        self.loop.call_later(HEADERS, self._look, self.cycle)
+        self._timer = self.loop.call_later(HEADERS, self._look, self.cycle)
 
     def _look(self, before: object) -> None:
         """Close unless a request has come; a WebSocket has a protocol of its own."""

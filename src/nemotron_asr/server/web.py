@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -24,6 +25,9 @@ RETRY_AFTER = "5"
 
 MAX_FIELDS = 1000
 """Fields of a form."""
+
+SLOWEST = 1000
+"""Bytes of a form per second, beyond the time that it may stand still: it takes up room while it comes."""
 
 MOST_DIGITS = 12
 """Of a number among options: longer ones are cut off, and still beyond all limits."""
@@ -66,7 +70,7 @@ async def refuse(websocket: WebSocket, problem: Problem) -> None:
 
 
 async def body_of(request: Request, service: Service) -> AsyncIterator[bytes]:
-    """The body as it comes, within the limits of size and time.
+    """The body as it comes, maybe as fast as somebody speaks, within the limits of size and time.
 
     Raises:
         Problem: it is too long, stands still, or breaks off.
@@ -100,19 +104,27 @@ async def form_of(request: Request, service: Service) -> FormData:
         Problem: it is no such form, is too long, stands still, or breaks off.
     """
     try:
-        return await Request(request.scope, _limited(request, service.settings)).form(
-            max_files=1, max_fields=MAX_FIELDS
-        )
+        receive = _limited(request, service.settings, SLOWEST)
+        return await Request(request.scope, receive).form(max_files=1, max_fields=MAX_FIELDS)
     except HTTPException as error:
         raise invalid(f"the body is not a form with one file: {error.detail}") from None
 
 
-def _limited(request: Request, settings: Settings) -> Receive:
-    """What receives a body piece by piece, and raises a Problem when it is too long, stands still, or breaks off."""
-    most, idle, size = settings.max_upload_bytes, settings.idle_seconds, 0
-    announced = request.headers.get("content-length", "")
+def _limited(request: Request, settings: Settings, slowest: int = 0) -> Receive:
+    """What receives a body piece by piece.
+
+    It raises a Problem when the body is too long, stands still, takes too long, or breaks off.
+    """
+    most, idle, lasting, size = settings.max_upload_bytes, settings.idle_seconds, settings.max_session_seconds, 0
+    announced, began = request.headers.get("content-length", ""), time.monotonic()
     if announced.isdecimal() and int(announced) > most:
         raise Problem(Kind.TOO_LARGE, f"the body has {announced} bytes; {most} is the limit")
+
+    def check_time(elapsed: float) -> None:
+        if slowest and elapsed > idle + size / slowest:
+            raise Problem(Kind.TIMEOUT, f"the body comes at fewer than {slowest} bytes a second, which is the limit")
+        if elapsed > lasting:
+            raise Problem(Kind.TIMEOUT, f"the body has been coming for {lasting} s, which is the limit")
 
     async def receive() -> Message:
         nonlocal size
@@ -125,6 +137,7 @@ def _limited(request: Request, settings: Settings) -> Receive:
         size += len(message.setdefault("body", b""))
         if size > most:
             raise Problem(Kind.TOO_LARGE, f"the body has more than {most} bytes, which is the limit")
+        check_time(time.monotonic() - began)
         return message
 
     return receive

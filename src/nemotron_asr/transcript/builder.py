@@ -116,7 +116,7 @@ class TranscriptBuilder:
             while coming and coming[0].frame == frame:
                 yield from self._take(coming.popleft())
             self._over |= self._quiet(frame)
-            if self._over and self._ends_chunk(frame, frames):
+            if self._ends_chunk(frame, frames) and self._over:
                 yield from self._stop()
         if self._first is not None and self._grown:
             self._grown = False
@@ -209,6 +209,7 @@ class TranscriptBuilder:
         return self.voice.silence(frame + 1) >= self.pause_frames and silence >= min(self.pause_frames, SETTLED)
 
     def _ends_chunk(self, frame: int, frames: int) -> bool:
+        """Whether a chunk ends with a frame; what ended before is forgotten."""
         while self._ends and self._ends[0] <= frame:
             self._ends.popleft()
         return frame + 1 == (self._ends[0] if self._ends else frames)
