@@ -73,7 +73,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_upload_bytes),
         ("grpc.keepalive_time_ms", PING_MS),
         ("grpc.keepalive_timeout_ms", PING_MS),
-        ("grpc.http2.ping_timeout_ms", PING_MS),  # what the library heeds in fact
+        ("grpc.http2.ping_timeout_ms", PING_MS),  # a minute otherwise, whatever the line above says
         ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_MS // 4),
     ]
 

@@ -1,0 +1,34 @@
+"""WebSockets whose clients may go away at any moment, in the middle of what they are told."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from starlette.routing import WebSocketRoute
+from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+GONE = 1006
+"""How a WebSocket ends without a word (RFC 6455)."""
+
+
+def live_route(path: str, converse: Callable[[WebSocket], Awaitable[None]]) -> WebSocketRoute:
+    """A route to an adapter; who has gone away is told nothing, and nobody is told of it."""
+    return WebSocketRoute(path, _Live(converse))
+
+
+class _Live:
+    def __init__(self, converse: Callable[[WebSocket], Awaitable[None]]) -> None:
+        self._converse = converse
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(WebSocketDisconnect):
+            await self._converse(_Socket(scope, receive, send))
+
+
+class _Socket(WebSocket):
+    """Says always the same of a client that has gone away, where Starlette's own complains of whoever goes on."""
+
+    async def send(self, message: Message) -> None:
+        if self.application_state is WebSocketState.DISCONNECTED:
+            raise WebSocketDisconnect(GONE)
+        await super().send(message)
