@@ -354,12 +354,12 @@ def test_half_an_hour() -> None:
 
 
 @pytest.mark.parametrize("pause", [None, PAUSE_FRAMES])
-def test_hours_of_silence_leave_nothing_behind(pause: int | None) -> None:
+def test_silence_leaves_nothing_behind(pause: int | None) -> None:
     builder = TranscriptBuilder(TOKENIZER, pause_frames=pause, voice=Voice())
     tracemalloc.start()
     sizes = []
-    for first in range(0, 90_000, 45_000):  # an hour each
-        for frame in range(first + 1, first + 45_001):
+    for first in range(0, 20_000, 10_000):
+        for frame in range(first + 1, first + 10_001):
             assert list(builder.push([], frame, ends=[frame])) == []
         sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
