@@ -60,7 +60,9 @@ def test_a_tag_does_not_end_speech() -> None:
     assert told[-1] == SpeechEnded(finals(told)[-1].end)
 
 
-@pytest.mark.parametrize("word", ["▁Hal <de-DE> lo", "▁Hal <de-DE> <ja-JP> lo", "▁กา <de-DE> ี", "▁geht <de-DE> ’ s"])
+@pytest.mark.parametrize(
+    "word", ["▁Hal <de-DE> lo", "▁Hal <de-DE> <ja-JP> <unk> lo", "▁กา <de-DE> ี", "▁geht <de-DE> ’ s"]
+)
 def test_a_tag_within_a_word_ends_the_segment_after_it(word: str) -> None:
     whole = "".join(piece for piece in word.replace("▁", "").split() if "<" not in piece)
     result = transcript(f"▁wie {word} ▁wel t")

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SAMPLES
@@ -176,7 +177,7 @@ class TranscriptBuilder:
             if self._first is None or not ends_within_word(self._ending):
                 yield from self._close()
             return
-        if self._tag and not goes_on(text):
+        if self._tag and text and not goes_on(text):
             yield from self._close()
         if spoken(text):
             if self._over:
@@ -259,8 +260,9 @@ class TranscriptBuilder:
 
     @property
     def _ending(self) -> str:
-        """How the segment ends so far."""
-        return "".join(map(self._text, self._tokens[-2:]))
+        """How the segment ends so far: its last two tokens with a text."""
+        texts = filter(None, map(self._text, reversed(self._tokens)))
+        return "".join(reversed(list(islice(texts, 2))))
 
     @property
     def _now(self) -> float:
