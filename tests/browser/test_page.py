@@ -1,6 +1,8 @@
 """The page in a real browser: what it shows are the words of the recording."""
 
+import base64
 import json
+import re
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -95,6 +97,83 @@ def test_a_file_becomes_a_transcript(page: Chrome, server: Running, samples: lis
     assert kept["text"] == expected.text
     assert kept["language"] == expected.language
     assert len(kept["segments"][0]["words"]) == len(expected.words)
+
+
+def test_a_file_is_dropped_drawn_and_copied(page: Chrome, server: Running, samples: list[Sample]) -> None:
+    """As a person drops it: the event brings the file."""
+    page.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    drop(page, Path(samples[0].path))
+    wait(page, "document.getElementById('progress').value === 1")
+    expected = server.recognizer.transcribe(samples[0].path)
+    assert shown(page) == expected.text
+    assert page.find_element(By.ID, "detected").text == languages(page)[str(expected.language)]
+    wait(page, f"({TALLEST})() > document.getElementById('waveform').height / 2")
+    page.find_element(By.CSS_SELECTOR, "[data-download=copy]").click()
+    wait(page, "document.getElementById('done').textContent === 'Copied'")
+    copied = page.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+    assert copied == "\n".join(segment.text for segment in expected.segments)
+
+
+TALLEST = """() => {
+  const { width, height } = document.getElementById('waveform');
+  const pixels = document.getElementById('waveform').getContext('2d').getImageData(0, 0, width, height).data;
+  const rows = Array.from({ length: width }, () => 0);
+  for (let i = 0; i < width * height; i++) rows[i % width] += pixels[4 * i + 3] > 0;
+  return Math.max(...rows);
+}"""
+"""Pixels of the tallest bar of the waveform."""
+
+
+def drop(page: Chrome, path: Path) -> None:
+    script = """
+      const bytes = Uint8Array.from(atob(arguments[0]), (each) => each.charCodeAt(0));
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([bytes], arguments[1]));
+      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    """
+    page.execute_script(script, base64.b64encode(path.read_bytes()).decode(), path.name)
+
+
+def languages(page: Chrome) -> dict[str, str]:
+    """The names of the languages to choose from."""
+    options = page.find_elements(By.CSS_SELECTOR, "#language option")
+    return {str(option.get_attribute("value")): option.text for option in options}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_by_day_and_by_night(page: Chrome, samples: list[Sample], scheme: str) -> None:
+    """WCAG 2.2, 1.4.3: text stands out from what is behind it at least 4.5 to 1."""
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    open_file(page, samples[0].path)
+    page.execute_script("document.getAnimations().forEach((each) => each.finish())")
+    pairs = page.execute_script("""
+      const ground = (of) => {
+        const colour = getComputedStyle(of).backgroundColor;
+        return /, 0\\)$/.test(colour) && of.parentElement ? ground(of.parentElement) : colour;
+      };
+      const texts = [...document.querySelectorAll("body *")].filter((of) =>
+        of.checkVisibility() && [...of.childNodes].some((one) => one.nodeType === 3 && one.data.trim()));
+      return texts.map((of) => [of.outerHTML.slice(0, 60), getComputedStyle(of).color, ground(of)]);
+    """)
+    assert len(pairs) > 15
+    grounds = {luminance(ground) for _, _, ground in pairs}
+    assert max(grounds) > 0.8 if scheme == "light" else min(grounds) < 0.05
+    dim = [pair for pair in pairs if contrast(pair[1], pair[2]) < 4.5]
+    assert not dim
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as WCAG defines it, of `rgb(r, g, b)`."""
+    shares = [int(each) / 255 for each in re.findall(r"\d+", colour)[:3]]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_words_light_up_as_they_are_played(page: Chrome, samples: list[Sample]) -> None:

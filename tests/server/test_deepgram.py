@@ -168,6 +168,19 @@ def test_channels_one_by_one(server: Running, samples: list[Sample]) -> None:
         assert " ".join(one.channel.alternatives[0].transcript for one in said).split() == heard.text.split()
 
 
+def test_a_client_that_keeps_alive_is_kept(silence: NDArray[np.int16]) -> None:
+    def rest(socket: Any) -> None:
+        for _ in range(6):
+            time.sleep(0.4)
+            socket.send_keep_alive()
+        send(socket, Request(silence))
+
+    with running(idle_seconds=1) as server:
+        assert talk(server, rest)[-1].type == "Metadata"
+        *_, error = talk(server, lambda _: time.sleep(2.4))
+    assert (error.type, error.variant) == ("Error", "NET-0001")
+
+
 def test_key_terms_change(server: Running) -> None:
     def say(socket: Any) -> None:
         socket.send_configure(ListenV1Configure(keyterms=["Parakeet", "Nemotron"]))

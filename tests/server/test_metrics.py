@@ -1,7 +1,10 @@
 """What Prometheus reads of the engine."""
 
+import json
+
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.sync.client import connect
 
 from nemotron_asr.audio import Samples
 from nemotron_asr.engine import Engine
@@ -23,6 +26,27 @@ def speak(engine: Engine, audio: Samples) -> None:
     with engine.open(latency_ms=320) as session:
         session.feed(audio)
     list(session)
+
+
+def test_the_time_to_a_final_that_was_asked_for(server: Running) -> None:
+    before = read(server)
+    with connect(f"{server.websocket}/v1/stream?encoding=s16le") as socket:
+        socket.send(bytes(32_000))
+        socket.send('{"type": "finalize"}')
+        while json.loads(socket.recv(30))["type"] != "finalized":
+            pass
+        during = read(server)
+        socket.send('{"type": "close"}')
+        list(socket)
+    after = read(server)
+    assert during["nemotron_asr_streams"] == before.get("nemotron_asr_streams", 0) + 1
+    assert after["nemotron_asr_streams"] == during["nemotron_asr_streams"] - 1
+    name = "nemotron_asr_to_final_seconds"
+    assert after[f"{name}_count"] == before.get(f"{name}_count", 0) + 1
+    assert after[f"{name}_sum"] > before.get(f"{name}_sum", 0)
+    name = "nemotron_asr_audio_seconds_total"
+    assert after[name] == before.get(name, 0) + 1
+    assert after["nemotron_asr_stream_seconds_count"] > before.get("nemotron_asr_stream_seconds_count", 0)
 
 
 def test_chunks_are_counted_with_their_delays(server: Running, samples: list[Sample]) -> None:

@@ -86,6 +86,20 @@ async def test_text_and_subtitles(server: Running, samples: list[Sample]) -> Non
         assert await create(model="tiny", file=path, response_format="vtt") == heard.to_vtt()
 
 
+@pytest.mark.parametrize("form", ["json", "text", "srt", "vtt", "verbose_json"])
+def test_every_format_as_events(transcribe: Any, server: Running, samples: list[Sample], form: str) -> None:
+    heard = server.recognizer.transcribe(samples[1].path, latency_ms=LATENCY)
+    *deltas, done = transcribe(model="tiny", file=Path(samples[1].path), response_format=form, stream=True)
+    assert "".join(delta.delta for delta in deltas) == done.text == heard.text
+    assert (done.usage.type, done.usage.seconds) == ("duration", heard.duration)
+    subtitles = {"srt": heard.to_srt(), "vtt": heard.to_vtt()}
+    assert {name: done.model_extra[name] for name in subtitles if name in done.model_extra} == {
+        name: text for name, text in subtitles.items() if name == form
+    }
+    segments = [segment["text"].strip() for segment in done.model_extra.get("segments", [])]
+    assert segments == ([segment.text for segment in heard.segments] if form == "verbose_json" else [])
+
+
 async def test_deltas_are_never_taken_back(server: Running, speech: NDArray[np.int16]) -> None:
     heard = server.recognizer.transcribe((speech, RATE), latency_ms=80)
     async with openai.AsyncOpenAI(api_key="none", base_url=f"{server.http}/v1") as connected:

@@ -124,6 +124,21 @@ def test_health(asr: Any) -> None:
         wait(partial(is_serving, check, health_pb2.HealthCheckRequest(service=name)))
 
 
+def test_health_of_a_server_that_is_about_to_stop(random_model_folder: Path) -> None:
+    with running(model=[str(random_model_folder)]) as stopping, service(stopping) as connected:
+        check = connected.auth.channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        call = connected.stub.StreamingRecognize(slowly(begin()))
+        wait(lambda: stopping.service.conversations)
+        wait(partial(is_serving, check, health_pb2.HealthCheckRequest()))
+        stopping.stop()
+        wait(lambda: not is_serving(check, health_pb2.HealthCheckRequest(service=SERVICE)))
+        assert list(call) is not None  # it is let finish
+
+
 def is_serving(check: Any, request: Any) -> bool:
     return bool(check(request).status == health_pb2.HealthCheckResponse.SERVING)
 

@@ -1,6 +1,7 @@
 """How a server begins and ends."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -75,6 +76,24 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_named(server: Running) -> None:
     with pytest.raises(OptionError, match="cannot listen at"), running(port=server.ports["http"]):
         pass
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_was_said_is_logged_only_if_that_is_asked_for(
+    speech: NDArray[np.int16], caplog: pytest.LogCaptureFixture, asked: bool
+) -> None:
+    with caplog.at_level(logging.DEBUG, "nemotron_asr"), running(log_transcripts=asked) as server:
+        url = f"{server.http}/v1/stream?encoding=s16le&interim_results=no"
+        answer = httpx.post(url, content=speech.tobytes(), timeout=60).text
+        segments = [event["text"] for event in map(json.loads, answer.splitlines()) if event["type"] == "final"]
+    assert segments
+    logged = [dict(getattr(record, "fields", {})) for record in caplog.records]
+    assert [fields["text"] for fields in logged if "text" in fields] == (segments if asked else [])
+    if not asked:
+        whole = " ".join([*map(str, logged), *(record.getMessage() for record in caplog.records)])
+        assert not any(segment in whole for segment in segments)
+    (stream,) = {fields["stream"] for fields in logged if "stream" in fields}
+    assert stream
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to be sent")

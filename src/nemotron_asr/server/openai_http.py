@@ -153,7 +153,13 @@ async def _events(conversation: Conversation, wish: Wish) -> AsyncIterator[dict[
         if delta:
             yield {"type": "transcript.text.delta", "delta": delta}
     transcript = collect(finals, conversation.duration, conversation.detected, conversation.language)
-    yield {"type": "transcript.text.done", **shapes.plain(transcript, with_logprobs=wish.logprobs)}
+    done = {"type": "transcript.text.done", **shapes.plain(transcript, with_logprobs=wish.logprobs)}
+    match wish.response:
+        case "verbose_json":
+            done |= shapes.verbose(transcript, wish.granularities)
+        case "srt" | "vtt":
+            done[wish.response] = _render(transcript, wish)
+    yield done
 
 
 def _render(transcript: Transcript, wish: Wish) -> str:
