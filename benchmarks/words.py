@@ -1,6 +1,8 @@
 """What words, times, confidence and events cost beside the steps that find their tokens, in a live stream.
 
     python -m benchmarks.words [AUDIO...]
+
+Of the bundled recordings, unless others are named.
 """
 
 import sys
