@@ -206,6 +206,18 @@ def test_by_keyboard_alone(page: Chrome) -> None:
     assert all(names[:11]), " | ".join(names)
 
 
+def test_a_screen_reader_reads_what_has_settled(page: Chrome) -> None:
+    """Words that still grow are marked as busy in a region that is read when it changes."""
+    captions = page.find_element(By.ID, "captions")
+    assert (captions.aria_role, captions.get_attribute("aria-live")) == ("log", "polite")
+    page.find_element(By.ID, "speak").click()
+    wait(page, "document.querySelector('#captions .partial[aria-busy=true] .word')")
+    wait(page, "document.querySelector('#captions .final[aria-busy=false]')")
+    page.find_element(By.ID, "speak").click()
+    wait(page, "document.getElementById('speak').getAttribute('aria-pressed') === 'false'")
+    assert not page.find_elements(By.CSS_SELECTOR, "#captions [aria-busy=true]")
+
+
 def test_the_server_shows_its_state(page: Chrome) -> None:
     wait(page, "/live · room for .* late chunks/.test(document.getElementById('state').textContent)")
 

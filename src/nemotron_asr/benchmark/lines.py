@@ -82,12 +82,17 @@ class WebSocketLine(Line):
         headers = cls.headers(key) if key else {}
         try:
             async with connect(address, additional_headers=headers, compression=None, max_queue=None) as socket:
-                yield cls(socket)
+                line = cls(socket)
+                await line.begin(latency_ms)
+                yield line
         except InvalidStatus as error:
             if error.response.status_code not in NO_ROOM:
                 raise
             reason = error.response.body.decode(errors="replace")[:LONGEST_REASON]
             raise RefusedError(f"HTTP {error.response.status_code}: {reason}") from None
+
+    async def begin(self, latency_ms: int) -> None:
+        """Say what is to be said before the audio; most protocols have it in the query."""
 
     async def send(self, packet: bytes) -> None:
         """See `Line`."""

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from websockets.exceptions import WebSocketException
 
 from nemotron_asr.benchmark.lines import Deepgram, Line, Native, RefusedError
+from nemotron_asr.benchmark.openai_line import OpenAi
 from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE
 from nemotron_asr.benchmark.riva_line import Riva
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine.stream import Samples
 
-LINES: dict[str, type[Line]] = {"native": Native, "deepgram": Deepgram, "riva": Riva}
+LINES: dict[str, type[Line]] = {"native": Native, "deepgram": Deepgram, "openai": OpenAi, "riva": Riva}
 
 COUNTED = (
     "nemotron_asr_chunks_total", "nemotron_asr_late_chunks_total", "nemotron_asr_audio_seconds_total",
@@ -128,19 +129,22 @@ async def _utter(line: Line, audio: NDArray[np.int16], report: Load, finalize_at
     """One stream from its beginning to the last of its words."""
     asked: list[float] = []
     reading = asyncio.create_task(_read(line, report, asked))
+    speaking = asyncio.create_task(_speak(line, audio, report, finalize_at, asked))
     try:
-        await _speak(line, audio, report, finalize_at, asked)
-        over = time.monotonic()
-        await reading
+        await asyncio.wait([reading, speaking], return_when=asyncio.FIRST_EXCEPTION)
+        for task in (reading, speaking):  # who reads knows better why a stream has ended
+            if task.done():
+                task.result()
     finally:
         reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-    report.ends.append(time.monotonic() - over)
+        speaking.cancel()
+        await asyncio.gather(reading, speaking, return_exceptions=True)
+    report.ends.append(time.monotonic() - speaking.result())
     report.utterances += 1
 
 
-async def _speak(line: Line, audio: NDArray[np.int16], report: Load, finalize_at: int, asked: list[float]) -> None:
-    """Speak in real time; ask once for the words so far, and note when."""
+async def _speak(line: Line, audio: NDArray[np.int16], report: Load, finalize_at: int, asked: list[float]) -> float:
+    """Speak in real time; ask once for the words so far, and note when. When that was over."""
     began = time.monotonic()
     for position in range(0, len(audio), PACKET):
         due = began + (position + PACKET) / SAMPLE_RATE
@@ -151,6 +155,7 @@ async def _speak(line: Line, audio: NDArray[np.int16], report: Load, finalize_at
             asked.append(time.monotonic())
             await line.finalize()
     await line.close()
+    return time.monotonic()
 
 
 async def _read(line: Line, report: Load, asked: list[float]) -> None:

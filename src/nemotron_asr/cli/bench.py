@@ -32,7 +32,7 @@ RIVALS = {
 }
 """What is imported, and what pip installs."""
 
-PROTOCOLS = ("native", "deepgram", "riva")
+PROTOCOLS = ("native", "deepgram", "openai", "riva")
 """Those of `benchmark.load`, without its libraries."""
 
 LATE = 0.001

@@ -35,6 +35,7 @@ export class Captions {
   write(segment) {
     this.paragraph ??= this.element.appendChild(document.createElement("p"));
     this.paragraph.className = "partial";
+    this.paragraph.ariaBusy = "true"; // a screen reader reads it when it has settled, not word by word
     if (segment.language) this.paragraph.lang = segment.language;
     const old = [...this.paragraph.querySelectorAll(".word")];
     segment.words.forEach((word, i) => this.word(word, i, old[i], segment));
@@ -58,6 +59,7 @@ export class Captions {
     const { start, end, text, language, confidence, words } = segment;
     this.segments.push({ start, end, text, language, confidence, words });
     this.paragraph.className = "final";
+    this.paragraph.ariaBusy = "false";
     for (const word of this.paragraph.querySelectorAll(".word")) word.classList.add("said");
     if (language) {
       const mark = this.paragraph.appendChild(document.createElement("span"));
