@@ -59,9 +59,11 @@ def test_ten_minutes_of_silence_are_as_one(tiny: Recognizer, samples: list[Sampl
     assert expected[-1].end <= len(sample.audio) / 16_000 + 0.5
 
 
-@pytest.mark.parametrize("vad", [False, True])
-def test_an_hour_of_silence_is_as_a_minute(recognizer: Recognizer, samples: list[Sample], vad: bool) -> None:
-    """Though times of 3,600 s have more digits, and counters have counted far."""
+@pytest.mark.parametrize(("vad", "blocks"), [(False, HOUR), (True, TEN_MINUTES)])
+def test_an_hour_of_silence_is_as_a_minute(
+    recognizer: Recognizer, samples: list[Sample], vad: bool, blocks: int
+) -> None:
+    """Though times of 3,600 s have more digits, and counters have counted far. (Voices are looked for at some cost.)"""
     expected = words_after(recognizer, samples[0].audio, MINUTE, vad=vad)
-    assert leaves(words_after(recognizer, samples[0].audio, HOUR, vad=vad)) == near(expected)
+    assert leaves(words_after(recognizer, samples[0].audio, blocks, vad=vad)) == near(expected)
     assert len(expected) > 2
