@@ -19,6 +19,10 @@ from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.transcript import Transcript
 
 
+BEAM = 4
+"""Hypotheses: a small model is often unsure, and gains much by them."""
+
+
 def demo(model: str, console: Console) -> None:
     """Show what a model makes of the bundled recordings, without being told their languages."""
     recognizer = load(model)
@@ -39,7 +43,7 @@ def _heard(recognizer: Recognizer) -> Iterator[tuple[str, Transcript]]:
     """What is said in each recording, and its transcript."""
     with as_file(files("nemotron_asr") / "samples") as folder:
         for sample in json.loads((folder / "samples.json").read_text(encoding="utf-8")):
-            yield sample["text"], recognizer.transcribe(folder / sample["file"])
+            yield sample["text"], recognizer.transcribe(folder / sample["file"], beam=BEAM)
 
 
 def _comparison(spoken: str, transcript: Transcript) -> Table:

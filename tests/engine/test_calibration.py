@@ -8,7 +8,7 @@ from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.recognizer import Recognizer
 
 
-@pytest.mark.parametrize(("slowness", "chosen"), [({1: 0.002, 4: 0.020}, 1), ({1: 0.020, 4: 0.002}, 4)])
+@pytest.mark.parametrize(("slowness", "chosen"), [({1: 0.002, 4: 0.040}, 1), ({1: 0.040, 4: 0.002}, 4)])
 def test_the_faster_number_of_threads_is_taken(
     recognizer: Recognizer, slowness: dict[int, float], chosen: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -23,5 +23,5 @@ def test_the_faster_number_of_threads_is_taken(
     monkeypatch.setattr(runner, "use_threads", lambda threads: setattr(runner, "threads", threads))
     calibrate(runner, cost)
     assert runner.threads == chosen
-    assert cost.seconds(1) == pytest.approx(0.002, abs=0.002)
+    assert cost.seconds(1) == pytest.approx(0.002, abs=0.006)  # a busy machine sleeps longer than it is told to
     assert cost.seconds(112) > cost.seconds(14) > cost.seconds(1)
