@@ -8,7 +8,7 @@ import jiwer
 from rich.console import Console
 
 from nemotron_asr import load
-from nemotron_asr.demo import demo
+from nemotron_asr.demo import BEAM, demo
 from nemotron_asr.transcript import Transcript
 from tests.conftest import Sample
 
@@ -17,7 +17,7 @@ def test_the_demo_shows_what_is_said_and_heard(random_model_folder: Path, bundle
     shown = io.StringIO()
     demo(str(random_model_folder), Console(file=shown, width=200))
     page = shown.getvalue()
-    transcripts = [load(random_model_folder).transcribe(sample.path) for sample in bundled]
+    transcripts = [load(random_model_folder).transcribe(sample.path, beam=BEAM) for sample in bundled]
     for sample, transcript in zip(bundled, transcripts, strict=True):
         assert sample.text in page
         assert transcript.text in page
@@ -27,13 +27,13 @@ def test_the_demo_shows_what_is_said_and_heard(random_model_folder: Path, bundle
     assert f"{sum(transcript.duration for transcript in transcripts):.1f} s of speech" in page
 
 
-def test_most_of_what_is_spoken_is_heard(bundled: list[Sample]) -> None:
-    """The embedded model finds the language of every bundled recording, and most of its words."""
-    heard = list(load().transcribe_many([sample.path for sample in bundled]))
+def test_what_is_spoken_is_heard(bundled: list[Sample]) -> None:
+    """The embedded model finds the language of every bundled recording, and its words."""
+    heard = list(load().transcribe_many([sample.path for sample in bundled], beam=BEAM))
     transcripts = [transcript for transcript in heard if isinstance(transcript, Transcript)]
     assert [transcript.language for transcript in transcripts] == [sample.locale for sample in bundled]
     said, found = (
-        [re.sub(r"[^\w' ]", "", text).lower() for text in texts]
+        [re.sub(r"[^\w ]", "", text).lower() for text in texts]
         for texts in ([sample.text for sample in bundled], [transcript.text for transcript in transcripts])
     )
-    assert jiwer.wer(said, found) < 0.4
+    assert jiwer.wer(said, found) < 0.1

@@ -56,10 +56,11 @@ def test_other_rates_move_no_word(tiny: Recognizer, samples: list[Sample], rate:
         heard = [event for packet in np.array_split(resampled, 90) for event in stream.feed(packet)]
         heard += stream.finish()
     check(heard, round(len(resampled) / rate, 3))
-    found, expected = words(heard), tiny.transcribe((audio, 16_000), latency_ms=320).words
+    again = soxr.resample(resampled, rate, 16_000)  # telephony leaves less to be heard, at whatever rate
+    found, expected = words(heard), tiny.transcribe((again, 16_000), latency_ms=320).words
     same = SequenceMatcher(None, [w.word for w in found], [w.word for w in expected], autojunk=False)
     pairs = [(found[a + i], expected[b + i]) for a, b, size in same.get_matching_blocks() for i in range(size)]
-    assert len(pairs) > len(expected) / (2 if rate > 16_000 else 10)  # telephony leaves less to be heard
+    assert len(pairs) > len(expected) / 2
     for one, other in pairs:
         assert (one.start, one.end) == pytest.approx((other.start, other.end), abs=0.081)
     assert all(within(word, spans) for word in found)
