@@ -69,7 +69,9 @@ def test_loss_and_gradients_equal_those_of_the_whole_joint(case: Case, block: in
         patch.setattr(joint, "CPU_CELLS", block)
         ours, theirs = tiled(case), plain(case)
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(gradients(case, ours), gradients(case, theirs), rtol=1e-5, atol=1e-5)
+        for our, their in zip(gradients(case, ours), gradients(case, theirs), strict=True):
+            largest = max(1.0, float(their.abs().max()))  # sums of large terms may be small
+            torch.testing.assert_close(our, their, rtol=1e-5, atol=1e-5 * largest)
 
 
 @pytest.fixture
