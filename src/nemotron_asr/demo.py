@@ -18,7 +18,6 @@ from nemotron_asr.languages import name
 from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.transcript import Transcript
 
-
 BEAM = 4
 """Hypotheses: a small model is often unsure, and gains much by them."""
 
