@@ -127,14 +127,10 @@ def serve_fleet(
     while not fleet.done(everybody).all() and service.late <= SOME + HOPELESS * streams * seconds / chunk:
         now = time.monotonic()
         speakers.send(now)
-        ready = fleet.ready()
-        ready = ready[ready < streams]
-        if not len(ready):
+        who, came = _first_come(fleet, speakers, streams)
+        if not len(who):
             time.sleep(NAP)
             continue
-        came = speakers.came(ready)
-        first = np.argsort(came)[: fleet.most]
-        who, came = ready[first], came[first]
         fleet.start(who)
         speakers.send(time.monotonic())  # while it is computed
         said, after = fleet.finish(), time.monotonic()
@@ -144,6 +140,15 @@ def serve_fleet(
     service.busy = computing / (time.monotonic() - began)
     service.lag = speakers.lag
     return service
+
+
+def _first_come(fleet: Fleet, speakers: Speakers, streams: int) -> tuple[Longs, NDArray[np.float64]]:
+    """The streams that a step has room for, whose audio has waited longest, and since when."""
+    ready = fleet.ready()
+    ready = ready[ready < streams]
+    came = speakers.came(ready)
+    first = np.argsort(came)[: fleet.most]
+    return ready[first], came[first]
 
 
 def _account(service: FleetService, waits: NDArray[np.float64], chunk: float, tokens: int) -> None:

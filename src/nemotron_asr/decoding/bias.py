@@ -15,6 +15,8 @@ from torch import Tensor
 from nemotron_asr.decoding.boosting import ROOT, BoostTree
 
 TOKEN_BITS = 32
+"""A node and a token make one number, so that sorted ones can be searched for all rows at once."""
+
 Integers = TypeVar("Integers", Tensor, NDArray[np.int64])
 
 
