@@ -33,6 +33,16 @@ def test_the_embedded_model_has_no_words_for_silence_and_noise(tiny: Recognizer,
         assert stream.feed(noise) + stream.finish() == []
 
 
+@pytest.mark.parametrize("vad", [False, True])
+@pytest.mark.parametrize("latency", [80, 320, 1120])
+def test_nor_for_a_minute_of_pink_noise(tiny: Recognizer, latency: int, vad: bool) -> None:
+    """As loud as loud speech, and with as much of the low frequencies."""
+    spectrum = np.fft.rfft(np.random.default_rng(7).normal(size=60 * 16_000))
+    noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)))
+    loud = (0.1 * noise / noise.std()).astype(np.float32)
+    assert not tiny.transcribe((loud, 16_000), latency_ms=latency, vad=vad).text
+
+
 def words_after(asr: Recognizer, speech: Samples, blocks: int, **options: Any) -> list[Word]:
     """The words of speech after silence, their times from the start of the speech on."""
     began = BLOCK * blocks / 16_000
