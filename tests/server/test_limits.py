@@ -278,7 +278,7 @@ async def test_counters_count(guarded: Guarded) -> None:
     counters = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert float(counters['nemotron_asr_refused_total{kind="not_found",protocol="native"}']) >= 1
     assert float(counters['nemotron_asr_failed_total{kind="invalid",protocol="native"}']) >= 1
-    assert float(counters['nemotron_asr_streams{model="first",protocol="native"}']) == 0
+    assert float(counters['nemotron_asr_streams{model="second",protocol="native"}']) == 0
     assert float(counters['nemotron_asr_opened_total{model="second",protocol="native"}']) >= 1
     assert 'nemotron_asr_capacity{latency_ms="320",model="first"}' in counters
 
