@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from nemotron_asr.engine.admission import DELAYS, FORGIVEN, WATCHED, Admission
+from nemotron_asr.engine.admission import DELAYS, Admission
 from nemotron_asr.engine.cost import Capacity, StepCost
 from nemotron_asr.errors import AtCapacity
 
@@ -54,15 +54,40 @@ def test_changing_the_latency_is_admitted_or_refused() -> None:
 
 
 def test_nobody_comes_in_while_chunks_are_late() -> None:
-    admission = Admission(machine())
-    for i in range(WATCHED):
-        admission.served(0.03, late=i % 100 == 0)
+    now = 0.0
+    admission = Admission(machine(), clock=lambda: now)
+    admission.enter("a", 4)
+    for _ in range(10):
+        admission.served(1.0, late=True)
+    with pytest.raises(AtCapacity, match="1 streams are open, and the machine is late with them already"):
+        admission.enter("b", 4)
     with pytest.raises(AtCapacity, match="late with them already"):
-        admission.enter("a", 14)
-    for _ in range(WATCHED):
-        admission.served(0.03, late=False)
-    admission.enter("a", 14)
-    assert (admission.chunks, admission.late) == (2 * WATCHED, WATCHED // 100)
+        admission.move("a", 14)
+    now = 1.1
+    admission.served(0.03, late=False)
+    admission.enter("b", 4)
+    assert (admission.chunks, admission.late) == (11, 10)
+
+
+def test_lateness_is_forgotten_when_everybody_has_left() -> None:
+    admission = Admission(machine(), clock=lambda: 0.0)
+    for who in ("a", "b"):
+        admission.enter(who, 4)
+    for _ in range(10):
+        admission.served(1.0, late=True)
+    admission.leave("a")
+    with pytest.raises(AtCapacity, match="late with them already"):
+        admission.enter("c", 4)
+    admission.leave("b")
+    admission.enter("c", 4)
+
+
+def test_a_number_that_was_given_holds_while_chunks_are_late() -> None:
+    admission = Admission(Capacity(), max_streams=2)
+    admission.enter("a", 4)
+    for _ in range(10):
+        admission.served(1.0, late=True)
+    admission.enter("b", 4)
 
 
 def test_delays_are_sorted() -> None:
@@ -74,24 +99,3 @@ def test_delays_are_sorted() -> None:
     }  # fmt: skip
     assert admission.delay == pytest.approx(7.322)
     assert (admission.chunks, admission.late) == (5, 1)
-
-
-def test_lateness_is_forgotten_when_everybody_has_left_and_after_a_while() -> None:
-    now = 0.0
-    admission = Admission(machine(), clock=lambda: now)
-    for who in ("a", "b"):
-        admission.enter(who, 4)
-    for _ in range(10):
-        admission.served(1.0, late=True)
-    now = FORGIVEN - 1
-    with pytest.raises(AtCapacity, match="2 streams are open, and the machine is late with them already"):
-        admission.enter("c", 4)
-    now = FORGIVEN + 1
-    admission.enter("c", 4)
-    for _ in range(10):
-        admission.served(1.0, late=True)
-    with pytest.raises(AtCapacity, match="late with them already"):
-        admission.enter("d", 4)
-    for who in ("a", "b", "c"):
-        admission.leave(who)
-    admission.enter("d", 4)

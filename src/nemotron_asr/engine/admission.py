@@ -1,27 +1,18 @@
 """Who may come in: a clear refusal rather than everybody late."""
 
-import math
 import time
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Hashable
 from threading import Lock
 
 from nemotron_asr.config import FRAME_SECONDS
 from nemotron_asr.engine.cost import Capacity
+from nemotron_asr.engine.punctuality import Punctuality
 from nemotron_asr.errors import AtCapacity
-
-WATCHED = 2000
-"""Chunks of live streams whose punctuality is remembered."""
-
-FORGIVEN = 30.0
-"""Seconds after which a late chunk is forgotten: who is refused brings no chunks that could be in time."""
 
 DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds by which chunks are sorted."""
-
-TOLERATED = 0.001
-"""Share of chunks that may be late."""
 
 
 class Admission:
@@ -37,10 +28,10 @@ class Admission:
     def __init__(
         self, capacity: Capacity, max_streams: int | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._capacity, self._max_streams, self._clock = capacity, max_streams, clock
+        self._capacity, self._max_streams = capacity, max_streams
+        self._punctuality = Punctuality(clock)
         self._chunk_of: dict[Hashable, int] = {}
         self._lock = Lock()
-        self._late_at: deque[float] = deque(maxlen=WATCHED)  # when chunks were late; minus infinity: in time
         self.chunks = self.late = 0
         self.delay, self.delays = 0.0, [0] * (len(DELAYS) + 1)
 
@@ -81,11 +72,11 @@ class Admission:
         with self._lock:
             self._chunk_of.pop(who, None)
             if not self._chunk_of:
-                self._late_at.clear()
+                self._punctuality.forget()
 
     def served(self, delay: float, *, late: bool) -> None:
         """A chunk of a live stream was decoded, so many seconds after its audio had come."""
-        self._late_at.append(self._clock() if late else -math.inf)
+        self._punctuality.served(late=late)
         self.chunks += 1
         self.late += late
         self.delay += delay
@@ -108,6 +99,5 @@ class Admission:
             most = self._capacity.limit(chunk, others)
             beside = f" beside {others.total()} at other latencies" if others.total() else ""
             raise AtCapacity(f"this machine sustains {most} streams at {milliseconds} ms{beside}, and they are open")
-        since = self._clock() - FORGIVEN
-        if sum(moment > since for moment in self._late_at.copy()) > TOLERATED * WATCHED:
+        if self._punctuality.behind:
             raise AtCapacity(f"{sum(others.values())} streams are open, and the machine is late with them already")
