@@ -1,10 +1,11 @@
 """Measures what a step costs on this machine, now."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part, Runner
@@ -27,8 +28,16 @@ def calibrate(runner: Runner, cost: StepCost) -> None:
     for streams, frames in SHAPES:
         for seconds in _times(runner, pool, rows[:streams], frames):
             cost.add(streams * frames, seconds)
-    for row in rows:
-        pool.release(row)
+    tried = {frames for _, frames in SHAPES}
+    warm_up(runner, {lookahead + 1 for lookahead in LATENCIES.values()} - tried)
+
+
+def warm_up(runner: Runner, chunks: Collection[int]) -> None:
+    """Run a step of these chunk sizes, so that nobody's first words wait for what a runner makes at first use."""
+    pool = runner.pool()
+    row = pool.acquire()
+    for chunk in chunks:
+        _times(runner, pool, [row], chunk)
 
 
 def choose_threads(runner: Runner, pool: Pool, rows: Sequence[int]) -> None:
