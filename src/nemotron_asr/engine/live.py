@@ -42,7 +42,7 @@ class Live:
     room: list[Promise[None]] = field(default_factory=list)
     settling: list[Promise[None]] = field(default_factory=list)
     _silent_since: int = 0  # sample at which the voice ended
-    _began: float | None = None
+    _began: float | None = None  # when its first sample came
     _closed: float = 0.0
     _arrivals: deque[tuple[int, float]] = field(default_factory=deque)  # samples fed, and when
     _flushes: deque[tuple[float, Promise[Segment | None]]] = field(default_factory=deque)  # when asked for
@@ -77,7 +77,8 @@ class Live:
         """Audio has come."""
         self.stream.feed(samples)
         if not self.recording:
-            self._began = now if self._began is None else self._began
+            if self._began is None:  # packets are held until they make a chunk: they came one by one, in real time
+                self._began = now - min(self.stream.fed, self.stream.needed()) / SAMPLE_RATE
             self._arrivals.append((self.stream.fed, now))
 
     def close(self, now: float) -> None:
