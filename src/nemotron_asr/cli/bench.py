@@ -229,8 +229,9 @@ def _together(
     recognizer: "Recognizer", numbers: dict[int, tuple[int, ...]], seconds: float
 ) -> Iterator[tuple[str, ...]]:
     from nemotron_asr.benchmark.realtime import serve
-    from nemotron_asr.engine import Engine
+    from nemotron_asr.engine import Engine, settle_process
 
+    settle_process()
     for latency, counts in numbers.items():
         for count in filter(None, counts):
             with Engine(recognizer, max_streams=count) as engine:

@@ -8,9 +8,11 @@ admission.py    who may come in; cost.py: what a step costs, punctuality.py: whe
 live.py         a stream inside the engine; stream.py: its clock; recent.py: its samples
 pool.py         rows of model state
 runner.py       how a step executes
+process.py      what a process does for punctuality
 """
 
 from nemotron_asr.engine.engine import Engine, Statistics
+from nemotron_asr.engine.process import settle_process
 from nemotron_asr.engine.session import Session
 
-__all__ = ["Engine", "Session", "Statistics"]
+__all__ = ["Engine", "Session", "Statistics", "settle_process"]

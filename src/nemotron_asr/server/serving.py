@@ -1,7 +1,6 @@
 """Sockets, signals, and the end: a server that lets its streams finish before it goes."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -13,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from nemotron_asr.engine import settle_process
 from nemotron_asr.server.adapters import LISTENERS, ROUTES
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
@@ -41,8 +41,7 @@ def run(settings: Settings, started: Callable[[Service], None] | None = None) ->
     """
 
     def warm(service: Service) -> None:
-        gc.collect()
-        gc.freeze()  # models stay: to look for garbage among them takes half a second, in which nobody is served
+        settle_process()
         if started is not None:
             started(service)
 
