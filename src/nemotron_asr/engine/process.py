@@ -11,8 +11,8 @@ def settle_process() -> None:
     """Prepare a process for punctuality, once its models are loaded.
 
     Looking for garbage among the objects of a model takes a tenth of a second and more, in which no thread gets on:
-    what lives now is not looked at again. And the computing thread, which needs the interpreter for a moment some hundred
-    times a second, does not wait 5 ms for it each time.
+    what lives now is not looked at again. And the computing thread, which needs the interpreter for a moment some
+    hundred times a second, does not wait 5 ms for it each time.
     """
     gc.collect()
     gc.freeze()
