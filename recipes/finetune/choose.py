@@ -2,7 +2,8 @@
 
     python -m recipes.finetune.choose --data WORK --locale nl-NL --output WORK/proof
 
-Reads the manifests that `recipes.tiny.manifests` writes. Writes `human.jsonl`, `validation.jsonl` and `replay.jsonl`.
+Reads the manifests that `recipes.tiny.manifests` writes. Writes `human.jsonl`, `validation.jsonl`, `replay.jsonl`, and
+`others.jsonl`: clips of other languages that are not repeated, to see what is forgotten.
 """
 
 import argparse
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--locale", required=True)
     parser.add_argument("--count", type=int, default=1000, help="sentences to train on")
     parser.add_argument("--validation", type=int, default=60, help="sentences to choose the best weights by")
+    parser.add_argument("--others", type=int, default=400, help="clips of other languages that are not repeated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
@@ -59,7 +61,10 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     write(chosen, options.output / "human.jsonl")
     write(validation, options.output / "validation.jsonl")
-    write([entry for entry in synthetic if entry["target_lang"] != options.locale], options.output / "replay.jsonl")
+    foreign = [entry for entry in synthetic if entry["target_lang"] != options.locale]
+    replay, others = choose(foreign, len(foreign) - 3 * options.others, options.others, options.seed)
+    write(replay, options.output / "replay.jsonl")
+    write(others, options.output / "others.jsonl")
 
 
 if __name__ == "__main__":
