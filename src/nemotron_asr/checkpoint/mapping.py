@@ -34,10 +34,20 @@ def release(tensor: Tensor) -> None:
 
     What was written into it is lost. Where the system cannot do that (Windows), nothing happens.
     """
+    for mapping, first in _around(tensor):
+        start = first - first % mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_DONTNEED, start, first + tensor.nbytes - start)
+
+
+def release_file(tensor: Tensor) -> None:
+    """Like `release`, for all of the file that a tensor lies in: the system reads more of it than is asked for."""
+    for mapping, _ in _around(tensor):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _around(tensor: Tensor) -> list[tuple[mmap.mmap, int]]:
+    """The mapping that a tensor lies in, if there is one that can be released, and its place there."""
     if tensor.device.type != "cpu" or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    for address, mapping in _MAPPINGS.items():
-        first = tensor.data_ptr() - address
-        if 0 <= first < len(mapping):
-            start = first - first % mmap.PAGESIZE
-            mapping.madvise(mmap.MADV_DONTNEED, start, first + tensor.nbytes - start)
+        return []
+    places = [(mapping, tensor.data_ptr() - address) for address, mapping in _MAPPINGS.items()]
+    return [(mapping, first) for mapping, first in places if 0 <= first < len(mapping)]

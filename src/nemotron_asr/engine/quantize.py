@@ -90,6 +90,8 @@ def _gates(lstm: nn.LSTM, layer: int) -> Int8Linear:
     """All gates of one layer as one linear over its input and its hidden state."""
     of_input, of_hidden, bias, bias_hidden = (parameter.data.float() for parameter in lstm.all_weights[layer])
     weight, scale = quantize_weight(torch.cat([of_input, of_hidden], 1))
+    for parameter in lstm.all_weights[layer]:
+        release(parameter.data)
     return Int8Linear(weight, scale, bias + bias_hidden)
 
 

@@ -55,9 +55,15 @@ class EncoderState:
             pool[rows] = 0
 
     def grown(self) -> "EncoderState":
-        """Twice as many rows, the new ones at time zero."""
-        t, *subsampling, k, v, conv = (torch.cat([pool, torch.zeros_like(pool)]) for pool in self.tensors())
+        """Twice as many rows; the new ones hold nothing of use before they are reset, and on a CPU take no memory."""
+        t, *subsampling, k, v, conv = (_longer(pool) for pool in self.tensors())
         return EncoderState(t, subsampling, k, v, conv)
+
+
+def _longer(rows: Tensor) -> Tensor:
+    longer = rows.new_empty(2 * len(rows), *rows.shape[1:])
+    longer[: len(rows)] = rows
+    return longer
 
 
 def distance_embeddings(longest: int, shortest: int, width: int) -> Tensor:

@@ -32,8 +32,10 @@ class RingState(EncoderState):
             pool[rows] = 0
 
     def grown(self) -> "RingState":
-        """Twice as many rows, the new ones at time zero."""
+        """Twice as many rows, the new ones to be reset."""
         plain = super().grown()
+        for ring in (plain.k, plain.v, plain.conv):
+            ring[len(self.t) :] = 0
         return RingState(plain.t, plain.subsampling, plain.k, plain.v, plain.conv)
 
     def bytes_per_row(self) -> int:

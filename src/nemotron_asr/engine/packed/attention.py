@@ -15,7 +15,7 @@ import numpy as np
 from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.intrinsics import WIDE, call_float_tile, copy_64
 from nemotron_asr.engine.packed.kernels import ONE, ZERO, address, bfloat16, exp
-from nemotron_asr.engine.packed.layout import Batch, Context, Floats, Group, Halves, State
+from nemotron_asr.engine.packed.layout import LONGEST, Batch, Context, Floats, Group, Halves, State
 
 HIDDEN = np.float32(-1e30)
 WIDE_TALL, WIDE_SHORT = WIDE[14], WIDE[7]
@@ -138,7 +138,7 @@ def attend_chunk(
         head: which it is.
         start: the first key that it sees, counted from the oldest of the context.
         exist: the first key that exists and the first that does not any more, counted alike.
-        distances: (d_head, distances) bfloat16 projected embeddings of the longest distance down to 1 - chunk.
+        distances: (d_head, distances) bfloat16 projected embeddings of context.left + LONGEST - 1 and all shorter ones.
         biases: (2, d_head): content and position.
         context: keys and values.
     """
@@ -149,9 +149,9 @@ def attend_chunk(
     bias_queries(q, head * width, biases, content, position)
     k, line = address(context.k) + 2 * (context.margin + start), 2 * context.k.shape[1]
     product(context.tile, chunk, address(content), k, line, width, address(scores), up(keys))
-    line = 2 * distances.shape[1]
+    longest, line = address(distances) + 2 * (context.left + LONGEST - keys), 2 * distances.shape[1]
     to, columns = address(by_distance), up(keys + chunk - 1)
-    product(context.tile, chunk, address(position), address(distances), line, width, to, columns)
+    product(context.tile, chunk, address(position), longest, line, width, to, columns)
     first, last = exist[0] - start, min(exist[1] - start, keys)
     for i in range(chunk):
         weigh(scores[i, : up(keys)], by_distance[i, chunk - 1 - i :], first, last, past + i)

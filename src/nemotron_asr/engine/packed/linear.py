@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nemotron_asr.checkpoint import release
+from nemotron_asr.checkpoint import release_file
 from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Thread, Work
 from nemotron_asr.engine.packed.search import product
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
@@ -36,7 +36,7 @@ class PackedLinear(nn.Module):
 
 
 class StoredLinear(nn.Module):
-    """A quantised linear that is used a few times in a model's life: its weights stay in the file, if they can."""
+    """A quantised linear that is used once in a model's life: its weights stay in the file, if they can."""
 
     def __init__(self, linear: Int8Linear) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class StoredLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out), float32."""
         y = nn.functional.linear(x.float(), self.weight.float()) * self.scale
-        release(self.weight)
+        release_file(self.weight)
         return y
 
 

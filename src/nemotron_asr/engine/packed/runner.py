@@ -12,18 +12,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nemotron_asr.checkpoint import release_file
+from nemotron_asr.engine.memory import release_libraries, trim
 from nemotron_asr.engine.packed.intrinsics import PITCH
-from nemotron_asr.engine.packed.layout import BLOCK, Batch, Context, Group, Halves, State, Thread, Work
-from nemotron_asr.engine.packed.linear import PackedLinears, StoredLinear
+from nemotron_asr.engine.packed.layout import (
+    BLOCK,
+    LONGEST,
+    TILE_COLUMNS,
+    Batch,
+    Context,
+    Group,
+    Halves,
+    State,
+    Thread,
+    Weights,
+    Work,
+)
+from nemotron_asr.engine.packed.linear import LANES, PackedLinears, StoredLinear
 from nemotron_asr.engine.packed.step import TALL, run_step
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.transducer import PackedTransducer
-from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights, trim
+from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
 from nemotron_asr.engine.packed.widths import Widths, filled
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.quantize import Int8Linear
 from nemotron_asr.engine.runner import Heard, Part, Runner
-from nemotron_asr.features import LogMel, mel_frames
+from nemotron_asr.engine.stream import UNKNOWN_END, Target
+from nemotron_asr.features import LogMel, mel_frames, window_samples
 from nemotron_asr.model import EncoderState, NemotronASR
 from nemotron_asr.model.conformer import Block
 
@@ -50,26 +65,39 @@ class PackedRunner(Runner):
         super().__init__(model, log_mel)
         self.threads = threads
         self._widths = Widths.of(model.config)
-        self._weights = pack_weights(model.encoder, self._widths)
-        takes = PackedTransducer.takes(model.transducer)
-        self._transducer = PackedTransducer(model.transducer) if takes else None
-        _pack_around(model)
-        self._chunk_distances: dict[int, Halves] = {}
         self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
         self._own = local()
         self._team = Lock()  # of several teams at once, each might wait for helpers that wait for others
+        takes = PackedTransducer.takes(model.transducer)
+        self._transducer = PackedTransducer(model.transducer) if takes else None
+        _pack_around(model)
+        self._projected = self._project()
+        self._rehearse()
+        trim()
+        release_libraries()
+        self._weights = pack_weights(model.encoder, self._widths)
+        release_file(model.transducer.embed.weight)  # all that was read and is packed now
+        trim()
+        release_libraries()
 
     def use_threads(self, threads: int) -> None:
         """See `Runner.use_threads`; these are the runner's own."""
         self.threads = threads
+
+    def _rehearse(self) -> None:
+        """A step without blocks: all code is loaded, or compiled, and asks for memory while they do not lie in it."""
+        floats, taps = np.zeros((0, 0, 0, 0), np.float32), np.zeros((0, 0, 0), np.float32)
+        self._weights = Weights(np.zeros((0, 0), np.int8), np.zeros((0, 0), np.int64), floats, floats, taps, floats)
+        pool, silence = self.pool(), np.zeros(1 + window_samples(1), np.float32)
+        target = Target(self.model.config.default_prompt, "")
+        self.step(pool, [Part(pool.acquire(), 0, target, 0, 1, UNKNOWN_END, False, silence)], 1, 1)
 
     def initial_state(self, rows: int) -> EncoderState:
         """State whose keys and values are rings in bfloat16, see `layout.State`."""
         config, eager = self.model.config, self.model.encoder.initial_state(rows, history=0)
         past, width = config.left_context, self._widths.head
         cache = (rows, config.n_layers, config.n_heads)
-        k = torch.zeros(*cache, width, -(-past // LINE) * LINE, dtype=torch.bfloat16)
-        v = torch.zeros(*cache, past, width, dtype=torch.bfloat16)
+        k, v = _zeros(*cache, width, -(-past // LINE) * LINE), _zeros(*cache, past, width)
         conv = torch.zeros(rows, config.n_layers, config.conv_kernel - 1, self._widths.row)
         return EncoderState(eager.t, eager.subsampling, k, v, conv)
 
@@ -122,7 +150,7 @@ class PackedRunner(Runner):
         """All blocks over x (B frames, row), in place."""
         threads = 1 if alone else self.threads
         streams = max(1, BLOCK // batch.frames) if threads == 1 else len(batch.rows)
-        distances, widths = self._distances_of(batch.chunk), self._widths
+        distances, widths = self._projected, self._widths
         group = new_group(min(len(x), streams * batch.frames), widths)
         parts = threads if len(x) <= BLOCK else 1
         arrivals, shared = np.zeros(ASIDE, np.int64), new_work(min(len(x), BLOCK), widths, parts)
@@ -141,19 +169,17 @@ class PackedRunner(Runner):
             for other in others:
                 other.result()
 
-    def _distances_of(self, chunk: int) -> Halves:
-        """Projected embeddings of a chunk's distances: (layers, heads, d_head, distances to a multiple of 16)."""
-        if chunk not in self._chunk_distances:
-            window = self.model.config.left_context // chunk * chunk
-            layers = filled(torch.stack(self.model.encoder.distances(window, chunk)).mT, 2, (1, self._widths.head))
-            padded = torch.nn.functional.pad(layers, (0, -layers.shape[-1] % 16))
-            self._chunk_distances[chunk] = bfloat16_bits(padded)
-            trim()
-        return self._chunk_distances[chunk]
+    def _project(self) -> Halves:
+        """Embeddings of all distances, the longest first, as (layers, heads, d_head, distances and some to spare)."""
+        encoder, head = self.model.encoder, (1, self._widths.head)
+        layers = encoder.distances(self.model.config.left_context, LONGEST)
+        columns = [filled(layer.mT.bfloat16(), 1, head) for layer in layers]
+        spare = TILE_COLUMNS - columns[0].shape[-1] % LANES
+        return bfloat16_bits(torch.stack([torch.nn.functional.pad(layer, (0, spare)) for layer in columns]))
 
 
 def _pack_around(model: NemotronASR) -> None:
-    """Pack what is computed once a step before and after the blocks; leave what is computed once per chunk size."""
+    """Pack what is computed once a step before and after the blocks; leave what is computed once, see `_project`."""
     for block in model.encoder.blocks:
         attention = cast("Block", block).attention
         attention.set_submodule("position", StoredLinear(cast("Int8Linear", attention.position)))
@@ -173,6 +199,11 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _zeros(*shape: int) -> Tensor:
+    """Zeros in bfloat16, which take memory as they are written to."""
+    return torch.from_numpy(np.zeros(shape, np.int16)).view(torch.bfloat16)
 
 
 def _arrays(state: EncoderState) -> State:

@@ -1,6 +1,5 @@
 """Packing a quantised model's blocks into the kernels' layout."""
 
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, cast
 
@@ -9,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nemotron_asr.checkpoint import release
+from nemotron_asr.checkpoint import release_file
+from nemotron_asr.engine.memory import trim
 from nemotron_asr.engine.packed.intrinsics import ADD, GLU, SILU, STORE
 from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, QKV, TILE_COLUMNS, Halves, Weights
 from nemotron_asr.engine.packed.widths import Widths, filled, wide
@@ -145,13 +145,13 @@ def _pack_matrix(matrix: Packable, place: NDArray[np.int64], matrices: Tensor, c
     """Pack a matrix into its place."""
     byte, tile, tiles, k, kind = map(int, place)
     weight, scale, bias = matrix
-    starts = -ZERO_POINT * weight.sum(1, dtype=torch.int32)
+    starts = torch.from_numpy(-ZERO_POINT * weight.numpy().sum(1, dtype=np.int32))  # torch would copy all as int32
     values = torch.stack([starts.view(torch.float32), scale, bias])
     if kind == GLU:
         order = paired(len(weight))
         weight, values = weight[order], values[:, order]
     missing = tiles * TILE_COLUMNS - len(weight)
-    weight = nn.functional.pad(weight, (0, 0, 0, missing))
+    weight = filled(weight, 0, (1, tiles * TILE_COLUMNS))
     values = torch.cat([values, torch.tensor([0.0, 0.0, NEVER])[:, None].expand(-1, missing)], 1)
     packed = matrices[byte : byte + weight.numel()].view(tiles, k // 4, TILE_COLUMNS, 4)
     packed.copy_(weight.view(tiles, TILE_COLUMNS, k // 4, 4).transpose(1, 2))
@@ -162,7 +162,7 @@ def _drop(group: Sequence[Quantised]) -> None:
     """Give the memory of linears back that have been packed."""
     for linear in group:
         original, linear.weight = linear.weight, linear.weight.new_empty(0)
-        release(original)
+        release_file(original)
 
 
 def _aligned(size: int) -> NDArray[np.int8]:
@@ -170,13 +170,6 @@ def _aligned(size: int) -> NDArray[np.int8]:
     memory = np.empty(size + CACHE_LINE, np.int8)
     first = -memory.ctypes.data % CACHE_LINE
     return memory[first : first + size]
-
-
-def trim() -> None:
-    """Have the C library give freed memory back, where it can: what the originals lay in is in pieces."""
-    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if give_back is not None:
-        give_back(0)
 
 
 def paired(outputs: int) -> Tensor:
