@@ -1,9 +1,11 @@
 """The runner of quantised models on CPUs."""
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
+from mmap import mmap
 from threading import Lock, local
 from typing import cast
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nemotron_asr.checkpoint import release_file
+from nemotron_asr.config import SUBSAMPLING
 from nemotron_asr.engine.memory import release_libraries, trim
 from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import (
@@ -50,6 +53,10 @@ LINE = 32
 
 ALONE = 2 * BLOCK
 """Rows of a step (streams times frames) from which on every thread takes streams of its own, from samples to tokens."""
+
+
+SUBSAMPLED = 2 * LONGEST
+"""Frames, of all streams together, that are made of the mel frames at once, if those of one stream are not more."""
 
 
 class PackedRunner(Runner):
@@ -117,8 +124,8 @@ class PackedRunner(Runner):
         keep = torch.tensor([not part.flush for part in parts])
         state, encoder = pool.encoder, self.model.encoder
         t, end = state.t[rows], self._tensor([mel_frames(part.end) for part in parts])
-        x, subsampling, end = encoder.subsampling(mel, end, t, [past[rows] for past in state.subsampling])
-        x = filled(cast("Tensor", x * encoder.scale), 2, (1, self._widths.row)).contiguous()
+        x, subsampling, end = self._subsample(mel, end, t, [past[rows] for past in state.subsampling])
+        x = filled(x * encoder.scale, 2, (1, self._widths.row)).contiguous()
         batch = Batch(rows.numpy(), t.numpy(), end.numpy(), keep.numpy(), frames, chunk)
         self._run(x.flatten(0, 1).numpy(), batch, _arrays(state), alone=getattr(self._own, "alone", False))
         kept = rows[keep]
@@ -126,6 +133,24 @@ class PackedRunner(Runner):
         for past, new in zip(state.subsampling, subsampling, strict=True):
             past[kept] = new[keep]
         return x[..., : self.model.config.d_model].contiguous()
+
+    def _subsample(
+        self, mel: Tensor, end: Tensor, t: Tensor, past: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """See `Subsampling.forward`; a few streams at once, for it takes half a megabyte for a frame."""
+        threads = 1 if getattr(self._own, "alone", False) else self.threads
+        size = max(1, min(SUBSAMPLED * SUBSAMPLING // mel.shape[1], -(-len(mel) // threads)))
+        pasts = zip(*(stage.split(size) for stage in past), strict=True)
+        pieces = list(zip(mel.split(size), end.split(size), t.split(size), pasts, strict=True))
+
+        @torch.inference_mode()
+        def run(thread: int) -> list[tuple[Tensor, list[Tensor], Tensor]]:
+            return [self.model.encoder.subsampling(*piece) for piece in pieces[thread::threads]]
+
+        others = [self._helpers.submit(run, thread) for thread in range(1, min(threads, len(pieces)))]
+        made = [run(0), *(other.result() for other in others)]
+        x, new, ends = zip(*(made[i % threads][i // threads] for i in range(len(pieces))), strict=True)
+        return torch.cat(x), [torch.cat(stage) for stage in zip(*new, strict=True)], torch.cat(ends)
 
     def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
         rows, first, valid, bias = self._search(pool, parts)
@@ -202,8 +227,8 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def _zeros(*shape: int) -> Tensor:
-    """Zeros in bfloat16, which take memory as they are written to."""
-    return torch.from_numpy(np.zeros(shape, np.int16)).view(torch.bfloat16)
+    """Zeros in bfloat16, which take memory when they are written to and give it back when they are dropped."""
+    return torch.frombuffer(mmap(-1, 2 * math.prod(shape)), dtype=torch.bfloat16).view(shape)
 
 
 def _arrays(state: EncoderState) -> State:

@@ -11,6 +11,7 @@ from nemotron_asr.engine.packed.kernels import (
     share,
 )
 from nemotron_asr.engine.packed.layout import BLOCK, Batch, Floats, Group, Halves, State, Thread, Weights
+from nemotron_asr.engine.packed.one_frame import attend_frame
 
 TALL = 14
 
@@ -37,7 +38,10 @@ def run_layer(
     barrier(thread)
     begin, end = share(streams * state.k.shape[2], thread.thread, thread.threads)
     for task in range(begin, end):
-        attend(layer, task, group, batch, state, distances, weights.biases, thread.context)
+        if batch.frames == 1:
+            attend_frame(layer, task, group, batch, state, distances, weights.biases, thread.context)
+        else:
+            attend(layer, task, group, batch, state, distances, weights.biases, thread.context)
     barrier(thread)
     for m in range(first, last, BLOCK):
         n = min(last, m + BLOCK)
