@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import dropwhile
 
 from nemotron_asr.config import FRAME_SECONDS
@@ -35,10 +36,14 @@ _ENDS_SENTENCES = frozenset(
     "\N{FULLWIDTH EXCLAMATION MARK}\N{ARABIC QUESTION MARK}\N{ARABIC FULL STOP}\N{DEVANAGARI DANDA}"
 )
 
+_each_once = lru_cache(4096)
+"""For what is asked of every character of every partial."""
+
 Character = tuple[str, int]
 """A character and the index of the token that brought it."""
 
 
+@_each_once
 def spoken(text: str) -> bool:
     """Whether there is anything in a text that is heard: not spaces and punctuation alone."""
     return any(not character.isspace() and unicodedata.category(character)[0] != "P" for character in text)
@@ -114,6 +119,7 @@ def frames_until(time: float) -> int:
     return math.ceil(round(time / FRAME_SECONDS, 3))
 
 
+@_each_once
 def alone(character: str) -> bool:
     """Whether a character is a word of its own, its script having no spaces."""
     return any(low <= ord(character) <= high for low, high in _ONE_WORD_PER_CHARACTER)
@@ -128,14 +134,16 @@ def _span(word: Sequence[Character], tokens: Sequence[Emission]) -> tuple[int, i
 def _split(text: Iterable[Character]) -> Iterator[list[Character]]:
     """Cut at spaces, and around every character of a script that writes none."""
     word: list[Character] = []
+    of_its_own = False  # one of its characters is a word
     for character, token in text:
         space = character.isspace()
-        script_edge = not _attaches(character) and (alone(character) or any(alone(c) for c, _ in word))
+        script_edge = not _attaches(character) and (of_its_own or alone(character))
         if word and (space or (script_edge and not _opens(word))):
             yield word
-            word = []
+            word, of_its_own = [], False
         if not space:
             word.append((character, token))
+            of_its_own = of_its_own or alone(character)
     if word:
         yield word
 
@@ -145,6 +153,7 @@ def _apart(character: str) -> bool:
     return character.isspace() or (alone(character) and not _attaches(character))
 
 
+@_each_once
 def _closes(character: str) -> bool:
     """Whether a character cannot begin a text: a space, or punctuation that ends something."""
     category = unicodedata.category(character)
@@ -152,6 +161,7 @@ def _closes(character: str) -> bool:
     return closing or character.isspace()
 
 
+@_each_once
 def _attaches(character: str) -> bool:
     """Whether a character belongs to the one before it: marks, and punctuation that does not open anything."""
     category = unicodedata.category(character)
