@@ -60,50 +60,42 @@ def locale_weight(text: str) -> tuple[str, float]:
     return locale, float(weight)
 
 
-def main() -> None:
-    """Reads the command line and trains."""
+def arguments() -> argparse.ArgumentParser:
+    """What the command line may say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--start", help="a model whose weights a new run begins with, e.g. tiny")
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument(
-        "--cooldown", type=int, default=10_000, help="last steps, over which the learning rate vanishes"
-    )
-    parser.add_argument("--peak-lr", type=float, default=2e-3)
-    parser.add_argument("--warmup", type=int, default=1000)
-    parser.add_argument("--ctc-steps", type=int, default=2500, help="first steps, which train the encoder alone")
-    parser.add_argument("--batch-seconds", type=float, default=60.0)
-    parser.add_argument(
-        "--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one"
-    )
-    parser.add_argument("--spliced-weight", type=float, default=1.2, help="the same of a spliced clip")
-    parser.add_argument(
-        "--locale-weight", type=locale_weight, nargs="+", default=[], help="how often a locale is drawn, e.g. de-DE=2"
-    )
-    parser.add_argument("--history-dropout", type=float, default=0.3, help="tokens that the predictor does not see")
-    parser.add_argument("--ctc-weight", type=float, default=1.0, help="of the letters' loss beside the transducer's")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--validate-every", type=int, default=1000)
-    options = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO if int(os.environ.get("RANK", "0")) == 0 else logging.WARNING,
-        format="%(asctime)s %(message)s",
-        stream=sys.stdout,
-    )
-    keep_freed_memory()
-    torch.set_num_threads(options.threads)
+    add = parser.add_argument
+    add("--data", type=Path, required=True)
+    add("--output", type=Path, required=True)
+    add("--start", help="a model whose weights a new run begins with, e.g. tiny")
+    add("--steps", type=int, default=100_000)
+    add("--cooldown", type=int, default=10_000, help="last steps, over which the learning rate vanishes")
+    add("--peak-lr", type=float, default=2e-3)
+    add("--warmup", type=int, default=1000)
+    add("--ctc-steps", type=int, default=2500, help="first steps, which train the encoder alone")
+    add("--batch-seconds", type=float, default=60.0)
+    add("--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one")
+    add("--spliced-weight", type=float, default=1.2, help="the same of a spliced clip")
+    add("--locale-weight", type=locale_weight, nargs="+", default=[], help="how often a locale is drawn, e.g. de-DE=2")
+    add("--history-dropout", type=float, default=0.3, help="tokens that the predictor does not see")
+    add("--ctc-weight", type=float, default=1.0, help="of the letters' loss beside the transducer's")
+    add("--workers", type=int, default=1)
+    add("--threads", type=int, default=1)
+    add("--device", default="cpu")
+    add("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
+    add("--seed", type=int, default=0)
+    add("--validate-every", type=int, default=1000)
+    return parser
+
+
+def data_config(options: argparse.Namespace) -> DataConfig:
+    """What is heard, and how often."""
     weights = {"human": options.human_weight, "spliced": options.spliced_weight, "synthetic": 1.0}
     sources = [
         Source(manifest, weight=weight, synthetic=kind == "synthetic")
         for kind, weight in weights.items()
         for manifest in sorted(options.data.glob(f"{kind}*.jsonl"))
     ]
-    data = DataConfig(
+    return DataConfig(
         sources=tuple(sources),
         cache=options.data / "cache",
         seed=options.seed,
@@ -112,8 +104,12 @@ def main() -> None:
         language_weights={**SYNTHETIC_ONLY, **dict(options.locale_weight)},
         lookaheads=LOOKAHEADS,
     )
-    config = TrainingConfig(
-        data=data,
+
+
+def training_config(options: argparse.Namespace) -> TrainingConfig:
+    """How long it is trained, and how."""
+    return TrainingConfig(
+        data=data_config(options),
         output=options.output,
         steps=options.steps,
         validation=(options.data / "dev.jsonl",),
@@ -127,16 +123,33 @@ def main() -> None:
         workers=options.workers,
         validate_every=options.validate_every,
     )
-    torch.manual_seed(options.seed)
+
+
+def first_model(start: str | None) -> NemotronASR:
+    """With random weights, or with those of another model."""
     model = NemotronASR(CONFIG)
-    if options.start:
-        model.load_state_dict(load_checkpoint(options.start).weights)
+    if start:
+        model.load_state_dict(load_checkpoint(start).weights)
     else:
         initialise(model)
     parameters = sum(p.numel() for p in model.parameters())
     log.info("%.2f M parameters, %.1f MB in float16", parameters / 1e6, parameters * 2 / 1e6)
+    return model
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    options = arguments().parse_args()
+    logging.basicConfig(
+        level=logging.INFO if int(os.environ.get("RANK", "0")) == 0 else logging.WARNING,
+        format="%(asctime)s %(message)s",
+        stream=sys.stdout,
+    )
+    keep_freed_memory()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
-    train(config, model, tokenizer)
+    train(training_config(options), first_model(options.start), tokenizer)
 
 
 if __name__ == "__main__":
