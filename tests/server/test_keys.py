@@ -74,6 +74,16 @@ def test_minted_secrets_end(file: Path, monkeypatch: pytest.MonkeyPatch) -> None
         keys.check(secret)
 
 
+def test_secrets_end_with_the_key_that_they_stand_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN", 0.0)
+    keys = Keys(str(file))
+    kept, lost = (keys.mint(keys.check(token), 60)[0] for token in ("alpha", "beta"))
+    file.write_text("alpha name=lab\n")
+    assert keys.check(kept).name == "lab"
+    with pytest.raises(Problem, match="unknown"):
+        keys.check(lost)
+
+
 @pytest.mark.parametrize("line", ["alpha colour=red", "alpha streams=many"])
 def test_a_broken_file_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "keys").write_text(line)

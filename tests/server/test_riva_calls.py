@@ -256,6 +256,17 @@ def slowly(*first: Any) -> Iterator[Any]:
     time.sleep(3)
 
 
+def test_calls_are_limited(random_model_folder: Path) -> None:
+    with running(model=[str(random_model_folder)], max_connections=2) as server, service(server) as asr:
+        waiting = [asr.stub.StreamingRecognize(slowly(begin())) for _ in range(2)]
+        wait(lambda: len(server.service.conversations) == 2)
+        assert refusal(asr.streaming_response_generator([SECOND], streaming()))[0] == Code.RESOURCE_EXHAUSTED
+        for call in waiting:
+            call.cancel()
+        wait(lambda: not server.service.conversations)
+        assert list(asr.streaming_response_generator([SECOND], streaming())) is not None
+
+
 def test_a_port_that_is_taken(server: Running) -> None:
     with pytest.raises(nemotron_asr.errors.OptionError, match="listen"), running(grpc_port=server.ports["riva"]):
         pass

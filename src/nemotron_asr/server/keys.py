@@ -130,7 +130,7 @@ class Keys:
                     logger.warning("the API keys stay as they were", extra={"fields": {"problem": str(error)}})
 
     def _reload(self) -> None:
-        """Read the file; keys that stay keep what they have spent.
+        """Read the file; keys that stay keep what they have spent, and secrets of those that do not end with them.
 
         Raises:
             OptionError: the file is not what it should be; the keys stay as they were.
@@ -142,6 +142,8 @@ class Keys:
             old.name, old.streams, old.seconds_per_day = new.name, new.streams, new.seconds_per_day
             keys[digest] = old
         self._keys = keys
+        stay = {id(key) for key in keys.values()}
+        self._secrets = {digest: kept for digest, kept in self._secrets.items() if id(kept[1]) in stay}
 
 
 def _read_keys(path: str) -> dict[bytes, Key]:

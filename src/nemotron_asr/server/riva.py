@@ -34,7 +34,7 @@ async def listen(service: Service) -> AsyncIterator[None]:
     if settings.grpc_port < 0:
         yield
         return
-    server = grpc.aio.server(options=_options(settings))
+    server = grpc.aio.server(options=_options(settings), maximum_concurrent_rpcs=settings.max_connections)
     server.add_generic_rpc_handlers([handlers(Recognition(service))])
     status = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(status, server)

@@ -38,7 +38,9 @@ class Settings:
     tls_key: str = _setting("", "PEM file of the certificate's key.")
     tls_client_ca: str = _setting("", "PEM file of authorities; clients must show a certificate of theirs.")
     cors_origin: tuple[str, ...] = _setting((), "Origin whose web pages may call this server; may be repeated.")
-    max_connections: int = _setting(4000, "Connections of HTTP and WebSocket at once.")
+    max_connections: int = _setting(
+        4000, "Connections of HTTP and WebSocket at once, as many of Wyoming, and calls of gRPC."
+    )
     max_message_bytes: int = _setting(1 << 20, "Longest message of a WebSocket or gRPC stream.")
     max_upload_bytes: int = _setting(256 << 20, "Longest body of a request.")
     max_audio_seconds: int = _setting(4 * 3600, "Longest recording, decoded.")
