@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Self
 
 import tokenizers
@@ -40,8 +41,8 @@ class Tokenizer:
             CheckpointError: its ids have gaps, or it has no pieces, or too many.
         """
         added = inner.get_added_tokens_decoder()
-        document = json.loads(inner.to_str())
-        self._inner = inner
+        self._text = inner.to_str()
+        document = json.loads(self._text)
         self._pieces = _pieces(inner.get_vocab())
         self._symbols = {token.content for token in added.values()}
         self.vocab_size = len(self._pieces)
@@ -51,6 +52,11 @@ class Tokenizer:
         silent = {i for i, token in added.items() if token.special} | {self.unknown}
         self._silent = silent - self.language_tags.keys()
         self.replace_characters = sentencepiece_model.character_rules(sentencepiece_model.charsmap(document))
+
+    @cached_property
+    def _inner(self) -> tokenizers.Tokenizer:
+        """Built when a text is to be cut into pieces: it takes memory, and who only listens needs none."""
+        return tokenizers.Tokenizer.from_str(self._text)
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Self:
@@ -82,8 +88,8 @@ class Tokenizer:
     def to_json(self, *, for_transformers: bool = False) -> str:
         """The text of a `tokenizer.json`; `transformers` asks for `<blank>` and `<pad>`, and for tags to be special."""
         if not for_transformers:
-            return self._inner.to_str()
-        document = json.loads(self._inner.to_str())
+            return self._text
+        document = json.loads(self._text)
         added = {token["id"]: token for token in document["added_tokens"]}
         special = [*self.language_tags, *range(self.vocab_size, self.vocab_size + len(_OUTSIDE))]
         for id_, content in zip(special, [*map(self.piece, self.language_tags), *_OUTSIDE], strict=True):

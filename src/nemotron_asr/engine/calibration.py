@@ -7,13 +7,14 @@ import numpy as np
 
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine.cost import StepCost
+from nemotron_asr.engine.memory import trim
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.stream import UNKNOWN_END, Target
 from nemotron_asr.features import window_samples
 
-SHAPES = ((1, 1), (8, 1), (1, 14), (8, 14))
-"""Rows and frames of the steps that are tried: the shortest and the longest chunk, alone and in company."""
+LONGEST = max(LATENCIES.values()) + 1
+"""Frames of the longest chunk."""
 
 ROUNDS = 3
 """The first one of each shape warms up and does not count."""
@@ -21,23 +22,23 @@ ROUNDS = 3
 
 def calibrate(runner: Runner, cost: StepCost) -> None:
     """Choose the number of threads, then time some steps for `cost`."""
-    most = max(rows for rows, _ in SHAPES)
+    most = max(rows for rows, _ in runner.trials)
     pool = runner.pool(most)
     rows = [pool.acquire() for _ in range(most)]
     choose_threads(runner, pool, rows[:1])
-    for streams, frames in SHAPES:
+    for streams, frames in runner.trials:
         for seconds in _times(runner, pool, rows[:streams], frames):
             cost.add(streams * frames, seconds)
-    tried = {frames for _, frames in SHAPES}
-    warm_up(runner, {lookahead + 1 for lookahead in LATENCIES.values()} - tried)
+    tried = {frames for _, frames in runner.trials}
+    warm_up(runner, pool, rows[:1], {lookahead + 1 for lookahead in LATENCIES.values()} - tried)
+    del pool
+    trim()
 
 
-def warm_up(runner: Runner, chunks: Collection[int]) -> None:
+def warm_up(runner: Runner, pool: Pool, rows: Sequence[int], chunks: Collection[int]) -> None:
     """Run a step of these chunk sizes, so that nobody's first words wait for what a runner makes at first use."""
-    pool = runner.pool()
-    row = pool.acquire()
     for chunk in chunks:
-        _times(runner, pool, [row], chunk)
+        _times(runner, pool, rows, chunk)
 
 
 def choose_threads(runner: Runner, pool: Pool, rows: Sequence[int]) -> None:
@@ -59,6 +60,6 @@ def _times(runner: Runner, pool: Pool, rows: Sequence[int], frames: int) -> list
             Part(row, 0, target, 0, frames, UNKNOWN_END, False, window) for row, window in zip(rows, noise, strict=True)
         ]
         began = time.monotonic()
-        runner.step(pool, parts, frames, frames)
+        runner.step(pool, parts, frames, min(frames, LONGEST))
         seconds.append(time.monotonic() - began)
     return seconds[1:]

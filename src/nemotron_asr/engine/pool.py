@@ -5,6 +5,7 @@ import torch
 from nemotron_asr.decoding import greedy
 from nemotron_asr.decoding.beam import Beam, BeamState, initial_beam
 from nemotron_asr.decoding.bias import BoostTables
+from nemotron_asr.engine.memory import trim
 from nemotron_asr.model import EncoderState, Transducer
 
 
@@ -64,3 +65,4 @@ class Pool:
         self.beams = {width: state.grown() for width, state in self.beams.items()}
         self._free = list(reversed(range(self._rows, 2 * self._rows)))
         self._rows *= 2
+        trim()

@@ -108,9 +108,11 @@ class Runner:
     Attributes:
         threads: that a step is computed by.
         most: streams that step together at most.
+        trials: rows and frames of steps that tell what others cost: short and long, alone and in company.
     """
 
     most = MOST_ROWS
+    trials: tuple[tuple[int, int], ...] = ((1, 1), (8, 1), (1, 14), (8, 14))
 
     def __init__(self, model: NemotronASR, log_mel: LogMel) -> None:
         self.model = model.eval()

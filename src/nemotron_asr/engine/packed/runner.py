@@ -1,11 +1,9 @@
 """The runner of quantised models on CPUs."""
 
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from mmap import mmap
 from threading import Lock, local
 from typing import cast
 
@@ -68,6 +66,8 @@ class PackedRunner(Runner):
         threads: how many compute.
     """
 
+    trials = ((1, 1), (2, 1), (1, LONGEST), (2, 2 * LONGEST))  # each row takes memory beside the weights
+
     def __init__(self, model: NemotronASR, log_mel: LogMel, threads: int) -> None:
         super().__init__(model, log_mel)
         self.threads = threads
@@ -79,7 +79,8 @@ class PackedRunner(Runner):
         self._transducer = PackedTransducer(model.transducer) if takes else None
         _pack_around(model)
         self._projected = self._project()
-        self._rehearse()
+        with ThreadPoolExecutor(1) as passing:  # what is a thread's own goes with it
+            passing.submit(self._rehearse).result()
         trim()
         release_libraries()
         self._weights = pack_weights(model.encoder, self._widths)
@@ -227,8 +228,8 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def _zeros(*shape: int) -> Tensor:
-    """Zeros in bfloat16, which take memory when they are written to and give it back when they are dropped."""
-    return torch.frombuffer(mmap(-1, 2 * math.prod(shape)), dtype=torch.bfloat16).view(shape)
+    """Zeros in bfloat16, which take memory as they are written to."""
+    return torch.from_numpy(np.zeros(shape, np.int16)).view(torch.bfloat16)
 
 
 def _arrays(state: EncoderState) -> State:

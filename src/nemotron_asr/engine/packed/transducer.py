@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nemotron_asr.checkpoint import release
 from nemotron_asr.decoding.bias import Arcs, Bias
 from nemotron_asr.decoding.greedy import DecoderState, Emission, initial_state
 from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Predictor, Preference, Said, Search, Thread
@@ -36,10 +37,10 @@ class PackedTransducer:
         transducer.set_submodule("head", head)
         final = np.zeros(self.blank + 1, np.bool_)
         final[list(transducer.config.final_tokens)] = True
-        embed = transducer.embed.weight.detach().float().numpy()
+        self._embed = transducer.embed.weight.detach().float()
         with torch.inference_mode():
             fresh = _arrays(initial_state(transducer, 1))
-        self._layout = Layout(self._weights, embed, fresh, final, transducer.config.max_symbols)
+        self._layout = Layout(self._weights, self._embed.numpy(), fresh, final, transducer.config.max_symbols)
 
     @staticmethod
     def takes(transducer: Transducer) -> bool:
@@ -69,6 +70,8 @@ class PackedTransducer:
             said,
             thread,
         )
+        if said.counts.any():
+            release(self._embed)  # with each row that is read, the system brings dozens beside it
         return [_emissions(said, row) for row in range(batch)], state
 
     def _memory(self) -> tuple[Search, Thread]:
@@ -82,7 +85,7 @@ class PackedTransducer:
         places = self._weights.places
         deepest, widest = int(places[:, 3].max()), int(places[:-1, 2].max()) * TILE_COLUMNS
         logits = int(places[-1, 2]) * TILE_COLUMNS
-        x, y, last = (np.zeros((BLOCK, width), np.float32) for width in (deepest, widest, logits))
+        x, y, last = (np.empty((BLOCK, width), np.float32) for width in (deepest, widest, logits))
         none, cells = np.zeros(0, np.int64), np.zeros((2, BLOCK, 2), np.int64)
         return Search(none, none, cells[0], cells[1], x, y, last, np.zeros(logits, np.float32)), alone(deepest)
 
