@@ -8,12 +8,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
 from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.trainer import BEST, read_checkpoint
+from nemotron_asr.training.trainer import BEST, LAST, read_checkpoint
 from recipes.tiny.train import CONFIG
 
 ABOUT = {
@@ -28,14 +29,22 @@ ABOUT = {
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
+def last(run: Path) -> dict[str, Any]:
+    """The averaged weights with which a run ended, as `BEST` has those that did best."""
+    state = read_checkpoint(run / LAST)
+    inside = {name.removeprefix("model."): value for name, value in state["average"].items() if name[:6] == "model."}
+    return {"model": inside, "step": state["step"]}
+
+
 def main() -> None:
     """Reads the command line and writes the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--last", action="store_true", help="the last weights, not those that did best on dev.jsonl")
     options = parser.parse_args()
-    trained = read_checkpoint(options.run / BEST)
+    trained = last(options.run) if options.last else read_checkpoint(options.run / BEST)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
     config = replace(CONFIG, final_tokens=tuple(sorted(tokenizer.language_tags)))  # utterances end with their tag
     checkpoint = Checkpoint(config, tokenizer, trained["model"], about={**ABOUT, "steps": trained["step"]})
