@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import numpy as np
 import openai
 import pytest
@@ -333,6 +334,14 @@ async def test_the_shape_of_the_beta(server: Running) -> None:
         assert json.loads(await socket.recv())["type"] == "input_audio_buffer.committed"
         completed = json.loads(await socket.recv())
         assert completed["usage"] == {"type": "duration", "seconds": pytest.approx(0.5, abs=0.05)}
+
+
+def test_secrets_are_few_and_short() -> None:
+    with running(max_connections=3) as server, httpx.Client(base_url=server.http, timeout=30) as anybody:
+        address = "/v1/realtime/client_secrets"
+        assert anybody.post(address, json={"session": {"include": ["x" * 70_000]}}).status_code == 413
+        statuses = [anybody.post(address, json={}).status_code for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
 
 
 async def test_secrets_for_browsers(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ _OF_BROWSERS, _OF_NIM = "openai-insecure-api-key.", "realtime-token."
 _SECONDS = 600, 10, 7200
 """How long a secret lives: by default, at least, at most."""
 
+_LONGEST_SESSION = 1 << 16
+"""Bytes of a session that is kept with a secret; what is said in the WebSocket may be longer."""
+
 
 def routes(service: Service) -> list[BaseRoute]:
     """What the adapter answers."""
@@ -98,8 +101,10 @@ class _Doors:
         return sessions.updated(session, {"audio": {"input": {"transcription": {"model": model}}}})
 
     def _mint(self, key: Key, seconds: int, session: sessions.Session) -> tuple[str, int]:
-        secret, ends = self._service.keys.mint(key, seconds)
         self._kept = {old: kept for old, kept in self._kept.items() if kept[0] > time.time()}
+        if len(self._kept) >= self._service.settings.max_connections:
+            raise Problem(Kind.TOO_MANY, f"{len(self._kept)} client secrets are alive, which is the limit")
+        secret, ends = self._service.keys.mint(key, seconds)
         self._kept[secret] = ends, session
         return secret, int(ends)
 
@@ -120,7 +125,7 @@ async def _minting(request: Request, service: Service) -> tuple[Key, dict[str, A
     key = service.authenticate(token)
     if token and token.startswith("ek_"):
         raise Problem(Kind.UNAUTHENTICATED, "a client secret makes no others; show an API key")
-    return key, await object_in(request, service, service.settings.max_message_bytes)
+    return key, await object_in(request, service, min(_LONGEST_SESSION, service.settings.max_message_bytes))
 
 
 def _offered_token(offered: list[str]) -> str | None:
