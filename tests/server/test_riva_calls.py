@@ -1,5 +1,6 @@
 """Riva's gRPC when something is wrong, and the services around it."""
 
+import os
 import subprocess
 import sys
 import time
@@ -254,6 +255,14 @@ def slowly(*first: Any) -> Iterator[Any]:
     """Messages, and then none for longer than the server waits."""
     yield from first
     time.sleep(3)
+
+
+def test_grpc_knows_what_is_asked_of_it() -> None:
+    """How its messages are read is one of its experiments, which come and go with its versions."""
+    code = "import nemotron_asr.server, grpc; grpc.insecure_channel('localhost:1').close()"
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "experiment" not in process.stderr
 
 
 def test_calls_are_limited(random_model_folder: Path) -> None:
