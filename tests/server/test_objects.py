@@ -17,7 +17,7 @@ from nemotron_asr.server.problems import Kind, Problem
 from tests.server.conftest import Running
 
 HOSTILE = {
-    "deep": '{"type": ' + '{"a": ' * 20_000 + "1" + "}" * 20_001,
+    "deep": '{"type": ' + '{"a": ' * 9_000 + "1" + "}" * 9_001,
     "deep enough": '{"type": "change", "session": ' + "[" * 400 + "]" * 400 + "}",
     "half a character": r'{"type": "\ud800"}',
     "no number": '{"type": NaN}',
