@@ -1,6 +1,7 @@
-"""Memory and start-up: a checkpoint of the released model's size, and an hour of audio.
+"""Memory and start-up: a checkpoint of the released model's size, live streams, and an hour of audio.
 
     python -m benchmarks.memory load     # needs 2.5 GB of disk
+    python -m benchmarks.memory live     # in int8, 0.7 GB of disk; --model takes a folder that is there
     python -m benchmarks.memory hour     # with the embedded model
 
 Every figure comes from a process of its own. The exit status is 1 when a bound is broken.
@@ -28,6 +29,9 @@ LOAD_BOUND = 1.3
 """Peak memory of loading a model, in sizes of its weights as they are used; mapped weights have to be used as well."""
 
 BYTES = {"float32": 4, "bfloat16": 2}
+
+LIVE_BOUNDS = {1: 900 * MB, 16: 1400 * MB}
+"""Streams at 80 ms -> peak memory of the whole process, with the released model's size in int8."""
 
 HOUR_BOUND = 600 * MB
 """What an hour of audio may need beyond the model."""
@@ -112,6 +116,42 @@ def loading_row(stored: str, used: str, weights: int, needed: Start) -> str:
     return f"| {' | '.join([stored, used, *seconds[:2], peaks[0], seconds[2], peaks[1]])} |"
 
 
+def speak(model: str, streams: int, seconds: int) -> int:
+    """The peak of a process that hears live streams at 80 ms, a packet of each after the other."""
+    import numpy as np
+
+    import nemotron_asr
+    from nemotron_asr import audio
+    from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE
+
+    heard = np.resize(audio.load(sample()), seconds * SAMPLE_RATE)
+    with nemotron_asr.Engine(nemotron_asr.load(model, "cpu", "int8"), max_streams=streams) as engine:
+        sessions = [engine.open(latency_ms=80) for _ in range(streams)]
+        for packet in np.split(heard, range(FRAME_SAMPLES, len(heard), FRAME_SAMPLES)):
+            for session in sessions:
+                session.feed(packet)
+            for session in sessions:
+                session.settle().result()
+                session.take()
+    return peak()
+
+
+def measure_live(model: str) -> bool:
+    """Print what live streams take; whether the bounds hold. A first run compiles, which is not counted."""
+    if model == "random":
+        from nemotron_asr.cli.bench import random_model
+
+        model = str(fresh(random_model, Path(tempfile.gettempdir()), "int8"))
+    fresh(speak, model, 1, 1)
+    kept = True
+    print("| streams at 80 ms | peak |\n|---|---|")
+    for streams, bound in LIVE_BOUNDS.items():
+        needed = fresh(speak, model, streams, 10)
+        print(f"| {streams} | {needed / MB:.0f} MB |", flush=True)
+        kept &= needed <= bound
+    return kept
+
+
 def write_audio(path: Path, seconds: int) -> None:
     """Write a recording of that length: the bundled sample, again and again."""
     import numpy as np
@@ -178,10 +218,14 @@ def measure_hour(model: str) -> bool:
 def main() -> int:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["load", "hour"])
-    parser.add_argument("--model", default="tiny", help="for the hour (default tiny)")
+    parser.add_argument("what", choices=["load", "live", "hour"])
+    parser.add_argument("--model", help="for live (default random weights) and the hour (default tiny)")
     options = parser.parse_args()
-    return 0 if (measure_loading() if options.what == "load" else measure_hour(options.model)) else 1
+    if options.what == "load":
+        return 0 if measure_loading() else 1
+    if options.what == "live":
+        return 0 if measure_live(options.model or "random") else 1
+    return 0 if measure_hour(options.model or "tiny") else 1
 
 
 if __name__ == "__main__":

@@ -86,7 +86,6 @@ class PackedRunner(Runner):
         self._weights = pack_weights(model.encoder, self._widths)
         release_file(model.transducer.embed.weight)  # all that was read and is packed now
         trim()
-        release_libraries()
 
     def use_threads(self, threads: int) -> None:
         """See `Runner.use_threads`; these are the runner's own."""
@@ -99,6 +98,11 @@ class PackedRunner(Runner):
         pool, silence = self.pool(), np.zeros(1 + window_samples(1), np.float32)
         target = Target(self.model.config.default_prompt, "")
         self.step(pool, [Part(pool.acquire(), 0, target, 0, 1, UNKNOWN_END, False, silence)], 1, 1)
+
+    def pool(self, rows: int = 1) -> Pool:
+        """See `Runner.pool`. An engine starts: what else was done before it needs no memory any more."""
+        release_libraries()
+        return super().pool(rows)
 
     def initial_state(self, rows: int) -> EncoderState:
         """State whose keys and values are rings in bfloat16, see `layout.State`."""
