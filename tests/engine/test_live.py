@@ -5,7 +5,9 @@ import pytest
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine.live import Live
+from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.stream import Stream, Target
+from nemotron_asr.events import Segment
 from nemotron_asr.transcript import TranscriptBuilder
 from tests.transcript.pieces import TOKENIZER
 
@@ -54,3 +56,15 @@ def test_who_pauses_is_not_in_a_hurry_afterwards() -> None:
     list(dues(live))
     live.heard(np.zeros(SAMPLE_RATE // 2, np.float32), 60.0)
     assert next(dues(live)) == pytest.approx(60.0 + SECONDS)
+
+
+def test_a_finalize_is_in_a_hurry_until_it_is_answered() -> None:
+    live, asked = opened(), Promise[Segment | None]()
+    live.heard(np.zeros(SAMPLE_RATE, np.float32), 7.0)
+    before = live.in_a_hurry
+    live.flush(asked, 7.0)
+    meanwhile = live.in_a_hurry  # also while it has whole chunks to do first
+    live.cut()
+    after = live.in_a_hurry
+    live.close(8.0)
+    assert [before, meanwhile, after, live.in_a_hurry] == [False, True, False, True]

@@ -52,6 +52,11 @@ class Live:
         """Seconds of audio that wait for a step."""
         return max(0.0, self.stream.seconds - self.done)
 
+    @property
+    def in_a_hurry(self) -> bool:
+        """Whether somebody waits for its words: a step with it is not put off."""
+        return bool(self._flushes or self.settling or self.stream.closed)
+
     def wanted(self, told: int) -> int:
         """Samples that must have been fed for a step to have more to do than with those told so far.
 

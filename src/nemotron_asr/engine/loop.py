@@ -206,9 +206,9 @@ class Loop:
             self._pool.release(live.stream.row)
 
     def _spare_time(self, batch: Batch[Live], works: Mapping[Live, Work]) -> float:
-        """Seconds that a step can wait for more streams of its lane; none for recordings and flushes."""
+        """Seconds that a step can wait for more streams of its lane; none where somebody waits for the words."""
         now, urgent = self.clock(), batch.streams[0]
-        if urgent.recording or works[urgent].flush or urgent.stream.closed or urgent.settling:
+        if urgent.recording or any(live.in_a_hurry for live in batch.streams):
             return 0.0
         expected = sum(live.stream.chunk == batch.chunk and live.speaking(now) for live in self._lives)
         due = urgent.due(works[urgent])
