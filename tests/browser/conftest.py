@@ -8,11 +8,27 @@ import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.conftest import Sample
 from tests.server.conftest import Running, running
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+
+LONG = 60
+"""Seconds: machines that test are slow."""
+
+
+def wait(browser: webdriver.Chrome, condition: str) -> None:
+    """Until a JavaScript expression is true."""
+    WebDriverWait(browser, LONG).until(lambda _: browser.execute_script(f"return Boolean({condition})"), condition)
+
+
+def open_file(page: webdriver.Chrome, path: str) -> None:
+    """As a person does, until it is transcribed."""
+    page.find_element(By.ID, "file").send_keys(path)
+    wait(page, "document.getElementById('progress').value === 1")
 
 
 @pytest.fixture(scope="session")
@@ -54,3 +70,11 @@ def browser(spoken: Path, tmp_path: Path) -> Iterator[webdriver.Chrome]:
     errors = [entry for entry in logged if entry["source"] != "network"]  # refusals are shown on the page
     browser.quit()
     assert not errors
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, server: Running) -> webdriver.Chrome:
+    """The page, which knows what there is to choose from."""
+    browser.get(server.http)
+    wait(browser, "document.querySelectorAll('#language option').length > 10")
+    return browser

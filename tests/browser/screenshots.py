@@ -11,8 +11,7 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
 
-from tests.browser.conftest import CHROMIUM, DRIVER
-from tests.browser.test_page import open_file, wait
+from tests.browser.conftest import CHROMIUM, DRIVER, open_file, wait
 from tests.server.conftest import running
 
 

@@ -3,32 +3,22 @@
 import base64
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from nemotron_asr.engine import Session
+from nemotron_asr.languages import LANGUAGES
+from tests.browser.conftest import LONG, open_file, wait
 from tests.conftest import Sample
 from tests.server.conftest import Running
-
-LONG = 60
-"""Seconds: machines that test are slow."""
-
-
-def wait(browser: Chrome, condition: str) -> None:
-    """Until a JavaScript expression is true."""
-    WebDriverWait(browser, LONG).until(lambda _: browser.execute_script(f"return Boolean({condition})"), condition)
-
-
-@pytest.fixture
-def page(browser: Chrome, server: Running) -> Chrome:
-    browser.get(server.http)
-    wait(browser, "document.querySelectorAll('#language option').length > 10")
-    return browser
 
 
 def shown(page: Chrome) -> str:
@@ -40,11 +30,6 @@ def shown(page: Chrome) -> str:
 def alike(one: str, other: str) -> float:
     """The share of characters that two texts have in common, in order."""
     return SequenceMatcher(None, one, other).ratio()
-
-
-def open_file(page: Chrome, path: str) -> None:
-    page.find_element(By.ID, "file").send_keys(path)
-    wait(page, "document.getElementById('progress').value === 1")
 
 
 def test_the_microphone_becomes_captions(page: Chrome, server: Running, samples: list[Sample]) -> None:
@@ -61,14 +46,16 @@ def test_the_microphone_becomes_captions(page: Chrome, server: Running, samples:
     assert not page.find_element(By.ID, "problem").is_displayed()
 
 
-def test_settings_take_effect_while_speaking(page: Chrome, server: Running) -> None:
+def test_settings_take_effect_while_speaking(page: Chrome, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = list[Any]()
+    for name in ("set_language", "set_latency", "set_boost"):
+        monkeypatch.setattr(Session, name, noting(changes, getattr(Session, name)))
     page.find_element(By.ID, "speak").click()
     wait(page, "document.querySelector('#captions .word')")
-    slider = page.find_element(By.ID, "latency")
-    slider.send_keys(Keys.END)
+    page.find_element(By.ID, "latency").send_keys(Keys.END)
     assert page.find_element(By.ID, "latency-shown").text == "1120 ms"
-    boost = page.find_element(By.ID, "boost")
-    boost.send_keys("Nemotron, Ada:2" + Keys.TAB)
+    page.find_element(By.ID, "boost").send_keys("Nemotron, Ada:2" + Keys.TAB)
+    Select(page.find_element(By.ID, "language")).select_by_value("de-DE")
     (conversation,) = server.service.conversations
     wait(page, "document.querySelector('#captions .final')")
     assert not page.find_element(By.ID, "problem").is_displayed()
@@ -77,6 +64,20 @@ def test_settings_take_effect_while_speaking(page: Chrome, server: Running) -> N
     assert lanes.streams == 1
     page.find_element(By.ID, "speak").click()
     wait(page, "document.getElementById('speak').getAttribute('aria-pressed') === 'false'")
+    assert changes == [("set_latency", 1120), ("set_boost", ["Nemotron", "Ada:2"]), ("set_language", "de-DE")]
+
+
+def noting(changes: list[Any], change: Callable[..., None]) -> Callable[..., None]:
+    def changed(session: Session, value: Any, *others: Any) -> None:
+        changes.append((change.__name__, value))
+        change(session, value, *others)
+
+    return changed
+
+
+def test_every_language_can_be_chosen(page: Chrome) -> None:
+    assert set(languages(page)) == {"auto", *(language.locale for language in LANGUAGES)}
+    assert len(LANGUAGES) == 40
 
 
 def test_a_file_becomes_a_transcript(page: Chrome, server: Running, samples: list[Sample], tmp_path: Path) -> None:
@@ -174,15 +175,6 @@ def luminance(colour: str) -> float:
 def contrast(one: str, other: str) -> float:
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
-
-
-def test_words_light_up_as_they_are_played(page: Chrome, samples: list[Sample]) -> None:
-    open_file(page, samples[0].path)
-    words = page.find_elements(By.CSS_SELECTOR, "#captions .said")
-    words[1].click()
-    wait(page, "document.querySelector('#captions .playing')")
-    start = float(words[1].get_attribute("data-start") or 0)
-    assert page.execute_script("return document.getElementById('audio').currentTime") >= start
 
 
 def test_what_is_no_audio_is_said(page: Chrome, tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ function play(seconds) {
 
 function follow() {
   const { currentTime, duration, paused } = $("audio");
-  captions.play(currentTime);
-  waveform.show({ played: currentTime / (duration || 1) });
+  const word = captions.play(currentTime);
+  waveform.show({ played: currentTime / (duration || 1), word, duration });
   if (!paused) requestAnimationFrame(follow);
 }
 

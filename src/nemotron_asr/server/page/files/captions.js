@@ -69,12 +69,16 @@ export class Captions {
     this.paragraph = null;
   }
 
-  /** Mark the words that are said at a time of the recording. */
+  /** Mark the word that is said at a time of the recording; the word with its times, or null between two. */
   play(seconds) {
+    let said = null;
     for (const word of this.element.querySelectorAll(".said")) {
-      const playing = word.dataset.start <= seconds && seconds < word.dataset.end;
+      const { start, end } = word.dataset;
+      const playing = start <= seconds && seconds < end;
       if (word.classList.toggle("playing", playing) && playing) word.scrollIntoView({ block: "nearest" });
+      if (playing) said = { text: word.textContent, start: Number(start), end: Number(end) };
     }
+    return said;
   }
 
   /** The transcript in the shape of `nemotron-asr transcribe --format json`. */

@@ -1,6 +1,7 @@
-// A recording as a picture: how loud it is, how far it is transcribed, where it is played.
+// A recording as a picture: how loud it is, how far it is transcribed, where it is played, and which word that is.
 
 const MOST_BYTES = 300e6; // beyond this a browser would run out of memory over the samples
+const LABEL = 20; // pixels above the bars, for the word that is played
 
 /** Loudness of a recording in so many parts, between 0 and 1; null when the browser cannot decode it. */
 async function loudness(file, parts) {
@@ -27,6 +28,8 @@ export class Waveform {
     this.canvas = canvas;
     this.peaks = null;
     this.heard = this.played = 0; // shares
+    this.word = null; // that is played, in a recording of `duration` seconds
+    this.duration = 1;
     canvas.addEventListener("click", ({ offsetX }) => onSeek(offsetX / canvas.clientWidth));
     new ResizeObserver(() => this.draw()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -34,7 +37,7 @@ export class Waveform {
 
   async load(file) {
     this.heard = this.played = 0;
-    this.peaks = null;
+    this.peaks = this.word = null;
     this.draw();
     this.peaks = await loudness(file, 400);
     this.draw();
@@ -55,11 +58,27 @@ export class Waveform {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name);
     const step = width / (this.peaks?.length ?? 1);
+    this.light(pen, width, height, colour);
     this.peaks?.forEach((value, i) => {
       const share = i / this.peaks.length;
       pen.fillStyle = share < this.played ? colour("--accent") : share < this.heard ? colour("--quiet") : colour("--line");
-      const tall = Math.max(1, value * height);
-      pen.fillRect(i * step, (height - tall) / 2, Math.max(1, step - 1), tall);
+      const tall = Math.max(1, value * (height - LABEL));
+      pen.fillRect(i * step, LABEL + (height - LABEL - tall) / 2, Math.max(1, step - 1), tall);
     });
+  }
+
+  /** The word that is played: its stretch of the recording, and what it says above it. */
+  light(pen, width, height, colour) {
+    if (!this.word) return;
+    const { text, start, end } = this.word;
+    const scale = width / this.duration;
+    pen.fillStyle = colour("--glow");
+    pen.fillRect(start * scale, 0, Math.max(2, (end - start) * scale), height);
+    pen.fillStyle = colour("--ink");
+    pen.font = "600 14px system-ui, sans-serif";
+    pen.textAlign = "center";
+    const half = pen.measureText(text).width / 2;
+    const middle = ((start + end) / 2) * scale;
+    pen.fillText(text, Math.min(Math.max(middle, half), width - half), LABEL - 5);
   }
 }

@@ -1,0 +1,41 @@
+"""The player of the page: a recording is heard, and its words light up, among the captions and on the waveform."""
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+
+from tests.browser.conftest import open_file, wait
+from tests.conftest import Sample
+
+
+def test_words_light_up_as_they_are_played(page: Chrome, samples: list[Sample]) -> None:
+    open_file(page, samples[0].path)
+    words = page.find_elements(By.CSS_SELECTOR, "#captions .said")
+    words[1].click()
+    wait(page, "document.querySelector('#captions .playing')")
+    start = float(words[1].get_attribute("data-start") or 0)
+    assert page.execute_script("return document.getElementById('audio').currentTime") >= start
+
+
+LIT = """
+  const canvas = document.getElementById("waveform");
+  const { width, height } = canvas;
+  const top = canvas.getContext("2d").getImageData(0, 0, width, 1).data;
+  const lit = Array.from({ length: width }, (_, x) => x).filter((x) => top[4 * x + 3] > 128);
+  const { duration } = document.getElementById("audio");
+  return lit.length ? [lit[0] * duration / width, (lit.at(-1) + 1) * duration / width] : null;
+"""
+"""The stretch of the waveform that is lit up, in seconds of the recording."""
+
+
+def test_words_light_up_on_the_waveform(page: Chrome, samples: list[Sample]) -> None:
+    open_file(page, samples[0].path)
+    assert page.execute_script(LIT) is None
+    for word in page.find_elements(By.CSS_SELECTOR, "#captions .said")[1:4]:
+        start, end = (float(word.get_attribute(f"data-{side}") or 0) for side in ("start", "end"))
+        page.execute_script("document.getElementById('audio').currentTime = arguments[0]", (start + end) / 2)
+        wait(
+            page,
+            f"document.querySelector('#captions .playing')?.dataset.start === '{word.get_attribute('data-start')}'",
+        )
+        assert page.execute_script(LIT) == pytest.approx([start, end], abs=0.02)
