@@ -101,7 +101,7 @@ def test_whatever_was_it_is_in_time_again_after_half_a_minute(history: list[tupl
     assert not any(machine.punctual(REMEMBERED))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.floats(0.002, 1), st.integers(20, 200))
 def test_lasting_lateness_keeps_people_out(share: float, chunks_a_second: int) -> None:
     """Of every thousand chunks more than one is late, evenly: once that is known, hardly anybody gets in."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nemotron_asr.engine import subsampling
-from nemotron_asr.engine.subsampling import FastSubsampling
+from nemotron_asr.engine.subsampling import FastSubsampling, cut, join, piece
 from nemotron_asr.model.subsampling import Subsampling, halved_bins
 from tests.conftest import random_model, tiny_config
 
@@ -32,3 +32,24 @@ def test_it_is_the_same_subsampling(bfloat16: bool, batch: int, frames: int, mon
         assert torch.equal(found_end, expected_end)
         for ours, theirs in zip(found_past, expected_past, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0.01 if bfloat16 else 1e-5, atol=0.1 if bfloat16 else 1e-5)
+
+
+@pytest.mark.usefixtures("no_grad")
+@pytest.mark.parametrize(("streams", "frames"), [(1, 1), (3, 14), (1, 112), (3, 70)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pieces_are_the_whole(streams: int, frames: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subsampling, "_has_bfloat16", lambda: False)
+    fast = FastSubsampling(random_model(CONFIG).encoder.subsampling, CONFIG.n_mels)
+    generator = torch.Generator().manual_seed(frames)
+    mel = torch.randn(streams, 8 * frames, 128, generator=generator)
+    channels = (1, CONFIG.subsampling_channels, CONFIG.subsampling_channels)
+    past = [torch.rand(streams, c, 1, b, generator=generator) for c, b in zip(channels, halved_bins(128), strict=False)]
+    t, ends = torch.arange(streams), torch.full((streams,), 8 * frames - 3)
+    expected, expected_past, expected_end = fast(mel.clone(), ends, t, past)
+    pieces = cut(streams, frames, threads)
+    assert len(pieces) >= min(threads, streams)
+    found, found_past, found_end = join([piece(fast, mel.clone(), ends, t, past, *each) for each in pieces], frames)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(found_end, expected_end)
+    for ours, theirs in zip(found_past, expected_past, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)

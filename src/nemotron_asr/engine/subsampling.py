@@ -4,7 +4,7 @@ The convolutions cost little arithmetic over tensors that do not fit a cache, so
 touched. In bfloat16, where the CPU has it, they are half as large; their result is quantised to 8 bits next.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -13,6 +13,45 @@ from torch import Tensor, nn
 
 from nemotron_asr.config import SUBSAMPLING
 from nemotron_asr.model.subsampling import Subsampling, halved, halved_bins
+
+PIECE = 28
+"""Frames that are made at once: half a megabyte each, and more of them than of any live chunk."""
+
+Subsampled = tuple[Tensor, list[Tensor], Tensor]
+"""Frames, the new past and the new ends, as `Subsampling.forward` returns them."""
+
+
+def cut(streams: int, frames: int, threads: int) -> list[tuple[slice, int]]:
+    """Pieces of a step, to be made in any order: which streams, and from which frame on.
+
+    Frames are always cut alike, so that a stream hears the same in any company.
+    """
+    size = max(1, min(PIECE // min(frames, PIECE), -(-streams // threads)))
+    return [(slice(a, a + size), begin) for a in range(0, streams, size) for begin in range(0, frames, PIECE)]
+
+
+def piece(
+    subsampling: nn.Module, mel: Tensor, end: Tensor, t: Tensor, past: list[Tensor], streams: slice, begin: int
+) -> Subsampled:
+    """One of the pieces that `cut` names; arguments as of `Subsampling.forward`, for the whole step.
+
+    Within a step the past of a piece is what lies before it: it is begun a frame early, and that frame left out, for a
+    frame sees no more than the last of those before it.
+    """
+    early = min(begin, 1)
+    window = mel[streams, SUBSAMPLING * (begin - early) : SUBSAMPLING * (begin + PIECE)]
+    before = [stage[streams] for stage in past]
+    made: Subsampled = subsampling(window, end[streams], t[streams] + begin - early, before)
+    return made[0][:, early:], *made[1:]
+
+
+def join(made: Sequence[Subsampled], frames: int) -> Subsampled:
+    """A step of so many frames from its pieces, in the order in which `cut` names them."""
+    count = -(-frames // PIECE)
+    rows = [made[i : i + count] for i in range(0, len(made), count)]
+    x = torch.cat([torch.cat([part[0] for part in row], 1) for row in rows])
+    pasts, ends = zip(*(row[-1][1:] for row in rows), strict=True)
+    return x, [torch.cat(stage) for stage in zip(*pasts, strict=True)], torch.cat(ends)
 
 
 class FastSubsampling(nn.Module):

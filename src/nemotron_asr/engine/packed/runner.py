@@ -39,6 +39,7 @@ from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.quantize import Int8Linear
 from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.engine.stream import UNKNOWN_END, Target
+from nemotron_asr.engine.subsampling import Subsampled, cut, join, piece
 from nemotron_asr.features import LogMel, mel_frames, window_samples
 from nemotron_asr.model import EncoderState, NemotronASR
 from nemotron_asr.model.conformer import Block
@@ -51,10 +52,6 @@ LINE = 32
 
 ALONE = 2 * BLOCK
 """Rows of a step (streams times frames) from which on every thread takes streams of its own, from samples to tokens."""
-
-
-SUBSAMPLED = 2 * LONGEST
-"""Frames, of all streams together, that are made of the mel frames at once, if those of one stream are not more."""
 
 
 class PackedRunner(Runner):
@@ -139,23 +136,19 @@ class PackedRunner(Runner):
             past[kept] = new[keep]
         return x[..., : self.model.config.d_model].contiguous()
 
-    def _subsample(
-        self, mel: Tensor, end: Tensor, t: Tensor, past: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """See `Subsampling.forward`; a few streams at once, for it takes half a megabyte for a frame."""
+    def _subsample(self, mel: Tensor, end: Tensor, t: Tensor, past: list[Tensor]) -> Subsampled:
+        """See `Subsampling.forward`; in pieces, which are shared out unless this thread computes by itself."""
         threads = 1 if getattr(self._own, "alone", False) else self.threads
-        size = max(1, min(SUBSAMPLED * SUBSAMPLING // mel.shape[1], -(-len(mel) // threads)))
-        pasts = zip(*(stage.split(size) for stage in past), strict=True)
-        pieces = list(zip(mel.split(size), end.split(size), t.split(size), pasts, strict=True))
+        frames, subsampling = mel.shape[1] // SUBSAMPLING, self.model.encoder.subsampling
+        pieces = cut(len(mel), frames, threads)
 
         @torch.inference_mode()
-        def run(thread: int) -> list[tuple[Tensor, list[Tensor], Tensor]]:
-            return [self.model.encoder.subsampling(*piece) for piece in pieces[thread::threads]]
+        def run(thread: int) -> list[Subsampled]:
+            return [piece(subsampling, mel, end, t, past, *each) for each in pieces[thread::threads]]
 
         others = [self._helpers.submit(run, thread) for thread in range(1, min(threads, len(pieces)))]
         made = [run(0), *(other.result() for other in others)]
-        x, new, ends = zip(*(made[i % threads][i // threads] for i in range(len(pieces))), strict=True)
-        return torch.cat(x), [torch.cat(stage) for stage in zip(*new, strict=True)], torch.cat(ends)
+        return join([made[i % threads][i // threads] for i in range(len(pieces))], frames)
 
     def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
         rows, first, valid, bias = self._search(pool, parts)
