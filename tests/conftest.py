@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 from tokenizers.models import Unigram
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.tokenizer import Tokenizer
 
 torch.set_num_threads(1)  # tests run side by side
+settings.register_profile("unhurried", settings(), deadline=None)  # no test fails on a slow machine
+settings.load_profile("unhurried")
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before whatever imports Triton first, which are not the tests that need it
 
