@@ -193,27 +193,37 @@ def test_a_body_is_limited(guarded: Guarded) -> None:
         assert form.status_code == 413
 
 
-def test_what_a_small_body_decodes_to_is_limited(guarded: Guarded, silent_hour: bytes) -> None:
-    assert len(silent_hour) < 100_000
+def test_what_a_small_body_decodes_to_is_limited(guarded: Guarded, ten_silent_hours: bytes) -> None:
+    """While it is decoded: no more is heard than may be."""
+    assert len(ten_silent_hours) < 100_000
     with guarded.http() as client:
-        answer = client.post("/v1/audio/transcriptions", files={"file": ("a.flac", silent_hour)})
+        before = audio_heard(client)
+        answer = client.post("/v1/audio/transcriptions", files={"file": ("a.flac", ten_silent_hours)})
         assert answer.status_code == 413
         assert answer.json()["error"]["message"] == "the audio lasts longer than 20 s, which is the limit"
-        assert "too_large" in client.post("/v1/stream", content=silent_hour).text.splitlines()[-1]
+        assert "too_large" in client.post("/v1/stream", content=ten_silent_hours).text.splitlines()[-1]
+        assert audio_heard(client) - before <= 40
+
+
+def audio_heard(client: httpx.Client) -> float:
+    """Seconds that all streams and recordings have brought."""
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("nemotron_asr_audio_seconds_total"))
 
 
 @pytest.fixture(scope="module")
-def silent_hour(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An hour of nothing, which FLAC writes in few bytes."""
+def ten_silent_hours(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Ten hours of nothing, which FLAC writes in few bytes."""
     import av
     import numpy as np
 
-    path = tmp_path_factory.mktemp("bomb") / "hour.flac"
+    path = tmp_path_factory.mktemp("bomb") / "hours.flac"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("flac", rate=8000, options={"compression_level": "0", "frame_size": "65535"})
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4_800_000), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
         for _ in range(60):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 480_000), np.int16), format="s16", layout="mono")
-            frame.sample_rate = 8000
+            frame.pts = None
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path.read_bytes()

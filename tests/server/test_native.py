@@ -1,7 +1,11 @@
-"""Our own shape, through the `websockets` client and plain HTTP."""
+"""Our own shape, through the `websockets` client, curl and plain HTTP."""
 
 import asyncio
 import json
+import shutil
+import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +66,47 @@ class TestWebSocket(Contract):
         url = f"{server.websocket}/v1/stream?encoding=s16le&latency_ms=320&{options}"
         events = asyncio.run(talk(url, request))
         return [told(event) for event in events if event["type"] in {"partial", "final", "finalized"}]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no package of Python")
+class TestCurl(Contract):
+    """`curl -N -T -`, which sends what a microphone gives and prints a line for each event while it does."""
+
+    finalizes = False
+    accept = "*/*"
+    begins = "{"
+
+    def converse(self, server: Running, request: Request) -> list[Told]:
+        options = f"language={request.language}&interim_results={request.interim}"
+        url = f"{server.http}/v1/stream?encoding=s16le&{options}"
+        command = ["curl", "-sN", "-H", f"Accept: {self.accept}", "-T", "-", url]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as curl:
+            assert curl.stdout is not None
+            speaking = threading.Thread(target=speak, args=(curl, request))
+            speaking.start()
+            said = [line.decode() for line in curl.stdout if line.strip()]
+            speaking.join()
+        assert all(line.startswith(self.begins) for line in said)
+        events = [json.loads(line.removeprefix("data: ")) for line in said]
+        return [told(event) for event in events if event["type"] in {"partial", "final"}]
+
+
+class TestCurlEvents(TestCurl):
+    """The same as Server-Sent Events."""
+
+    accept = "text/event-stream"
+    begins = "data: {"
+
+
+def speak(curl: subprocess.Popen[bytes], request: Request) -> None:
+    assert curl.stdin is not None
+    for data, _ in request.packets():
+        curl.stdin.write(data)
+        curl.stdin.flush()
+        time.sleep(request.wait(data))
+    if request.hang_up:
+        curl.kill()
+    curl.stdin.close()
 
 
 def lines(answer: httpx.Response) -> list[dict[str, Any]]:
