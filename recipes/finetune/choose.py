@@ -2,8 +2,9 @@
 
     python -m recipes.finetune.choose --data WORK --locale nl-NL --output WORK/proof
 
-Reads the manifests that `recipes.tiny.manifests` writes. Writes `human.jsonl`, `validation.jsonl`, `replay.jsonl`, and
-`others.jsonl`: clips of other languages that are not repeated, to see what is forgotten.
+Reads the manifests that `recipes.tiny.manifests` writes. Writes `human.jsonl` and `validation.jsonl`; of other
+languages `replay.jsonl`, and of clips that are not repeated `validation-others.jsonl` and, to see what is forgotten,
+`others.jsonl`.
 """
 
 import argparse
@@ -64,7 +65,8 @@ def main() -> None:
     foreign = [entry for entry in synthetic if entry["target_lang"] != options.locale]
     replay, others = choose(foreign, len(foreign) - 3 * options.others, options.others, options.seed)
     write(replay, options.output / "replay.jsonl")
-    write(others, options.output / "others.jsonl")
+    write(others[: options.validation], options.output / "validation-others.jsonl")
+    write(others[options.validation :], options.output / "others.jsonl")
 
 
 if __name__ == "__main__":
