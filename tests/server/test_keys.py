@@ -4,12 +4,16 @@ import os
 import time
 from pathlib import Path
 
+import grpc
+import httpx2 as httpx
 import pytest
 
 from nemotron_asr.errors import OptionError
 from nemotron_asr.server import keys as keys_module
 from nemotron_asr.server.keys import Key, Keys
 from nemotron_asr.server.problems import Kind, Problem
+from tests.server.conftest import running
+from tests.server.riva_client import config, service
 
 
 @pytest.fixture
@@ -91,3 +95,24 @@ def test_a_broken_file_is_named(tmp_path: Path, line: str) -> None:
         Keys(str(tmp_path / "keys"))
     with pytest.raises(OptionError, match="cannot be read"):
         Keys(str(tmp_path / "none"))
+
+
+def test_a_running_server_reads_them_again(
+    file: Path, random_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN", 0.0)
+    with running(model=[str(random_model_folder)], api_key_file=str(file)) as server:
+
+        def come_in(key: str) -> tuple[int, bool]:
+            """Over HTTP and gRPC."""
+            status = httpx.get(f"{server.http}/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
+            with service(server, metadata_args=[["authorization", f"Bearer {key}"]]) as asr:
+                try:
+                    asr.offline_recognize(bytes(3200), config())
+                except grpc.RpcError as error:
+                    return status, error.code() is not grpc.StatusCode.UNAUTHENTICATED
+            return status, True
+
+        assert [come_in(key) for key in ("beta", "delta")] == [(200, True), (401, False)]
+        file.write_text("delta name=new\n")
+        assert [come_in(key) for key in ("beta", "delta")] == [(401, False), (200, True)]
