@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 import websockets
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
+from websockets.sync.client import connect
 
 from nemotron_asr.errors import CheckpointError, OptionError
 from tests.server.conftest import Running, running
@@ -99,22 +99,44 @@ def test_what_was_said_is_logged_only_if_that_is_asked_for(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to be sent")
 def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("open-sesame name=ali\n")
-    arguments = ["--port", "0", "--max-streams", "4", "--log-format", "json", "--api-key-file", str(tmp_path / "keys")]
+    arguments = ["--port", "0", "--grpc-port", "-1", "--wyoming-port", "-1", "--max-streams", "4", "--api-key-file",
+                 str(tmp_path / "keys"), "--log-format", "json", "--log-level", "debug"]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "nemotron_asr", "serve", "--model", random_model_folder, *arguments],
-        stderr=subprocess.PIPE, env={**os.environ, "NEMOTRON_ASR_WYOMING_PORT": "-1", "NEMOTRON_ASR_GRPC_PORT": "-1"},
-    )  # fmt: skip
+        stderr=subprocess.PIPE,
+    )
     with process:
         assert process.stderr is not None
-        port = int(process.stderr.readline().decode().rpartition(" ")[2])
-        url = f"http://127.0.0.1:{port}/v1/stream?encoding=s16le&token=open-sesame"
-        assert httpx.post(url, content=bytes(64_000)).status_code == 200
-        process.send_signal(signal.SIGTERM)
+        while b"http" not in (line := process.stderr.readline()):
+            assert line
+        address = line.decode().split()[-1].removeprefix("http://")
+        try:
+            tell_the_key(f"127.0.0.1:{address.rpartition(':')[2]}")
+        finally:
+            process.send_signal(signal.SIGTERM)
         log = process.stderr.read().decode()
     assert process.returncode == 0
-    assert "open-sesame" not in log
-    lines = [json.loads(line) for line in log.splitlines()]
-    assert [line["message"] for line in lines] == ["opened", "ended"]
-    assert lines[0]["key"] == "ali"
-    assert lines[0]["stream"] == lines[1]["stream"]
-    assert lines[1]["audio"] == 2.0
+    assert "sesame" not in log
+    ours = [line for line in map(json.loads, log.splitlines()) if line["logger"].startswith("nemotron_asr")]
+    streams = [line["stream"] for line in ours if line["message"] == "ended"]
+    assert [line["stream"] for line in ours if line["message"] == "opened"] == streams
+    assert {line.get("key") for line in ours if line["message"] == "opened"} == {"ali"}
+    assert [line["audio"] for line in ours if line["message"] == "ended"] == [2.0, 2.0, 2.0, 0.0]
+
+
+def tell_the_key(host: str) -> None:
+    """In all the ways in which it can be shown, and where it does not belong."""
+    url, sound = f"http://{host}/v1/stream?encoding=s16le", bytes(64_000)
+    for query, headers in (
+        ("&token=open-sesame", {}), ("", {"Authorization": "Bearer open-sesame"}), ("", {"X-API-Key": "open-sesame"}),
+    ):  # fmt: skip
+        assert httpx.post(url + query, content=sound, headers=headers).status_code == 200
+    offered = [websockets.Subprotocol("token"), websockets.Subprotocol("open-sesame")]
+    with connect(f"ws://{host}/v1/listen?encoding=linear16&sample_rate=16000", subprotocols=offered) as socket:
+        socket.send('{"type": "CloseStream"}')
+        list(socket)
+    offered = [websockets.Subprotocol("realtime"), websockets.Subprotocol("openai-insecure-api-key.open-sesame")]
+    with connect(f"ws://{host}/v1/realtime", subprotocols=offered) as socket:
+        socket.recv()
+    assert httpx.post(f"{url}&token=close-sesame", content=sound).status_code == 401
+    assert httpx.get(f"http://{host}/open-sesame").status_code == 404
