@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import httpx2 as httpx
 import numpy as np
 import openai
 import pytest
@@ -186,3 +187,25 @@ def test_models(server: Running) -> None:
         assert connected.models.retrieve("tiny").object == "model"
         with pytest.raises(openai.NotFoundError, match="choose tiny"):
             connected.models.retrieve("large")
+
+
+def test_where_a_nim_container_has_things(server: Running, samples: list[Sample]) -> None:
+    """As those ask who move from one: its addresses, and `multi` for any language."""
+    with httpx.Client(base_url=f"{server.http}/v1", timeout=60) as anybody:
+        for address in ("health/live", "health/ready", "metrics", "version", "models"):
+            assert anybody.get(address).status_code == 200, address
+        form = {"language": "multi", "model": "tiny", "response_format": "json"}
+        file = {"file": ("a.opus", Path(samples[0].path).read_bytes())}
+        said = anybody.post("audio/transcriptions", data=form, files=file).json()
+    heard = server.recognizer.transcribe(samples[0].path, latency_ms=LATENCY)
+    assert said["text"] == heard.text
+    assert said["usage"] == {"type": "duration", "seconds": heard.duration}
+
+
+def test_no_page_of_others_may_call_unless_it_is_named(server: Running) -> None:
+    headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    for answer in (
+        httpx.options(f"{server.http}/v1/audio/transcriptions", headers=headers),
+        httpx.get(f"{server.http}/v1/models", headers=headers),
+    ):
+        assert "access-control-allow-origin" not in answer.headers
