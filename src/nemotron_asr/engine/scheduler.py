@@ -19,8 +19,8 @@ T = TypeVar("T")
 NEVER = math.inf
 """The deadline of a recording."""
 
-MARGIN = 1.4
-"""How much longer than expected a step may take that was put off."""
+MARGIN = 2.0
+"""How much longer than expected a step may take that was put off: as long again, for another process may have a core."""
 
 MOST_ROWS = 64
 """Streams in one step at most: on a CPU more makes nothing faster."""
