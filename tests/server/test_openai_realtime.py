@@ -179,7 +179,9 @@ async def receive(connection: Any, kind: str) -> Any:
     return event
 
 
-@pytest.mark.parametrize(("name", "encoding", "rate"), [("pcm", "s16le", 24_000), ("pcmu", "mulaw", 8_000)])
+@pytest.mark.parametrize(
+    ("name", "encoding", "rate"), [("pcm", "s16le", 24_000), ("pcmu", "mulaw", 8_000), ("pcma", "alaw", 8_000)]
+)
 async def test_formats(server: Running, speech: NDArray[np.int16], name: str, encoding: str, rate: int) -> None:
     data = speech[: 3 * RATE]
     data = np.repeat(data, 3)[::2] if rate == 24_000 else data[::2]
