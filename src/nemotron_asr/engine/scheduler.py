@@ -20,7 +20,7 @@ NEVER = math.inf
 """The deadline of a recording."""
 
 MARGIN = 2.0
-"""How much longer than expected a step may take that was put off: as long again, for another process may have a core."""
+"""How much longer than expected a step may take that was put off: another process may have one of two cores."""
 
 MOST_ROWS = 64
 """Streams in one step at most: on a CPU more makes nothing faster."""
