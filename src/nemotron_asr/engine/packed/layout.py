@@ -16,7 +16,7 @@ BLOCK = 56
 """Rows that go through a feed-forward at once, so that what is inside it stays in a core's cache."""
 
 LONGEST = 14
-"""Frames of the longest chunk."""
+"""Frames of the longest of `config.LATENCIES`; a number, for compiled code is kept while this folder stays as it is."""
 
 UP_1, DOWN_1, QKV, OUT, EXPAND, REDUCE, UP_2, DOWN_2 = range(8)
 """The matrices of a block, in the order in which they are used."""
