@@ -29,16 +29,13 @@ def test_a_batch_is_its_streams_one_by_one(tokenizer: Tokenizer, seed: int, list
     bias, draw = bias_of(trees, BoostTables(CPU)), torch.Generator().manual_seed(seed)
     rows, nodes = torch.arange(len(trees)), [ROOT] * len(trees)
     for _ in range(6):
-        logits = torch.randn(len(trees), 3, BLANK + 1, generator=draw)
-        logits[..., BLANK] += 3
-        chosen = bias.choose(logits, rows)
+        logits = torch.randn(len(trees), BLANK + 1, generator=draw)
+        chosen = bias.choose(logits, logits.argmax(-1), rows)
         for row, tree in enumerate(trees):
-            for frame in range(3):
-                gained = logits[row, frame].clone()
-                for token, (_, gain) in arcs(tree, nodes[row]).items():
-                    gained[token] = gained[token] + gain
-                plain = int(logits[row, frame].argmax())
-                assert int(chosen[row, frame]) == (BLANK if plain == BLANK else int(gained[:BLANK].argmax()))
+            gained = logits[row].clone()
+            for token, (_, gain) in arcs(tree, nodes[row]).items():
+                gained[token] = gained[token] + gain
+            assert int(chosen[row]) == int(gained.argmax())
         steps = torch.tensor([next(iter(arcs(tree, node)), 7) for tree, node in zip(trees, nodes, strict=True)])
         bias.said(rows, steps)
         for row, tree in enumerate(trees):
@@ -71,9 +68,10 @@ def test_trees_that_nobody_uses_are_swept_out(tokenizer: Tokenizer) -> None:
 
 
 def test_without_preferences_the_choice_is_the_models() -> None:
-    logits = torch.randn(2, 4, BLANK + 1)
+    logits, rows = torch.randn(2, BLANK + 1), torch.arange(2)
     bias = bias_of([NO_BOOST, NO_BOOST], BoostTables(CPU))
-    assert torch.equal(bias.choose(logits, torch.arange(2)), logits.argmax(-1))
+    assert torch.equal(bias.allowed(logits[:, None], rows), logits[:, None])
+    assert torch.equal(bias.choose(logits, logits.argmax(-1), rows), logits.argmax(-1))
 
 
 def test_what_is_ruled_out_is_not_said() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from threading import Lock
 from typing import Self, TypeVar
@@ -16,6 +17,9 @@ from nemotron_asr.decoding.boosting import ROOT, BoostTree
 
 TOKEN_BITS = 32
 """A node and a token make one number, so that sorted ones can be searched for all rows at once."""
+
+NOWHERE = 0
+"""The node of no phrases, from which no arc leads."""
 
 Integers = TypeVar("Integers", Tensor, NDArray[np.int64])
 
@@ -43,6 +47,14 @@ class Arcs:
         whole = torch.zeros(0, dtype=torch.long, device=device)
         first = torch.zeros(2, dtype=torch.long, device=device)
         return cls(first, whole, whole, whole.float(), first[1:], whole, whole)
+
+    def gains(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) nodes -> (n, arcs) their tokens that gain something, and what; -inf fills up."""
+        number = self.gaining[nodes]
+        offset = torch.arange(int(number.max()), device=nodes.device)
+        exists = offset < number[:, None]
+        arc = torch.where(exists, self.first[nodes][:, None] + offset, 0)
+        return self.token[arc], self.gain[arc].masked_fill(~exists, -torch.inf)
 
     def and_(self, tree: BoostTree) -> "Arcs":
         """One tree more."""
@@ -130,22 +142,25 @@ class Bias:
         penalty = torch.zeros_like(filled, dtype=torch.float).masked_fill(filled != blank, -torch.inf)
         return cls(arcs, root, place, filled, penalty, blank)
 
-    def choose(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """The tokens that (n, T, vocab_size + 1) logits of some rows stand for: (n, T).
+    def allowed(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Logits (n, T, vocab_size + 1) of some rows without what these rule out."""
+        if not self.banned.shape[1]:
+            return logits
+        shape = *logits.shape[:2], self.banned.shape[1]
+        penalty = self.penalty[rows, None].to(logits.dtype)
+        return logits.scatter_add(-1, self.banned[rows, None].expand(shape), penalty.expand(shape))
 
-        Blank is left as it is: phrases are preferred to other words, not to silence.
+    def choose(self, logits: Tensor, token: Tensor, rows: Tensor) -> Tensor:
+        """The tokens (n,) that some rows say instead of those that their (n, vocab_size + 1) logits stand for.
+
+        Only where something is said: phrases are preferred to other words, not to silence.
         """
-        if self.banned.shape[1]:
-            shape = *logits.shape[:2], self.banned.shape[1]
-            penalty = self.penalty[rows, None].to(logits.dtype)
-            logits = logits.scatter_add(-1, self.banned[rows, None].expand(shape), penalty.expand(shape))
-        best, token = logits.max(-1)
         liked, gain = self._gains(rows)
         if not liked.shape[1]:
             return token
-        scores = logits.gather(-1, liked[:, None].expand(-1, logits.shape[1], -1)) + gain[:, None]
-        gained, index = scores.max(-1)
-        return torch.where((gained > best) & (token != self.blank), liked.gather(1, index), token)
+        gained, index = (logits.gather(1, liked) + gain).max(1, keepdim=True)
+        own = token[:, None]
+        return torch.where(gained > logits.gather(1, own), liked.gather(1, index), own)[:, 0]
 
     def of_hypotheses(self, rows: Tensor, place: Tensor) -> "Bias":
         """The preferences of hypotheses: (n,) the rows of their streams, (n, 2) their own places."""
@@ -167,30 +182,30 @@ class Bias:
 
     def said(self, rows: Tensor, tokens: Tensor) -> None:
         """Move on by a token in each of some rows: along the phrases that it is in, or to the beginning of others."""
-        arcs = self.arcs
+        arcs, root = self.arcs, self.root.take(rows)
         if not len(arcs.key):
             self.place[rows, 1] = ROOT
             return
-        key = _key(self._nodes(rows), tokens[:, None])
+        key = _key(torch.stack([root + self.place[:, 1].take(rows), root]), tokens)
         index = torch.searchsorted(arcs.key, key).clamp_(max=len(arcs.key) - 1)
-        taken = arcs.key[index] == key
-        inside, beginning = torch.where(taken, arcs.behind[index], ROOT).T
-        self.place[rows, 1] = torch.where(taken[:, 0], inside, beginning)
-
-    def _nodes(self, rows: Tensor) -> Tensor:
-        """(n, 2) where some rows are within phrases, and where these begin."""
-        root = self.root[rows]
-        return torch.stack([root + self.place[rows, 1], root], 1)
+        along, again = arcs.key.take(index) == key
+        inside, beginning = arcs.behind.take(index)
+        beginning = torch.where(again, beginning, ROOT)
+        self.place[rows, 1] = torch.where(along, inside, beginning)
 
     def _gains(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(n, arcs) the tokens that gain something where some rows are, or as beginnings of phrases; -inf fills up."""
-        arcs, nodes = self.arcs, self._nodes(rows)
-        number = arcs.gaining[nodes]
-        number[:, 0].masked_fill_(nodes[:, 0] == nodes[:, 1], 0)
-        offset = torch.arange(int(number.max()), device=nodes.device)
-        exists = offset < number[..., None]
-        arc = torch.where(exists, arcs.first[nodes][..., None] + offset, 0).flatten(1)
-        return arcs.token[arc], arcs.gain[arc].masked_fill(~exists.flatten(1), -torch.inf)
+        tokens, gains = (part[rows] for part in self._beginnings)
+        inside = self.place[:, 1].take(rows)
+        if not inside.any():
+            return tokens, gains
+        token, gain = self.arcs.gains((self.root.take(rows) + inside).where(inside != ROOT, NOWHERE))
+        return torch.cat([tokens, token], 1), torch.cat([gains, gain], 1)
+
+    @cached_property
+    def _beginnings(self) -> tuple[Tensor, Tensor]:
+        """What `_gains` says of all rows that are in no phrase: silence and common words change nothing of it."""
+        return self.arcs.gains(self.root)
 
 
 def _key(node: Integers, token: Integers) -> Integers:

@@ -142,12 +142,16 @@ def _next_token(
     frame = time[rows, None] + torch.arange(window, device=rows.device)
     exists = frame < valid[rows, None]
     logits = transducer.joint(enc[rows[:, None], frame.clamp(max=enc.shape[1] - 1)], out[rows, None])
-    token = bias.choose(logits, rows) if bias else logits.argmax(-1)
+    allowed = bias.allowed(logits, rows) if bias else logits
+    token = allowed.argmax(-1)
     speaking = (token != transducer.config.blank) & exists
     silent = torch.where(speaking.any(1), speaking.int().argmax(1), exists.sum(1))
     found = speaking.any(1).nonzero()[:, 0]
     place = found, silent[found]
-    return silent, rows[found], token[place], logits[place].float().log_softmax(-1)
+    own, said = logits[place], token[place]
+    if bias and len(found):
+        said = bias.choose(own if allowed is logits else allowed[place], said, rows[found])
+    return silent, rows[found], said, own.float().log_softmax(-1)
 
 
 def certainty(logprobs: Tensor) -> Tensor:
