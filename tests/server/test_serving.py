@@ -5,11 +5,12 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx2 as httpx
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.sync.client import connect
 
 from nemotron_asr.errors import CheckpointError, OptionError
+from nemotron_asr.server.riva_messages import SERVICE, RecognizeRequest
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE
 
@@ -99,7 +101,7 @@ def test_what_was_said_is_logged_only_if_that_is_asked_for(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to be sent")
 def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("open-sesame name=ali\n")
-    arguments = ["--port", "0", "--grpc-port", "-1", "--wyoming-port", "-1", "--max-streams", "4", "--api-key-file",
+    arguments = ["--port", "0", "--grpc-port", "0", "--wyoming-port", "-1", "--max-streams", "4", "--api-key-file",
                  str(tmp_path / "keys"), "--log-format", "json", "--log-level", "debug"]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "nemotron_asr", "serve", "--model", random_model_folder, *arguments],
@@ -107,11 +109,15 @@ def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Pat
     )
     with process:
         assert process.stderr is not None
-        while b"http" not in (line := process.stderr.readline()):
+        hosts = dict[str, str]()
+        while "riva" not in hosts:
+            line = process.stderr.readline().decode()
             assert line
-        address = line.decode().split()[-1].removeprefix("http://")
+            if ", port " in line:
+                hosts[line.split()[0]] = f"127.0.0.1:{line.split()[-1]}"
         try:
-            tell_the_key(f"127.0.0.1:{address.rpartition(':')[2]}")
+            tell_the_key(hosts["http"])
+            tell_riva_the_key(hosts["riva"])
         finally:
             process.send_signal(signal.SIGTERM)
         log = process.stderr.read().decode()
@@ -121,7 +127,7 @@ def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Pat
     streams = [line["stream"] for line in ours if line["message"] == "ended"]
     assert [line["stream"] for line in ours if line["message"] == "opened"] == streams
     assert {line.get("key") for line in ours if line["message"] == "opened"} == {"ali"}
-    assert [line["audio"] for line in ours if line["message"] == "ended"] == [2.0, 2.0, 2.0, 0.0]
+    assert [line["audio"] for line in ours if line["message"] == "ended"] == [2.0, 2.0, 2.0, 0.0, 2.0, 2.0]
 
 
 def tell_the_key(host: str) -> None:
@@ -140,3 +146,15 @@ def tell_the_key(host: str) -> None:
         socket.recv()
     assert httpx.post(f"{url}&token=close-sesame", content=sound).status_code == 401
     assert httpx.get(f"http://{host}/open-sesame").status_code == 404
+
+
+def tell_riva_the_key(host: str) -> None:
+    """In its metadata, both ways, and one that nobody has."""
+    sound = RecognizeRequest(audio=bytes(64_000)).SerializeToString()
+    with grpc.insecure_channel(host) as channel:
+        recognize: Callable[..., bytes] = channel.unary_unary(f"/{SERVICE}/Recognize")
+        for shown in (("authorization", "Bearer open-sesame"), ("x-api-key", "open-sesame")):
+            recognize(sound, metadata=[shown])
+        with pytest.raises(grpc.RpcError) as refused:
+            recognize(sound, metadata=[("authorization", "Bearer close-sesame")])
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
