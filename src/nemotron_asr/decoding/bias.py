@@ -28,8 +28,11 @@ Integers = TypeVar("Integers", Tensor, NDArray[np.int64])
 class Arcs:
     """Trees one after the other: as in `BoostTree`, but for targets, which are counted from the root of their tree.
 
+    Arc 0 stands for none: nothing gains by it, and it leads nowhere.
+
     Attributes:
         gaining: (nodes,) how many arcs of each node add something, which are its first.
+        begin, last: (nodes,) the first and the last of those, or arc 0.
         key, behind: (arcs,) node * 2^32 + token, sorted, and the target of that arc: to find where a token leads.
     """
 
@@ -38,23 +41,18 @@ class Arcs:
     target: Tensor
     gain: Tensor
     gaining: Tensor
+    begin: Tensor
+    last: Tensor
     key: Tensor
     behind: Tensor
 
     @classmethod
     def none(cls, device: torch.device) -> Self:
         """No tree but that of no phrases, whose root is node 0."""
-        whole = torch.zeros(0, dtype=torch.long, device=device)
-        first = torch.zeros(2, dtype=torch.long, device=device)
-        return cls(first, whole, whole, whole.float(), first[1:], whole, whole)
-
-    def gains(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """(n,) nodes -> (n, arcs) their tokens that gain something, and what; -inf fills up."""
-        number = self.gaining[nodes]
-        offset = torch.arange(int(number.max()), device=nodes.device)
-        exists = offset < number[:, None]
-        arc = torch.where(exists, self.first[nodes][:, None] + offset, 0)
-        return self.token[arc], self.gain[arc].masked_fill(~exists, -torch.inf)
+        zero = torch.zeros(1, dtype=torch.long, device=device)
+        first = torch.ones(2, dtype=torch.long, device=device)
+        gain = torch.full_like(zero, -torch.inf, dtype=torch.float)
+        return cls(first, zero, zero, gain, zero, zero, zero, key=zero - 1, behind=zero)
 
     def and_(self, tree: BoostTree) -> "Arcs":
         """One tree more."""
@@ -63,9 +61,18 @@ class Arcs:
         key = _key(node, tree.token)
         order = np.argsort(key, kind="stable")
         gaining = np.diff(np.cumsum(np.append(0, tree.gain > 0))[tree.first])
-        parts = tree.first[1:] + arcs, tree.token, tree.target, tree.gain, gaining, key[order], tree.target[order]
+        first = tree.first + arcs
+        ends = np.where(gaining > 0, [first[:-1], first[:-1] + gaining - 1], 0)
+        parts = first[1:], tree.token, tree.target, tree.gain, gaining, *ends, key[order], tree.target[order]
         ours = vars(self).values()
         return Arcs(*(torch.cat([old, torch.from_numpy(new).to(old)]) for old, new in zip(ours, parts, strict=True)))
+
+    def gains(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """(n,) nodes -> (n, arcs) their tokens that gain something, and what; what fills up gains nothing more."""
+        begin, last = self.begin.take(nodes)[:, None], self.last.take(nodes)[:, None]
+        most = int((last - begin).max()) + 1
+        arc = torch.minimum(begin + torch.arange(most, device=nodes.device), last)
+        return self.token.take(arc), self.gain.take(arc)
 
 
 class BoostTables:
@@ -156,8 +163,6 @@ class Bias:
         Only where something is said: phrases are preferred to other words, not to silence.
         """
         liked, gain = self._gains(rows)
-        if not liked.shape[1]:
-            return token
         gained, index = (logits.gather(1, liked) + gain).max(1, keepdim=True)
         own = token[:, None]
         return torch.where(gained > logits.gather(1, own), liked.gather(1, index), own)[:, 0]
@@ -183,19 +188,15 @@ class Bias:
     def said(self, rows: Tensor, tokens: Tensor) -> None:
         """Move on by a token in each of some rows: along the phrases that it is in, or to the beginning of others."""
         arcs, root = self.arcs, self.root.take(rows)
-        if not len(arcs.key):
-            self.place[rows, 1] = ROOT
-            return
         key = _key(torch.stack([root + self.place[:, 1].take(rows), root]), tokens)
         index = torch.searchsorted(arcs.key, key).clamp_(max=len(arcs.key) - 1)
-        along, again = arcs.key.take(index) == key
-        inside, beginning = arcs.behind.take(index)
-        beginning = torch.where(again, beginning, ROOT)
-        self.place[rows, 1] = torch.where(along, inside, beginning)
+        taken = arcs.key.take(index) == key
+        along, again = arcs.behind.take(index * taken)
+        self.place[rows, 1] = torch.where(taken[0], along, again)
 
     def _gains(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(n, arcs) the tokens that gain something where some rows are, or as beginnings of phrases; -inf fills up."""
-        tokens, gains = (part[rows] for part in self._beginnings)
+        tokens, gains = (part.index_select(0, rows) for part in self._beginnings)
         inside = self.place[:, 1].take(rows)
         if not inside.any():
             return tokens, gains
