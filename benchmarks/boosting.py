@@ -33,6 +33,9 @@ Phrases = Mapping[str, float]
 TOGETHER = 16
 """Recordings that are heard at a time."""
 
+SETTLED = 0.02
+"""Seconds after which streams that were opened are all there, so that the first step is for all of them."""
+
 
 def words(text: str) -> list[str]:
     """The words of a text, without punctuation."""
@@ -70,6 +73,7 @@ class Recordings:
 
     def _hear(self, asr: Recognizer, some: slice, phrases: Sequence[Phrases]) -> list[str]:
         sessions = [asr.engine.open(latency_ms=1120, recording=True, boost=boost) for boost in phrases[some]]
+        time.sleep(SETTLED)
         for audio, session in zip(self.audio[some], sessions, strict=True):
             session.feed(audio)
             session.close()

@@ -30,12 +30,15 @@ def test_a_batch_is_its_streams_one_by_one(tokenizer: Tokenizer, seed: int, list
     rows, nodes = torch.arange(len(trees)), [ROOT] * len(trees)
     for _ in range(6):
         logits = torch.randn(len(trees), BLANK + 1, generator=draw)
+        before = bias.place.clone()
         chosen = bias.choose(logits, logits.argmax(-1), rows)
+        after, bias.place = bias.place, before
         for row, tree in enumerate(trees):
             gained = logits[row].clone()
             for token, (_, gain) in arcs(tree, nodes[row]).items():
                 gained[token] = gained[token] + gain
             assert int(chosen[row]) == int(gained.argmax())
+            assert int(after[row, 1]) == arcs(tree, nodes[row]).get(int(chosen[row]), (ROOT, 0.0))[0]
         steps = torch.tensor([next(iter(arcs(tree, node)), 7) for tree, node in zip(trees, nodes, strict=True)])
         bias.said(rows, steps)
         for row, tree in enumerate(trees):

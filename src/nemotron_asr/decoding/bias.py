@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nemotron_asr.decoding.boosting import ROOT, BoostTree
+from nemotron_asr.decoding.boosting import BoostTree
 
 TOKEN_BITS = 32
 """A node and a token make one number, so that sorted ones can be searched for all rows at once."""
@@ -73,6 +73,14 @@ class Arcs:
         most = int((last - begin).max()) + 1
         arc = torch.minimum(begin + torch.arange(most, device=nodes.device), last)
         return self.token.take(arc), self.gain.take(arc)
+
+    def follow(self, nodes: Tensor, tokens: Tensor) -> Tensor:
+        """Where (n,) tokens lead from (k, n) nodes, the last of these that have such an arc: (n,), or the root of the tree."""
+        key = _key(nodes, tokens)
+        index = torch.searchsorted(self.key, key).clamp_(max=len(self.key) - 1)
+        taken = self.key.take(index) == key
+        target = self.behind.take(index * taken)
+        return target[0] if len(nodes) == 1 else torch.where(taken[1], target[1], target[0])
 
 
 class BoostTables:
@@ -160,12 +168,15 @@ class Bias:
     def choose(self, logits: Tensor, token: Tensor, rows: Tensor) -> Tensor:
         """The tokens (n,) that some rows say instead of those that their (n, vocab_size + 1) logits stand for.
 
-        Only where something is said: phrases are preferred to other words, not to silence.
+        Only where something is said: phrases are preferred to other words, not to silence. The rows move on.
         """
-        liked, gain = self._gains(rows)
+        nodes = self._nodes(rows)
+        liked, gain = self._gains(rows, nodes)
         gained, index = (logits.gather(1, liked) + gain).max(1, keepdim=True)
         own = token[:, None]
-        return torch.where(gained > logits.gather(1, own), liked.gather(1, index), own)[:, 0]
+        said = torch.where(gained > logits.gather(1, own), liked.gather(1, index), own)[:, 0]
+        self._follow(rows, nodes, said)
+        return said
 
     def of_hypotheses(self, rows: Tensor, place: Tensor) -> "Bias":
         """The preferences of hypotheses: (n,) the rows of their streams, (n, 2) their own places."""
@@ -176,7 +187,8 @@ class Bias:
 
     def preferred(self, logprobs: Tensor) -> Tensor:
         """Log-probabilities (n, vocab_size + 1) of all rows, preferences included; silence stays as likely as it is."""
-        token, gain = self._gains(torch.arange(len(logprobs), device=logprobs.device))
+        rows = torch.arange(len(logprobs), device=logprobs.device)
+        token, gain = self._gains(rows, self._nodes(rows))
         added = torch.zeros_like(logprobs).scatter_reduce(1, token, gain.to(logprobs), "amax")
         added.scatter_add_(1, self.banned, self.penalty.to(logprobs))
         words = logprobs.index_fill(1, torch.tensor([self.blank], device=logprobs.device), -torch.inf)
@@ -187,21 +199,24 @@ class Bias:
 
     def said(self, rows: Tensor, tokens: Tensor) -> None:
         """Move on by a token in each of some rows: along the phrases that it is in, or to the beginning of others."""
-        arcs, root = self.arcs, self.root.take(rows)
-        key = _key(torch.stack([root + self.place[:, 1].take(rows), root]), tokens)
-        index = torch.searchsorted(arcs.key, key).clamp_(max=len(arcs.key) - 1)
-        taken = arcs.key.take(index) == key
-        along, again = arcs.behind.take(index * taken)
-        self.place[rows, 1] = torch.where(taken[0], along, again)
+        self._follow(rows, self._nodes(rows), tokens)
 
-    def _gains(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, arcs) the tokens that gain something where some rows are, or as beginnings of phrases; -inf fills up."""
-        tokens, gains = (part.index_select(0, rows) for part in self._beginnings)
-        inside = self.place[:, 1].take(rows)
-        if not inside.any():
-            return tokens, gains
-        token, gain = self.arcs.gains((self.root.take(rows) + inside).where(inside != ROOT, NOWHERE))
-        return torch.cat([tokens, token], 1), torch.cat([gains, gain], 1)
+    def _nodes(self, rows: Tensor) -> Tensor:
+        """Where phrases begin for some rows and, if any of these is within one, where they are: (1 or 2, n)."""
+        root, place = self.root.take(rows), self.place[:, 1].take(rows)
+        return torch.stack([root, root + place]) if place.any() else root[None]
+
+    def _gains(self, rows: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens (n, arcs) that gain something at the nodes of some rows, and what; see `Arcs.gains`."""
+        token, gain = (part.index_select(0, rows) for part in self._beginnings)
+        if len(nodes) == 1:
+            return token, gain
+        root, place = nodes
+        more = self.arcs.gains(place.where(place != root, NOWHERE))
+        return torch.cat([token, more[0]], 1), torch.cat([gain, more[1]], 1)
+
+    def _follow(self, rows: Tensor, nodes: Tensor, tokens: Tensor) -> None:
+        self.place[:, 1].index_copy_(0, rows, self.arcs.follow(nodes, tokens))
 
     @cached_property
     def _beginnings(self) -> tuple[Tensor, Tensor]:

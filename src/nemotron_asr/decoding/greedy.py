@@ -119,8 +119,6 @@ def greedy(
             for row, *emission in zip(*(x.tolist() for x in (found, token, time[found], *sure)), strict=True):
                 said[row].append(Emission(*emission))
             _say(transducer, state, found, token)
-            if bias:
-                bias.said(found, token)
             symbols[found] += 1
             full = found[symbols[found] >= limit]
             time[full] += 1
@@ -132,7 +130,7 @@ def greedy(
 def _next_token(
     transducer: Transducer, enc: Tensor, out: Tensor, rows: Tensor, time: Tensor, valid: Tensor, bias: Bias | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Look for the next token of `rows` within a window.
+    """Look for the next token of `rows` within a window; the bias of those in which there is one moves on.
 
     Returns:
         How many silent frames come first in each row; the rows in which a token follows; the tokens; and (rows,
