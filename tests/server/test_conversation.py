@@ -60,9 +60,9 @@ async def test_every_finalize_is_answered_in_order(service: Service, speech: NDA
     async with await talk(service) as conversation:
         await conversation.feed(speech[:24_000].tobytes())
         for _ in range(3):
-            conversation.finalize()
+            await conversation.finalize()
         await conversation.feed(speech[24_000:].tobytes())
-        conversation.finalize()
+        await conversation.finalize()
         await conversation.close()
         events += [event async for event in conversation if not isinstance(event, Partial)]
     answers = [event for event in events if isinstance(event, Finalized)]
@@ -99,7 +99,7 @@ async def test_finalize_counts_packets_that_wait(service: Service, speech: NDArr
     async with await talk(service, latency_ms=560) as conversation:
         for start in range(0, asked, 320):
             await conversation.feed(speech[start : start + 320].tobytes())
-        conversation.finalize()
+        await conversation.finalize()
         await conversation.feed(speech[asked : asked + 320].tobytes())
         answer = await anext(event async for event in conversation if isinstance(event, Finalized))
     assert leaves(answer.segment) == near(expected)
@@ -109,7 +109,7 @@ async def test_finalize_is_answered_while_somebody_waits(service: Service) -> No
     async with await talk(service) as conversation:
         waiting = asyncio.ensure_future(anext(conversation))
         await asyncio.sleep(0.05)
-        conversation.finalize()
+        await conversation.finalize()
         assert await asyncio.wait_for(waiting, 10) == Finalized(0.0, None)
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,10 +14,11 @@ import websockets
 from wyoming.audio import AudioStart
 from wyoming.client import AsyncTcpClient
 
-from nemotron_asr.server import riva, serving, web
+from nemotron_asr.server import connections, riva, web
 from nemotron_asr.server.riva_messages import SERVICE, StreamingRequest
 from tests.server.conftest import Running, running
 from tests.server.fuzz.conftest import left
+from tests.server.test_disconnects import WEBSOCKETS
 
 SOUND = bytes(6400)
 STREAM = "/v1/stream?encoding=s16le"
@@ -42,7 +44,7 @@ async def drip(port: int, data: bytes, head: bytes = b"", wait: float = 0.1) -> 
 
 
 async def test_headers_that_drip(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "HEADERS", 0.5)
+    monkeypatch.setattr(connections, "HEADERS", 0.5)
     for head in (b"GET / HTTP/1.1\r\n", b"GET /v1/stream HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"):
         assert await drip(server.ports["http"], head + b"X-Slow: yes\r\n" * 20) == b""
 
@@ -59,7 +61,7 @@ async def test_headers_without_end(server: Running) -> None:
 
 async def test_a_form_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
     """However seldom it stands still: it takes up a place that others could have."""
-    monkeypatch.setattr(serving, "HEADERS", 1)
+    monkeypatch.setattr(connections, "HEADERS", 1)
     head = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n"
     head += b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
     with running(idle_seconds=1) as server:
@@ -119,9 +121,12 @@ async def wire(port: int) -> AsyncIterator[Wire]:
         await asyncio.gather(*carried, return_exceptions=True)
 
 
-async def native_until_cut(between: Wire, cut: Callable[[], Awaitable[None]]) -> None:
-    async with websockets.connect(f"ws://127.0.0.1:{between.port}{STREAM}", close_timeout=0.1) as socket:
-        await socket.send(SOUND)
+async def websocket_until_cut(
+    between: Wire, cut: Callable[[], Awaitable[None]], path: str, messages: Sequence[str | bytes]
+) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{between.port}{path}", close_timeout=0.1) as socket:
+        for message in messages:
+            await socket.send(message)
         await cut()
 
 
@@ -144,13 +149,20 @@ async def wyoming_until_cut(between: Wire, cut: Callable[[], Awaitable[None]]) -
 
 @pytest.mark.parametrize(
     ("talk", "port", "idle"),
-    [(native_until_cut, "http", 60), (riva_until_cut, "riva", 60), (wyoming_until_cut, "wyoming", 1)],
+    [
+        *[
+            pytest.param(partial(websocket_until_cut, path=path, messages=messages[:2]), "http", 60, id=protocol)
+            for protocol, (path, messages) in WEBSOCKETS.items()
+        ],
+        pytest.param(riva_until_cut, "riva", 60, id="riva"),
+        pytest.param(wyoming_until_cut, "wyoming", 1, id="wyoming"),
+    ],
 )
 async def test_a_client_that_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, talk: Callable[[Wire, Any], Awaitable[None]], port: str, idle: int
 ) -> None:
     """The server finds out by itself: it looks whether the other side is there, or nothing comes for too long."""
-    monkeypatch.setattr(serving, "PING", 0.3)
+    monkeypatch.setattr(connections, "PING", 0.3)
     monkeypatch.setattr(riva, "PING_MS", 500)
     with running(idle_seconds=idle) as server:
         async with wire(server.ports[port]) as between:

@@ -55,6 +55,11 @@ class Answers:
         """Whether a `finalize` is still to be answered."""
         return bool(self._asked)
 
+    @property
+    def unread(self) -> int:
+        """How much is told, or still to be answered, and has not been read."""
+        return len(self.ready) + len(self._asked)
+
     def ask(self, answer: Answer) -> None:
         """A `finalize` was asked for."""
         self._asked.append((time.monotonic(), answer))

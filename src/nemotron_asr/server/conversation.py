@@ -87,15 +87,17 @@ class Conversation:
         """The client is there, though it sends no audio."""
         self._clock.touch()
 
-    def finalize(self) -> None:
+    async def finalize(self) -> None:
         """Ask for the words said so far at once; the stream goes on. `Finalized` is the answer.
+
+        Waits while a thousand answers have not been read.
 
         Raises:
             Problem: the stream has ended.
         """
         with self._failing():
             self._hear_rest()
-            self._telling.finalize()
+            await self._telling.finalize()
 
     async def change(self, **options: Any) -> None:
         """Change `CHANGES`, from the audio on that is fed next; waits while phrases are compiled.

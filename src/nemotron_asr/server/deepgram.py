@@ -121,7 +121,7 @@ class Talk:
         match message:
             case {"type": "Finalize"}:
                 for conversation in self._conversations:
-                    conversation.finalize()
+                    await conversation.finalize()
             case {"type": "KeepAlive"}:
                 for conversation in self._conversations:
                     conversation.keep_alive()

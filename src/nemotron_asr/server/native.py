@@ -129,7 +129,7 @@ async def _control(conversation: Conversation, text: str) -> bool:
     """Do what a text message asks for; whether it is the last."""
     match object_of(text):
         case {"type": "finalize"}:
-            conversation.finalize()
+            await conversation.finalize()
         case {"type": "keep_alive"}:
             conversation.keep_alive()
         case {"type": "change", **options}:

@@ -94,7 +94,7 @@ class Nim:
                 await conversation.feed(audio_of(event))
                 runtime = event.get("runtime_config")
                 if isinstance(runtime, dict) and str(runtime.get("force_eou")).lower() == "true":
-                    conversation.finalize()
+                    await conversation.finalize()
             case "input_audio_buffer.commit":
                 conversation.keep_alive()
             case "transcription_session.update":

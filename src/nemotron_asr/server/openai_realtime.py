@@ -150,7 +150,7 @@ class Realtime:
         for message in self._turns.commit():
             await self._say(message)
         with self._breaking():
-            stream.finalize()
+            await stream.finalize()
 
     async def _clear(self, _: Event) -> None:
         await (self._finish() if self._turns.waiting else self._drop())
@@ -185,14 +185,15 @@ class Realtime:
         self._stream, self._committed = None, 0.0
 
     async def _tell(self, stream: Conversation) -> None:
-        with suppress(WebSocketDisconnect):
-            try:
-                async for event in stream:
-                    for message in self._turns.of(event):
-                        await self._say(message)
-            except Problem as problem:
-                self._problem = self._problem or problem
-                self._listening.cancel()
+        try:
+            async for event in stream:
+                for message in self._turns.of(event):
+                    await self._say(message)
+        except WebSocketDisconnect:
+            self._listening.cancel()  # what has come before it went away is heard for nobody
+        except Problem as problem:
+            self._problem = self._problem or problem
+            self._listening.cancel()
 
     @contextmanager
     def _breaking(self) -> Iterator[None]:

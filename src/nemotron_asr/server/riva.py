@@ -23,6 +23,9 @@ GRACE = 1.0
 LOOK = 0.25
 """Seconds between two looks whether the server is ready."""
 
+_LONGEST_MS = (1 << 31) - 1
+"""As long as gRPC can say."""
+
 PING_MS = 20_000
 """Time between two looks whether the other side of a connection is still there."""
 
@@ -68,9 +71,12 @@ def _pool() -> DescriptorPool:
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
+    lasting = min(1000 * settings.max_session_seconds, _LONGEST_MS)
     return [
         ("grpc.so_reuseport", 0),  # otherwise two servers share a port in silence
         ("grpc.max_receive_message_length", settings.max_upload_bytes),
+        ("grpc.max_connection_age_ms", lasting),  # the end of a call waits behind what its client does not read
+        ("grpc.max_connection_age_grace_ms", lasting),
         ("grpc.keepalive_time_ms", PING_MS),
         ("grpc.keepalive_timeout_ms", PING_MS),
         ("grpc.http2.ping_timeout_ms", PING_MS),  # a minute otherwise, whatever the line above says

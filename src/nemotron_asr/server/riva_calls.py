@@ -70,14 +70,14 @@ class Recognition:
             return
         if first.WhichOneof("streaming_request") != "streaming_config":
             raise invalid("the first message has no streaming_config")
-        wish = wish_of(first.streaming_config.config)
+        wish, idle = wish_of(first.streaming_config.config), self._service.settings.idle_seconds
         head = await messages.early() if wish.looks else None
         async with AsyncExitStack() as stack:
             talks = [
                 await stack.enter_async_context(await self._open(key, form, wish, recording=False))
                 for form in wish.forms(head.audio_content if head is not None else b"")
             ]
-            await side_by_side(_hear(talks, head, messages), _Teller(context, first, wish).tell_all(talks))
+            await side_by_side(_hear(talks, head, messages), _Teller(context, first, wish, idle).tell_all(talks))
 
     async def recognize(self, data: bytes, context: Context) -> bytes:
         """`Recognize`: a recording."""
@@ -162,14 +162,14 @@ async def _hear_one(talks: Sequence[Conversation], message: Proto) -> None:
     for talk in talks:
         await talk.feed(message.audio_content)
         if message.runtime_config.get("force_eou", "").lower() == "true":
-            talk.finalize()
+            await talk.finalize()
 
 
 class _Teller:
     """Says what was heard, each event in an answer of its own."""
 
-    def __init__(self, context: Context, first: Proto, wish: Wish) -> None:
-        self._context, self._wish = context, wish
+    def __init__(self, context: Context, first: Proto, wish: Wish, patience: float) -> None:
+        self._context, self._wish, self._patience = context, wish, patience
         self._interim = first.streaming_config.interim_results
         self._answer = StreamingResponse(id=first.id) if first.HasField("id") else StreamingResponse()
 
@@ -182,7 +182,14 @@ class _Teller:
             if result is not None and (result.is_final or self._interim):
                 answer = StreamingResponse(results=[result])
                 answer.MergeFrom(self._answer)
+                await self._write(answer)
+
+    async def _write(self, answer: Proto) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
                 await self._context.write(answer.SerializeToString())
+        except TimeoutError:
+            raise Problem(Kind.TIMEOUT, f"no answer was read for {self._patience} s, which is the limit") from None
 
 
 async def _play(conversation: Conversation, audio: bytes) -> None:

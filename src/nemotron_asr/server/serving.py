@@ -10,10 +10,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nemotron_asr.engine import settle_process
+from nemotron_asr.server import connections
 from nemotron_asr.server.adapters import LISTENERS, ROUTES
+from nemotron_asr.server.connections import Http, WebSockets
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.sockets import bind, tls_context
@@ -21,12 +22,6 @@ from nemotron_asr.server.traces import Joining
 
 GRACE = 5
 """Seconds that connections have to close when no stream is open any more."""
-
-HEADERS = 20.0
-"""Seconds within which a request's headers must have come."""
-
-PING = 20.0
-"""Seconds between two looks whether the other side of a WebSocket is still there."""
 
 
 def run(settings: Settings, started: Callable[[Service], None] | None = None) -> None:
@@ -93,40 +88,12 @@ class _Http(uvicorn.Server):
         yield
 
 
-class _Patient(H11Protocol):
-    """Waits for a request's headers only so long, however slowly they come."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Somebody has come."""
-        super().connection_made(transport)
-        self._expect_headers()
-
-    def on_response_complete(self) -> None:
-        """The next request may come."""
-        super().on_response_complete()
-        self._timer.cancel()
-        self._expect_headers()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Nothing more will come."""
-        super().connection_lost(error)
-        self._timer.cancel()
-
-    def _expect_headers(self) -> None:
-        self._timer = self.loop.call_later(HEADERS, self._look, self.cycle)
-
-    def _look(self, before: object) -> None:
-        """Close unless a request has come; a WebSocket has a protocol of its own."""
-        if self.cycle is before and self.transport.get_protocol() is self and not self.transport.is_closing():
-            self.transport.close()
-
-
 @asynccontextmanager
 async def _listen_http(service: Service) -> AsyncIterator[None]:
     settings, tls = service.settings, tls_context(service.settings)
     config = uvicorn.Config(
-        application(service), http=_Patient, ws="websockets-sansio", lifespan="off", log_config=None, access_log=False,
-        ws_max_size=settings.max_message_bytes, ws_ping_interval=PING, ws_ping_timeout=PING,
+        application(service), http=Http, ws=WebSockets, lifespan="off", log_config=None, access_log=False,
+        ws_max_size=settings.max_message_bytes, ws_ping_interval=connections.PING, ws_ping_timeout=connections.PING,
         ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE, server_header=False,
         limit_concurrency=settings.max_connections,
         ssl_context_factory=(lambda _config, _default: tls) if tls else None,

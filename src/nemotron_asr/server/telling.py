@@ -8,6 +8,9 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.events import Event
 from nemotron_asr.server.answers import Answers, Heard
 
+UNREAD = 1000
+"""Answers to `finalize` that may be asked for before the first of them is read."""
+
 
 class Telling:
     """Waits for a session's events and puts them in order.
@@ -24,12 +27,12 @@ class Telling:
     def __init__(self, session: Session, duration: Callable[[], float], answered: Callable[[float], None]) -> None:
         self._session, self._answers = session, Answers(duration, answered)
         self._coming: Promise[None] | None = None  # kept when there are more events
-        self._loop, self._signal = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._signal, self._read = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
         self._signal.set()
         self.over = False
 
-    def finalize(self) -> None:
-        """Ask for the words said so far; `Finalized` will be told.
+    async def finalize(self) -> None:
+        """Ask for the words said so far; `Finalized` will be told. Waits while too many answers are not read.
 
         Raises:
             NemotronError: the session has ended.
@@ -37,6 +40,9 @@ class Telling:
         answer = asyncio.wrap_future(self._session.finalize())
         answer.add_done_callback(lambda _: self._signal.set())
         self._answers.ask(answer)
+        while self._answers.unread > UNREAD:
+            self._read.clear()
+            await self._read.wait()
 
     async def next(self) -> Heard | None:
         """What is to be told next; nothing at the end.
@@ -50,6 +56,7 @@ class Telling:
             await self._signal.wait()
             self._signal.clear()
             self._answers.sort(list(self._arrived()), over=self.over)
+        self._read.set()
         return self._answers.ready.popleft()
 
     def _arrived(self) -> Iterator[Event]:

@@ -108,7 +108,14 @@ class _Client:
         self._deaf = False  # what comes belongs to a command that is over
 
     async def serve(self) -> None:
-        """Answer until the client goes away, or cannot be understood any more."""
+        """Answer until the client goes away, reads nothing any more, or cannot be understood any more."""
+        try:
+            with suppress(ConnectionError):
+                await self._listen()
+        finally:
+            await self._end()
+
+    async def _listen(self) -> None:
         try:
             while (event := await read_event(self._reader, self._service.settings)) is not None:
                 try:
@@ -117,10 +124,6 @@ class _Client:
                     await self._fail(problem)
         except Problem as problem:
             await self._fail(problem)
-        except ConnectionError:
-            pass
-        finally:
-            await self._end()
 
     async def _take(self, event: Event) -> None:
         """Do what an event asks for; those that nobody knows are passed over, as the protocol has it."""
@@ -214,7 +217,12 @@ class _Client:
             self._telling = None
 
     async def _write(self, event: Event) -> None:
-        await async_write_event(event, self._writer)
+        try:
+            async with asyncio.timeout(self._service.settings.idle_seconds):
+                await async_write_event(event, self._writer)
+        except TimeoutError:
+            self._writer.transport.abort()  # what it has not read would keep the connection open
+            raise ConnectionAbortedError from None
 
 
 def describe(service: Service) -> Event:

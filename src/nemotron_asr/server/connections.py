@@ -1,0 +1,89 @@
+"""Connections of HTTP and WebSocket, whose patience with the other side has an end."""
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+HEADERS = 20.0
+"""Seconds within which a request's headers must have come."""
+
+PING = 20.0
+"""Seconds between two looks whether the other side of a WebSocket is still there."""
+
+UNREAD = 60.0
+"""Seconds after which a client that does not read what it is told is cut off."""
+
+
+class _Impatient(asyncio.Protocol):
+    """Cuts off who does not read: whoever tells it something would wait for ever, and so would a close."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    _patience: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """What it is told lies about."""
+        super().pause_writing()
+        self._patience = self.loop.call_later(UNREAD, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        self._stop()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing more will come."""
+        super().connection_lost(error)
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
+
+class Http(_Impatient, H11Protocol):
+    """Waits for a request's headers only so long, however slowly they come."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Somebody has come."""
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def on_response_complete(self) -> None:
+        """The next request may come."""
+        super().on_response_complete()
+        self._timer.cancel()
+        self._expect_headers()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Nothing more will come."""
+        super().connection_lost(error)
+        self._timer.cancel()
+
+    def _expect_headers(self) -> None:
+        self._timer = self.loop.call_later(HEADERS, self._look, self.cycle)
+
+    def _look(self, before: object) -> None:
+        """Close unless a request has come; a WebSocket has a protocol of its own."""
+        if self.cycle is before and self.transport.get_protocol() is self and not self.transport.is_closing():
+            self.transport.close()
+
+
+class WebSockets(_Impatient, WebSocketsSansIOProtocol):
+    """Keeps no pongs for who does not read, but the last ones."""
+
+    _pongs: tuple[bytes, ...] = ()
+
+    def handle_ping(self) -> None:
+        """Answer, now or when there is room."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self._pongs = tuple(self.conn.data_to_send())
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        super().resume_writing()
+        pongs, self._pongs = self._pongs, ()
+        self.transport.write(b"".join(pongs))
