@@ -2,7 +2,9 @@
 
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,8 +53,9 @@ def spoken(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-@pytest.fixture
-def browser(spoken: Path, tmp_path: Path) -> Iterator[webdriver.Chrome]:
+@contextmanager
+def chromium(spoken: Path, downloads: Path, **experimental: Any) -> Iterator[webdriver.Chrome]:
+    """A browser in whose console nothing may be complained of."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in (
@@ -61,7 +64,9 @@ def browser(spoken: Path, tmp_path: Path) -> Iterator[webdriver.Chrome]:
         f"--use-file-for-fake-audio-capture={spoken}%noloop", "--autoplay-policy=no-user-gesture-required",
     ):  # fmt: skip
         options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path)})
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    for name, value in experimental.items():
+        options.add_experimental_option(name, value)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = webdriver.Chrome(options, Driver(DRIVER))
     browser.set_page_load_timeout(60)
@@ -73,8 +78,18 @@ def browser(spoken: Path, tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
+def browser(spoken: Path, tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    with chromium(spoken, tmp_path) as browser:
+        yield browser
+
+
+@pytest.fixture
 def page(browser: webdriver.Chrome, server: Running) -> webdriver.Chrome:
     """The page, which knows what there is to choose from."""
+    return shown_page(browser, server)
+
+
+def shown_page(browser: webdriver.Chrome, server: Running) -> webdriver.Chrome:
     browser.get(server.http)
     wait(browser, "document.querySelectorAll('#language option').length > 10")
     return browser

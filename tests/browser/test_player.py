@@ -1,7 +1,7 @@
 """The player of the page: a recording is heard, and its words light up, among the captions and on the waveform."""
 
 import pytest
-from selenium.webdriver import Chrome
+from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
 from tests.browser.conftest import open_file, wait
@@ -15,6 +15,27 @@ def test_words_light_up_as_they_are_played(page: Chrome, samples: list[Sample]) 
     wait(page, "document.querySelector('#captions .playing')")
     start = float(words[1].get_attribute("data-start") or 0)
     assert page.execute_script("return document.getElementById('audio').currentTime") >= start
+
+
+def test_words_are_reached_and_played_by_keyboard(page: Chrome, samples: list[Sample]) -> None:
+    """Tab comes to one of them and leaves them again; arrows go from word to word; each says when it was said."""
+    open_file(page, samples[0].path)
+    words = page.find_elements(By.CSS_SELECTOR, "#captions .said")
+    page.find_element(By.ID, "captions").send_keys(Keys.TAB)
+    assert page.switch_to.active_element == words[0]
+    for key, word in ((Keys.RIGHT, words[1]), (Keys.END, words[-1]), (Keys.HOME, words[0]), (Keys.LEFT, words[0]),
+                      (Keys.RIGHT, words[1]), (Keys.RIGHT, words[2]), (Keys.LEFT, words[1])):  # fmt: skip
+        page.switch_to.active_element.send_keys(key)
+        assert page.switch_to.active_element == word
+    start = float(words[1].get_attribute("data-start") or 0)
+    assert words[1].accessible_name == f"{words[1].text}, at {start:.1f} seconds"
+    words[1].send_keys(Keys.ENTER)
+    wait(page, "document.querySelector('#captions .playing')")
+    assert page.execute_script("return document.getElementById('audio').currentTime") >= start
+    words[1].send_keys(Keys.TAB)
+    assert page.switch_to.active_element.get_attribute("id") == "audio"
+    page.find_element(By.ID, "captions").send_keys(Keys.TAB)
+    assert page.switch_to.active_element == words[1]
 
 
 LIT = """

@@ -8,8 +8,11 @@ export class Captions {
     this.element = element;
     this.segments = []; // finals
     this.paragraph = null; // of the segment that still grows
-    element.addEventListener("click", ({ target }) => {
-      if (target.classList.contains("said")) onWord(Number(target.dataset.start));
+    this.onWord = onWord;
+    element.addEventListener("click", ({ target }) => this.choose(target));
+    element.addEventListener("keydown", (event) => this.press(event));
+    element.addEventListener("focusin", ({ target }) => {
+      if (target.dataset.start) target.ariaLabel = `${target.textContent}, at ${Number(target.dataset.start).toFixed(1)} seconds`;
     });
   }
 
@@ -19,6 +22,28 @@ export class Captions {
 
   get text() {
     return this.segments.map((segment) => segment.text).join("\n");
+  }
+
+  choose(word) {
+    if (word.classList.contains("said")) this.onWord(Number(word.dataset.start));
+  }
+
+  /** Tab reaches one word; arrows go from it to the others, and Enter plays it. */
+  press(event) {
+    const words = [...this.element.querySelectorAll(".said")];
+    const place = words.indexOf(event.target);
+    if (place < 0) return;
+    const next = words[{ ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: words.length - 1 }[event.key]];
+    if (event.key === "Enter" || event.key === " ") this.choose(event.target);
+    else if (next) this.reach(event.target, next);
+    else return;
+    event.preventDefault();
+  }
+
+  reach(before, word) {
+    before.tabIndex = -1;
+    word.tabIndex = 0;
+    word.focus();
   }
 
   /** Show an event of the stream, whose times count from `offset`. */
@@ -60,7 +85,11 @@ export class Captions {
     this.segments.push({ start, end, text, language, confidence, words });
     this.paragraph.className = "final";
     this.paragraph.ariaBusy = "false";
-    for (const word of this.paragraph.querySelectorAll(".word")) word.classList.add("said");
+    for (const word of this.paragraph.querySelectorAll(".word")) {
+      word.tabIndex = this.element.querySelector(".said") ? -1 : 0;
+      word.role = "button";
+      word.classList.add("said");
+    }
     if (language) {
       const mark = this.paragraph.appendChild(document.createElement("span"));
       mark.className = "language";
