@@ -107,8 +107,6 @@ def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 def make_runner(model: NemotronASR, log_mel: LogMel, *, float8: bool = False) -> Runner:
     """What executes the steps of a model fastest here; on a GPU, if wanted, with its linears in 8-bit floats."""
     quantized = isinstance(model.transducer.head, Int8Linear)
-    if quantized:
-        model.encoder.set_submodule("subsampling", FastSubsampling(model.encoder.subsampling, model.config.n_mels))
     if quantized and supported(model.config):
         from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
 
@@ -118,6 +116,8 @@ def make_runner(model: NemotronASR, log_mel: LogMel, *, float8: bool = False) ->
 
         runner = GpuRunner(model, log_mel, best_kernels(), float8=float8)
     else:
+        if quantized:
+            model.encoder.set_submodule("subsampling", FastSubsampling(model.encoder.subsampling, model.config.n_mels))
         runner = Runner(model, log_mel)
     pack(model)
     return runner

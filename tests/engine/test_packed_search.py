@@ -58,8 +58,11 @@ def same(said: list[list[Emission]], expected: list[list[Emission]]) -> None:
 @pytest.mark.parametrize(("layers", "vocab"), [(1, 40), (2, 95), (1, 300)])
 @pytest.mark.parametrize("seed", range(6))
 def test_the_tokens_are_those_of_the_eager_search(seed: int, layers: int, vocab: int) -> None:
-    """Streams of different lengths, which begin anywhere, in several steps; more cells than a block takes."""
+    """Streams of different lengths, which begin anywhere, in several steps; more cells than a block takes; teams."""
+    from nemotron_asr.engine.packed.team import Team
+
     torch.manual_seed(seed)
+    team = Team(1 + seed % 3)
     eager = talkative(config_of(layers=layers, vocab=vocab, final=(3, 5, 8)))
     fast_transducer = deepcopy(eager)
     fast = compiled(fast_transducer)
@@ -71,7 +74,7 @@ def test_the_tokens_are_those_of_the_eager_search(seed: int, layers: int, vocab:
         valid = torch.randint(0, frames.shape[1] + 1, (batch,))
         first = torch.randint(0, 3, (batch,)).minimum(valid)
         expected, state = greedy(eager, frames, valid, state, first)
-        said, own = fast.search(fast_transducer.project(frames), first, valid, own)
+        said, own = fast.search(fast_transducer.project(frames), first, valid, own, team=team)
         same(said, expected)
         total += sum(map(len, said))
         for ours, theirs in zip(own.tensors(), state.tensors(), strict=True):

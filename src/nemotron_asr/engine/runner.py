@@ -17,7 +17,7 @@ from nemotron_asr.engine.lstm import CellLSTM
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.scheduler import MOST_ROWS
 from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target, Work
-from nemotron_asr.features import LogMel, mel_frames, window_start
+from nemotron_asr.features import LogMel, mel_frames, window_samples, window_start
 from nemotron_asr.model import EncoderState, NemotronASR
 
 
@@ -152,16 +152,17 @@ class Runner:
         Returns:
             What was found in each stream.
         """
-        mel = self.hear(parts)
+        mel = self.hear(parts, 0, frames)
         encoded = self.encode(pool, parts, mel, frames, chunk)
         fused = self.fuse(parts, encoded)
         return self.decode(pool, parts, fused)
 
-    def hear(self, parts: Sequence[Part]) -> Tensor:
-        """Log-mel frames (B, 8 * frames, n_mels) of the parts' windows."""
-        start = self._tensor([window_start(part.t) for part in parts])
+    def hear(self, parts: Sequence[Part], first: int, last: int) -> Tensor:
+        """Log-mel frames (B, 8 * frames, n_mels) of the encoder frames of the parts' windows from `first` to `last`."""
+        samples = slice(first * FRAME_SAMPLES, first * FRAME_SAMPLES + 1 + window_samples(last - first))
+        start = self._tensor([window_start(part.t + first) for part in parts])
         end = self._tensor([part.end for part in parts])
-        windows = torch.from_numpy(np.stack([part.window for part in parts])).to(self.device)
+        windows = torch.from_numpy(np.stack([part.window[samples] for part in parts])).to(self.device)
         mel: Tensor = self.log_mel(windows, start, end)
         return mel.to(self.dtype)
 

@@ -25,6 +25,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 I64, I32, I16, I8, F32 = ir.IntType(64), ir.IntType(32), ir.IntType(16), ir.IntType(8), ir.FloatType()
+BF16 = type("BFloat16", (ir.Type,), {"__str__": lambda _: "bfloat"})()
+"""A type that llvmlite has no name for."""
+
 LANES = 16
 LONG = types.int64
 INTS, FLOATS = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
@@ -161,32 +164,46 @@ def _prefetch(b: Builder, address: Value) -> None:
     _call(b, "llvm.prefetch", ir.VoidType(), (address, I32(0), I32(2), I32(1)), (POINTER,))
 
 
-def _int8_sums(b: Builder, walks: Sequence[Walk], k4: Value, offsets: Value, rows: int) -> Sums:
-    """(rows, 32) sums over k of unsigned x times signed w, both columns' starting values `offsets`.
+def _dot_bytes(b: Builder, sums: Value, x: Value, w: Value) -> Value:
+    """Every lane's sum and the products of its four unsigned x and signed w."""
+    return _call(b, "llvm.x86.avx512.vpdpbusd.512", INTS, (sums, x, w))
 
-    The walks are over x, w and what is wanted next; they advance at every fourth k.
+
+def _dot_halves(b: Builder, sums: Value, x: Value, w: Value) -> Value:
+    """Every lane's sum and the products of its two bfloat16 x and w."""
+    pairs = [b.bitcast(each, ir.VectorType(BF16, 2 * LANES)) for each in (x, w)]
+    return _call(b, "llvm.x86.avx512bf16.dpbf16ps.512", FLOATS, (sums, *pairs))
+
+
+def _dot_sums(b: Builder, walks: Sequence[Walk], count: Value, start: Sums, dot: Callable[..., Value]) -> Sums:
+    """(rows, 32) sums over k of x times w, both packed into words of 4 bytes, of which a row has `count`.
+
+    The walks are over x, w and, if there is a third, what is wanted next; they advance at every word.
     """
+    rows = len(start)
     unroll = 2 if rows > 4 else 4
-    pace = walks[2][1]
 
     def body(pointers: Sequence[Value], sums: Sums) -> Sums:
-        xp, wp, ahead = pointers
+        xp, wp, *wanted = pointers
         for u in range(unroll):
-            for half in range(2):
-                _prefetch(b, _at(b, ahead, b.add(b.mul(pace, I64(u)), I64(64 * half))))
+            for ahead in wanted:
+                for half in range(2):
+                    _prefetch(b, _at(b, ahead, b.add(b.mul(walks[2][1], I64(u)), I64(64 * half))))
             weights = [_load(b, wp, 128 * u + 64 * c, INTS) for c in range(2)]
             new = []
             for r in range(rows):
-                four = _spread(b, _load(b, xp, 4 * (rows * u + r), I32), INTS)
-                new.append(
-                    [_call(b, "llvm.x86.avx512.vpdpbusd.512", INTS, (sums[r][c], four, weights[c])) for c in range(2)]
-                )
+                word = _spread(b, _load(b, xp, 4 * (rows * u + r), I32), INTS)
+                new.append([dot(b, sums[r][c], word, weights[c]) for c in range(2)])
             sums = new
         return sums
 
-    start = [[_load(b, offsets, 64 * c, INTS) for c in range(2)] for _ in range(rows)]
     strides = [(first, b.mul(stride, I64(unroll))) for first, stride in walks]
-    return _accumulate(b, b.sdiv(k4, I64(unroll)), strides, start, body)
+    return _accumulate(b, b.sdiv(count, I64(unroll)), strides, start, body)
+
+
+def _starts(b: Builder, offsets: Value, rows: int, kind: Any) -> Sums:
+    """The same 32 values for every row of a tile."""
+    return [[_load(b, offsets, 64 * c, kind) for c in range(2)] for _ in range(rows)]
 
 
 Finish = Callable[[int, list[Value]], None]
@@ -236,10 +253,23 @@ def emit_int8_tile(b: Builder, arguments: Value) -> None:
     for rows in ROWS:
         with _if_equal(b, height, rows):
             walks = [(x, I64(4 * rows)), (w, I64(128)), (ahead, pace)]
-            sums = _int8_sums(b, walks, k4, columns, rows)
+            sums = _dot_sums(b, walks, k4, _starts(b, columns, rows, INTS), _dot_bytes)
             for number, finish in _finishes(b, out, stride, top).items():
                 with _if_equal(b, kind, number):
                     _finish(b, sums, columns, scales, finish)
+
+
+@emitted(types.void(types.intp))
+def emit_half_tile(b: Builder, arguments: Value) -> None:
+    """One tile of relu(x w); the arguments are those of `convolutions.half_tile`."""
+    height, *addresses, k2, stride = _numbers(b, arguments, 7)
+    x, w, biases, out = (b.inttoptr(address, POINTER) for address in addresses)
+    for rows in ROWS:
+        with _if_equal(b, height, rows):
+            sums = _dot_sums(b, [(x, I64(4 * rows)), (w, I64(128))], k2, _starts(b, biases, rows, FLOATS), _dot_halves)
+            for r, row in enumerate(sums):
+                for c, value in enumerate(row):
+                    b.store(_max(b, value, _number(0)), _at(b, out, b.add(b.mul(stride, I64(r)), I64(64 * c))), align=1)
 
 
 def _float_sums(b: Builder, a: Value, m: Value, stride: Value, k: Value, rows: int, vectors: int) -> Sums:
@@ -282,6 +312,15 @@ def quantise_16(b: Builder, y: Value, factor: Value, out: Value, stride: Value) 
         b.store(b.extract_element(fours, I32(i)), _at(b, out, b.mul(stride, I64(i))), align=1)
 
 
+@emitted(types.void(types.intp, types.intp, LONG))
+def halve_16(b: Builder, y: Value, out: Value, stride: Value) -> None:
+    """Write 16 floats as bfloat16 in twos, `stride` bytes apart."""
+    halves = b.fptrunc(_load(b, b.inttoptr(y, POINTER), 0, FLOATS), ir.VectorType(BF16, LANES))
+    twos, out = b.bitcast(halves, ir.VectorType(I32, LANES // 2)), b.inttoptr(out, POINTER)
+    for i in range(LANES // 2):
+        b.store(b.extract_element(twos, I32(i)), _at(b, out, b.mul(stride, I64(i))), align=1)
+
+
 @emitted(types.void(types.intp, types.intp))
 def copy_64(b: Builder, source: Value, target: Value) -> None:
     """Copy 64 bytes."""
@@ -300,6 +339,7 @@ def _caller(count: int) -> Callable[..., Any]:
 
 
 call_int8_tile, call_float_tile = _caller(12), _caller(7)
+call_half_tile = call_float_tile
 """Call a function by its address, with the address of the numbers in a tuple."""
 
 

@@ -39,6 +39,30 @@ class Weights(NamedTuple):
     biases: Floats  # (layers, heads, 2, d_head): attention's content and position bias
 
 
+class Stem(NamedTuple):
+    """The weights of the subsampling, but for its linear."""
+
+    first: Floats  # (10, channels): nine taps, row by row, and the bias
+    taps: Floats  # (2, 10, channels): of the depthwise convolutions
+    points: Halves  # (2, tiles, channels / 2, 32, 2): of the pointwise ones, in the order in which a product reads them
+    biases: Floats  # (2, channels)
+
+
+class Stages(NamedTuple):
+    """What the stages of the subsampling read while one frame is made; a thread's own.
+
+    Of every input, the frames of one after the other, the first of which belongs to the past; where there is a channel
+    axis, a last bin of zeros stands for those that do not exist.
+    """
+
+    mel: Floats  # (1 + 8, bins)
+    first: Floats  # ((1 + 4) bins + 1, channels)
+    second: Floats  # ((1 + 2) bins + 1, channels)
+    y: Floats  # (channels,) of one bin
+    halves: Halves  # (2 bins, channels) inputs of a product
+    tile: int  # the address of `convolutions.half_tile`
+
+
 class State(NamedTuple):
     """The streams' past, rings in which the frame of time t lies in slot t modulo their length."""
 
@@ -138,7 +162,7 @@ class Preference(NamedTuple):
 
 
 class Search(NamedTuple):
-    """Memory of a search; a thread's own."""
+    """Memory of a search, that of the thread that runs it; its team reads `order` and writes products."""
 
     time: Longs  # (B,) the frame at which each stream stands
     symbols: Longs  # (B,) what it has said there
@@ -148,6 +172,7 @@ class Search(NamedTuple):
     y: Floats  # (BLOCK, 4 d_pred or d_joint)
     logits: Floats  # (BLOCK, vocab_size + 1 to a multiple of 32)
     own: Floats  # (vocab_size + 1,) logits that were ruled out for a moment
+    order: Longs  # (2,) the matrix that is to be multiplied with, and how many rows
 
 
 class Said(NamedTuple):

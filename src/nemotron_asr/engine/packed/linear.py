@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release_file
-from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Thread, Work
+from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Longs, Thread, Work
 from nemotron_asr.engine.packed.search import product
+from nemotron_asr.engine.packed.team import counter
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.weights import Quantised, pack_linears
 from nemotron_asr.engine.quantize import Int8Linear
@@ -72,15 +73,24 @@ class PackedLinears:
         if not hasattr(self._own, "thread"):
             self._own.thread = alone(int(self.weights.places[:, 3].max()))
         y = torch.empty(len(x), int(self.weights.places[matrix, 2]) * TILE_COLUMNS)
-        product(matrix, x.numpy(), y.numpy(), self.weights, self._own.thread)
+        product(matrix, x.numpy(), y.numpy(), self.weights, counter(), self._own.thread)
         return y
 
 
 def alone(deepest: int) -> Thread:
     """A thread that works by itself on products of rows of up to so many numbers."""
-    none, counter = np.zeros((0, 0), np.float32), np.zeros(1, np.int64)
-    top, scales = np.zeros((1, BLOCK, 16), np.float32), np.zeros(BLOCK, np.float32)
-    quantised, halves = np.zeros(BLOCK * deepest, np.uint8), np.zeros((0, 0), np.uint16)
-    work = Work(quantised, none, np.zeros(0, np.uint8), scales, top, INT8_TILE)
+    return member(0, 1, counter(), counter(), new_work(deepest))
+
+
+def member(part: int, parts: int, arrivals: Longs, awaited: Longs, work: Work) -> Thread:
+    """One of a team that shares the columns of products, and does nothing else."""
+    halves = np.zeros((0, 0), np.uint16)
     context = Context(halves, halves, 0, 0, np.zeros((0, 0, 0), np.float32), FLOAT_TILE)
-    return Thread(0, 1, 0, 1, counter, counter, work, context, np.zeros(0, np.float32))
+    return Thread(part, parts, part, parts, arrivals, awaited, work, context, np.zeros(0, np.float32))
+
+
+def new_work(deepest: int, parts: int = 1) -> Work:
+    """Memory for products of up to `BLOCK` rows of so many numbers, whose columns are shared by so many threads."""
+    top, scales = np.zeros((parts, BLOCK, 16), np.float32), np.zeros(BLOCK, np.float32)
+    quantised, nothing = np.zeros(BLOCK * deepest, np.uint8), np.zeros(0, np.uint8)
+    return Work(quantised, np.zeros((0, 0), np.float32), nothing, scales, top, INT8_TILE)

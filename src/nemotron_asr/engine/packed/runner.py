@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
-from itertools import pairwise
-from threading import Lock, local
+from contextlib import contextmanager
+from threading import local
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release_file
 from nemotron_asr.config import SUBSAMPLING
@@ -24,6 +23,7 @@ from nemotron_asr.engine.packed.layout import (
     Context,
     Group,
     Halves,
+    Longs,
     State,
     Thread,
     Weights,
@@ -31,6 +31,8 @@ from nemotron_asr.engine.packed.layout import (
 )
 from nemotron_asr.engine.packed.linear import LANES, PackedLinears, StoredLinear
 from nemotron_asr.engine.packed.step import TALL, run_step
+from nemotron_asr.engine.packed.subsampling import PackedSubsampling
+from nemotron_asr.engine.packed.team import SOLO, Team
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
 from nemotron_asr.engine.packed.transducer import PackedTransducer
 from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
@@ -39,13 +41,10 @@ from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.quantize import Int8Linear
 from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.engine.stream import UNKNOWN_END, Target
-from nemotron_asr.engine.subsampling import Subsampled, cut, join, piece
+from nemotron_asr.engine.subsampling import FastSubsampling, Subsampled, cut, join, piece
 from nemotron_asr.features import LogMel, mel_frames, window_samples
 from nemotron_asr.model import EncoderState, NemotronASR
 from nemotron_asr.model.conformer import Block
-
-ASIDE = 16
-"""Numbers in an array of which one is used: it shares no cache line with what another thread writes."""
 
 LINE = 32
 """Keys are padded to so many bfloat16: whole cache lines."""
@@ -67,11 +66,11 @@ class PackedRunner(Runner):
 
     def __init__(self, model: NemotronASR, log_mel: LogMel, threads: int) -> None:
         super().__init__(model, log_mel)
+        _fast_subsampling(model)
         self.threads = threads
         self._widths = Widths.of(model.config)
-        self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
+        self._whole = Team(threads)
         self._own = local()
-        self._team = Lock()  # of several teams at once, each might wait for helpers that wait for others
         takes = PackedTransducer.takes(model.transducer)
         self._transducer = PackedTransducer(model.transducer) if takes else None
         _pack_around(model)
@@ -86,7 +85,12 @@ class PackedRunner(Runner):
 
     def use_threads(self, threads: int) -> None:
         """See `Runner.use_threads`; these are the runner's own."""
-        self.threads = threads
+        self.threads = self._whole.threads = threads
+
+    @property
+    def _team(self) -> Team:
+        """Whom this thread computes with: with none while it does a share of a step by itself."""
+        return SOLO if getattr(self._own, "alone", False) else self._whole
 
     def _rehearse(self) -> None:
         """A step without blocks: all code is loaded, or compiled, and asks for memory while they do not lie in it."""
@@ -104,21 +108,37 @@ class PackedRunner(Runner):
     def initial_state(self, rows: int) -> EncoderState:
         """State whose keys and values are rings in bfloat16, see `layout.State`."""
         config, eager = self.model.config, self.model.encoder.initial_state(rows, history=0)
-        past, width = config.left_context, self._widths.head
+        subsampling: nn.Module = self.model.encoder.subsampling
+        past = subsampling.initial_past(rows) if isinstance(subsampling, PackedSubsampling) else eager.subsampling
+        left, width = config.left_context, self._widths.head
         cache = (rows, config.n_layers, config.n_heads)
-        k, v = _zeros(*cache, width, -(-past // LINE) * LINE), _zeros(*cache, past, width)
+        k, v = _zeros(*cache, width, -(-left // LINE) * LINE), _zeros(*cache, left, width)
         conv = torch.zeros(rows, config.n_layers, config.conv_kernel - 1, self._widths.row)
-        return EncoderState(eager.t, eager.subsampling, k, v, conv)
+        return EncoderState(eager.t, past, k, v, conv)
 
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         """See `Runner.step`. The streams of a large step are shared out; a small one is computed by a team."""
         with one_torch_thread():
             if len(parts) < self.threads or len(parts) * frames < ALONE:
                 return super().step(pool, parts, frames, chunk)
-            shares = [parts[a:b] for a, b in pairwise(len(parts) * i // self.threads for i in range(self.threads + 1))]
-            others = [self._helpers.submit(self._step_alone, pool, share, frames, chunk) for share in shares[1:]]
-            said = self._step_alone(pool, shares[0], frames, chunk)
-            return [*said, *(heard for other in others for heard in other.result())]
+            shares = [parts[first:last] for first, last in self._whole.parts(len(parts))]
+            said = self._whole.share(lambda share: self._step_alone(pool, share, frames, chunk), shares)
+            return [heard for some in said for heard in some]
+
+    def hear(self, parts: Sequence[Part], first: int, last: int) -> Tensor:
+        """See `Runner.hear`; of many frames, each thread makes some."""
+        if last - first < BLOCK:
+            return super().hear(parts, first, last)
+        some = [(first + a, first + b) for a, b in self._team.parts(last - first)]
+        return torch.cat(self._team.share(lambda ends: super(PackedRunner, self).hear(parts, *ends), some), 1)
+
+    def fuse(self, parts: Sequence[Part], encoded: Tensor) -> Tensor:
+        """See `Runner.fuse`; of many frames, each thread makes some."""
+        frames = encoded.shape[1]
+        if frames < BLOCK:
+            return super().fuse(parts, encoded)
+        some = [encoded[:, a:b] for a, b in self._team.parts(frames)]
+        return torch.cat(self._team.share(lambda part: super(PackedRunner, self).fuse(parts, part), some), 1)
 
     def encode(self, pool: Pool, parts: Sequence[Part], mel: Tensor, frames: int, chunk: int) -> Tensor:
         """See `Runner.encode`; the state is changed in place."""
@@ -129,7 +149,7 @@ class PackedRunner(Runner):
         x, subsampling, end = self._subsample(mel, end, t, [past[rows] for past in state.subsampling])
         x = filled(x * encoder.scale, 2, (1, self._widths.row)).contiguous()
         batch = Batch(rows.numpy(), t.numpy(), end.numpy(), keep.numpy(), frames, chunk)
-        self._run(x.flatten(0, 1).numpy(), batch, _arrays(state), alone=getattr(self._own, "alone", False))
+        self._run(x.flatten(0, 1).numpy(), batch, _arrays(state))
         kept = rows[keep]
         state.t[kept] += frames
         for past, new in zip(state.subsampling, subsampling, strict=True):
@@ -138,24 +158,17 @@ class PackedRunner(Runner):
 
     def _subsample(self, mel: Tensor, end: Tensor, t: Tensor, past: list[Tensor]) -> Subsampled:
         """See `Subsampling.forward`; in pieces, which are shared out unless this thread computes by itself."""
-        threads = 1 if getattr(self._own, "alone", False) else self.threads
         frames, subsampling = mel.shape[1] // SUBSAMPLING, self.model.encoder.subsampling
-        pieces = cut(len(mel), frames, threads)
-
-        @torch.inference_mode()
-        def run(thread: int) -> list[Subsampled]:
-            return [piece(subsampling, mel, end, t, past, *each) for each in pieces[thread::threads]]
-
-        others = [self._helpers.submit(run, thread) for thread in range(1, min(threads, len(pieces)))]
-        made = [run(0), *(other.result() for other in others)]
-        return join([made[i % threads][i // threads] for i in range(len(pieces))], frames)
+        pieces = cut(len(mel), frames, self._team.threads)
+        made = self._team.share(lambda each: piece(subsampling, mel, end, t, past, *each), pieces)
+        return join(made, frames)
 
     def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
         rows, first, valid, bias = self._search(pool, parts)
         if self._transducer is None:
             return super()._greedy(pool, parts, fused)
         enc = self.model.transducer.project(fused)
-        said, state = self._transducer.search(enc, first, valid, pool.decoder.gather(rows), bias)
+        said, state = self._transducer.search(enc, first, valid, pool.decoder.gather(rows), bias, self._team)
         pool.decoder.scatter(rows, state)
         if bias:
             pool.boosted[rows] = bias.place
@@ -169,28 +182,23 @@ class PackedRunner(Runner):
         finally:
             self._own.alone = False
 
-    def _run(self, x: NDArray[np.float32], batch: Batch, state: State, *, alone: bool) -> None:
+    def _run(self, x: NDArray[np.float32], batch: Batch, state: State) -> None:
         """All blocks over x (B frames, row), in place."""
-        threads = 1 if alone else self.threads
-        streams = max(1, BLOCK // batch.frames) if threads == 1 else len(batch.rows)
-        distances, widths = self._projected, self._widths
+        team, distances, widths = self._team, self._projected, self._widths
+        streams = max(1, BLOCK // batch.frames) if team.threads == 1 else len(batch.rows)
         group = new_group(min(len(x), streams * batch.frames), widths)
-        parts = threads if len(x) <= BLOCK else 1
-        arrivals, shared = np.zeros(ASIDE, np.int64), new_work(min(len(x), BLOCK), widths, parts)
+        parts = team.threads if len(x) <= BLOCK else 1
+        shared = new_work(min(len(x), BLOCK), widths, parts)
 
-        def run(thread: int) -> None:
+        def run(thread: int, arrivals: Longs, awaited: Longs) -> None:
             work = shared if thread == 0 or parts > 1 else new_work(BLOCK, widths, 1)
             me = Thread(
-                min(thread, parts - 1), parts, thread, threads, arrivals, np.zeros(ASIDE, np.int64), work,
+                min(thread, parts - 1), parts, thread, team.threads, arrivals, awaited, work,
                 new_context(state, batch.frames), np.zeros(widths.row, np.float32),
             )  # fmt: skip
             run_step(x, streams, batch, group, state, self._weights, distances, me)
 
-        with nullcontext() if alone else self._team:
-            others = [self._helpers.submit(run, thread) for thread in range(1, threads)]
-            run(0)
-            for other in others:
-                other.result()
+        team.run(run)
 
     def _project(self) -> Halves:
         """Embeddings of all distances, the longest first, as (layers, heads, d_head, distances and some to spare)."""
@@ -199,6 +207,13 @@ class PackedRunner(Runner):
         columns = [filled(layer.mT.bfloat16(), 1, head) for layer in layers]
         spare = TILE_COLUMNS - columns[0].shape[-1] % LANES
         return bfloat16_bits(torch.stack([torch.nn.functional.pad(layer, (0, spare)) for layer in columns]))
+
+
+def _fast_subsampling(model: NemotronASR) -> None:
+    original, config = model.encoder.subsampling, model.config
+    packed = PackedSubsampling.takes(config.subsampling_channels)
+    fast = PackedSubsampling(original, config.n_mels) if packed else FastSubsampling(original, config.n_mels)
+    model.encoder.set_submodule("subsampling", fast)
 
 
 def _pack_around(model: NemotronASR) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nemotron_asr.engine.packed.compiling import jit
-from nemotron_asr.engine.packed.kernels import ONE, ZERO, Real, exp, largest, multiply, quantise
+from nemotron_asr.engine.packed.kernels import ONE, ZERO, Real, barrier, exp, largest, multiply, quantise
 from nemotron_asr.engine.packed.layout import (
     BLOCK,
     Floats,
@@ -20,18 +20,37 @@ from nemotron_asr.engine.packed.weights import NEVER
 
 RULED_OUT = np.float32(NEVER)
 
+DONE = -1
+"""The order after the last."""
+
 WINDOW = 4
 """As `decoding.greedy.WINDOW`; written here, for compiled code is kept until a file of this folder changes."""
 
 
 @jit
-def product(matrix: int, x: Floats, out: Floats, weights: Weights, thread: Thread) -> None:
-    """Rows of `out` = x times a matrix; of x, as many columns as the matrix takes."""
+def product(matrix: int, x: Floats, out: Floats, weights: Weights, order: Longs, thread: Thread) -> None:
+    """Rows of `out` = x times a matrix; of x, as many columns as the matrix takes. Others may `assist`."""
     place = weights.places[matrix]
     k = place[3]
     for m in range(len(x)):
         quantise(x[m, :k], largest(x[m, :k]), m, len(x), thread.work.x, thread.work.scales)
+    order[0], order[1] = matrix, len(x)
+    barrier(thread)
     multiply(place, 0, thread.work.x, out, weights, thread)
+    barrier(thread)
+
+
+@jit
+def assist(model: Transducer, memory: Search, thread: Thread) -> None:
+    """Compute a thread's part of the columns of all products of a `search` that another thread runs."""
+    head = len(model.weights.places) - 1
+    barrier(thread)
+    while memory.order[0] != DONE:
+        matrix, rows = memory.order[0], memory.order[1]
+        out = memory.logits if matrix == head else memory.y
+        multiply(model.weights.places[matrix], 0, thread.work.x, out[:rows], model.weights, thread)
+        barrier(thread)  # all columns are there
+        barrier(thread)  # and the next order
 
 
 @jit
@@ -60,12 +79,12 @@ def say(speaking: Longs, state: Predictor, model: Transducer, memory: Search, th
     for layer in range(layers):
         for i in range(n):
             x[i, d : 2 * d] = state.h[speaking[i, 0], layer]
-        product(layer, x, y, model.weights, thread)
+        product(layer, x, y, model.weights, memory.order, thread)
         for i in range(n):
             b = speaking[i, 0]
             remember(y[i, : 4 * d], state.h[b, layer], state.c[b, layer])
             x[i, :d] = state.h[b, layer]
-    product(layers, x, y, model.weights, thread)
+    product(layers, x, y, model.weights, memory.order, thread)
     for i in range(n):
         b = speaking[i, 0]
         state.out[b] = y[i, : state.out.shape[1]]
@@ -165,7 +184,7 @@ def look(enc: Floats, n: int, state: Predictor, model: Transducer, memory: Searc
         for j in range(enc.shape[2]):
             memory.x[i, j] = max(ZERO, enc[b, frame, j] + state.out[b, j])
     head = len(model.weights.places) - 1
-    product(head, memory.x[:n], memory.logits[:n], model.weights, thread)
+    product(head, memory.x[:n], memory.logits[:n], model.weights, memory.order, thread)
 
 
 @jit
@@ -206,7 +225,7 @@ def search(
         wish: what the streams prefer; moves on.
         memory: its `time` is where each stream begins.
         said: takes the tokens.
-        thread: the one that runs this.
+        thread: the one that runs this; all others of its team `assist` it.
     """
     n = gather(valid, memory)
     while n > 0:
@@ -215,3 +234,5 @@ def search(
         if speakers > 0:
             say(memory.speaking[:speakers], state, model, memory, thread)
         n = gather(valid, memory)
+    memory.order[0] = DONE
+    barrier(thread)

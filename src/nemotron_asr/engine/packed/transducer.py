@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from nemotron_asr.checkpoint import release
 from nemotron_asr.decoding.bias import Arcs, Bias
 from nemotron_asr.decoding.greedy import DecoderState, Emission, initial_state
-from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Predictor, Preference, Said, Search, Thread
+from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Longs, Predictor, Preference, Said, Search
 from nemotron_asr.engine.packed.layout import Transducer as Layout
-from nemotron_asr.engine.packed.linear import PackedLinears, alone
-from nemotron_asr.engine.packed.search import search
+from nemotron_asr.engine.packed.linear import PackedLinears, member, new_work
+from nemotron_asr.engine.packed.search import assist, search
+from nemotron_asr.engine.packed.team import SOLO, Team, counter
 from nemotron_asr.engine.quantize import Int8Linear, Int8LSTM
 from nemotron_asr.model import Transducer
 
@@ -50,44 +51,51 @@ class PackedTransducer:
         return sizes and isinstance(transducer.lstm, Int8LSTM) and isinstance(transducer.pred, Int8Linear)
 
     def search(
-        self, enc: Tensor, first: Tensor, valid: Tensor, state: DecoderState, bias: Bias | None = None
+        self,
+        enc: Tensor,
+        first: Tensor,
+        valid: Tensor,
+        state: DecoderState,
+        bias: Bias | None = None,
+        team: Team = SOLO,
     ) -> tuple[list[list[Emission]], DecoderState]:
-        """As `decoding.greedy.greedy`, from projected frames (B, T, d_joint) on."""
+        """As `decoding.greedy.greedy`, from projected frames (B, T, d_joint) on; a team shares the products."""
         batch, most = len(enc), enc.shape[1] * self._layout.limit
         said = Said(
             np.zeros(batch, np.int64), np.empty((batch, most, 2), np.int64), np.empty((batch, most, 2), np.float32)
         )
-        memory, thread = self._memory()
-        memory = memory._replace(time=first.numpy().copy(), symbols=np.zeros(batch, np.int64))
+        memory = self._memory()._replace(time=first.numpy().copy(), symbols=np.zeros(batch, np.int64))
         state = DecoderState(*(part.contiguous().clone() for part in state.tensors()))
-        search(
-            enc.contiguous().numpy(),
-            valid.numpy(),
-            _arrays(state),
-            self._layout,
-            _preference(bias, batch),
-            memory,
-            said,
-            thread,
-        )
+        inputs = enc.contiguous().numpy(), valid.numpy(), _arrays(state)
+
+        work, wish = new_work(memory.x.shape[1], team.threads), _preference(bias, batch)
+
+        def run(number: int, arrivals: Longs, awaited: Longs) -> None:
+            thread = member(number, team.threads, arrivals, awaited, work)
+            if number == 0:
+                search(*inputs, self._layout, wish, memory, said, thread)
+            else:
+                assist(self._layout, memory, thread)
+
+        team.run(run)
         if said.counts.any():
             release(self._embed)  # with each row that is read, the system brings dozens beside it
         return [_emissions(said, row) for row in range(batch)], state
 
-    def _memory(self) -> tuple[Search, Thread]:
-        """What this thread works with."""
+    def _memory(self) -> Search:
+        """What a search in this thread works with."""
         if not hasattr(self._own, "memory"):
             self._own.memory = self._new_memory()
-        memory: tuple[Search, Thread] = self._own.memory
+        memory: Search = self._own.memory
         return memory
 
-    def _new_memory(self) -> tuple[Search, Thread]:
+    def _new_memory(self) -> Search:
         places = self._weights.places
         deepest, widest = int(places[:, 3].max()), int(places[:-1, 2].max()) * TILE_COLUMNS
         logits = int(places[-1, 2]) * TILE_COLUMNS
         x, y, last = (np.empty((BLOCK, width), np.float32) for width in (deepest, widest, logits))
         none, cells = np.zeros(0, np.int64), np.zeros((2, BLOCK, 2), np.int64)
-        return Search(none, none, cells[0], cells[1], x, y, last, np.zeros(logits, np.float32)), alone(deepest)
+        return Search(none, none, cells[0], cells[1], x, y, last, np.zeros(logits, np.float32), counter())
 
 
 def _arrays(state: DecoderState) -> Predictor:

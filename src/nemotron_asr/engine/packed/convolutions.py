@@ -1,0 +1,171 @@
+"""The subsampling's convolutions, frame by frame, so that what a stage writes is in the cache when the next reads it.
+
+Eight mel frames are four frames of 65 bins after the first stage, two of 33 after the second and one of 17 after the
+third, each with all channels side by side; every stage keeps its last input for the next frame. The convolutions are
+computed in float32; what goes into a pointwise one is rounded to bfloat16, and so are its weights.
+"""
+
+from functools import cache
+
+from nemotron_asr.config import SUBSAMPLING
+from nemotron_asr.engine.packed.compiling import address_of, jit
+from nemotron_asr.engine.packed.intrinsics import call_half_tile, emit_half_tile, halve_16
+from nemotron_asr.engine.packed.kernels import ZERO, Real, address, height, tile_of
+from nemotron_asr.engine.packed.layout import TILE_COLUMNS, Floats, Halves, Longs, Stages, Stem
+
+
+def half_tile(arguments: int) -> None:
+    """One tile of out = relu(x w), `height` rows times 32 columns.
+
+    Args:
+        arguments: address of seven int64, themselves addresses and numbers:
+            height: one of `intrinsics.ROWS`.
+            x: (k2, height, 2) bfloat16.
+            w: (k2, 32, 2) bfloat16.
+            biases: (32,) float32.
+            out: (height, 32) float32.
+            k2: half of the length of the sums, a multiple of 4.
+            stride: bytes from row to row of out.
+    """
+    emit_half_tile(arguments)
+
+
+@cache
+def half_tile_address() -> int:
+    """Where the code of `half_tile` begins; a processor without products of bfloat16 cannot have it."""
+    return address_of(half_tile)
+
+
+@jit
+def bin_of(frame: Floats, f: int) -> Real:
+    """A bin of a frame, zero where there is none."""
+    return frame[f] if 0 <= f < len(frame) else ZERO
+
+
+@jit
+def convolve_mel(mel: Floats, first: Floats, weights: Floats, bins: int) -> None:
+    """The first stage: nine mel frames to four of `first`, behind the one that is there."""
+    for m in range(4 * bins):
+        i, f = 2 * (m // bins), 2 * (m % bins)
+        x, y, z = mel[i], mel[i + 1], mel[i + 2]
+        x0, x1, x2 = bin_of(x, f - 2), bin_of(x, f - 1), bin_of(x, f)
+        y0, y1, y2 = bin_of(y, f - 2), bin_of(y, f - 1), bin_of(y, f)
+        z0, z1, z2 = bin_of(z, f - 2), bin_of(z, f - 1), bin_of(z, f)
+        out, w = first[bins + m], weights
+        for c in range(weights.shape[1]):
+            total = w[9, c] + x0 * w[0, c] + x1 * w[1, c] + x2 * w[2, c] + y0 * w[3, c] + y1 * w[4, c] + y2 * w[5, c]
+            out[c] = max(ZERO, total + z0 * w[6, c] + z1 * w[7, c] + z2 * w[8, c])
+
+
+@jit
+def channels_of(x: Floats, frame: int, f: int, bins: int) -> Floats:
+    """All channels of a bin of a frame; the last of x are the zeros that stand for what does not exist."""
+    channels: Floats = x[frame * bins + f] if 0 <= f < bins else x[len(x) - 1]
+    return channels
+
+
+@jit
+def convolve_bin(x: Floats, i: int, f: int, bins: int, w: Floats, y: Floats) -> None:
+    """All channels of one bin of a depthwise convolution: nine bins of x, from (i, f) on."""
+    a, b, c = channels_of(x, i, f, bins), channels_of(x, i, f + 1, bins), channels_of(x, i, f + 2, bins)
+    i += 1
+    d, e, g = channels_of(x, i, f, bins), channels_of(x, i, f + 1, bins), channels_of(x, i, f + 2, bins)
+    i += 1
+    h, k, m = channels_of(x, i, f, bins), channels_of(x, i, f + 1, bins), channels_of(x, i, f + 2, bins)
+    for j in range(w.shape[1]):
+        total = w[9, j] + a[j] * w[0, j] + b[j] * w[1, j] + c[j] * w[2, j] + d[j] * w[3, j] + e[j] * w[4, j]
+        y[j] = total + g[j] * w[5, j] + h[j] * w[6, j] + k[j] * w[7, j] + m[j] * w[8, j]
+
+
+@jit
+def halve(y: Floats, m: int, rows: int, out: Halves) -> None:
+    """Row m of a block of `rows`, rounded, to where a product reads it; tiles lie as those of `kernels.quantise`."""
+    start, tall = tile_of(m, rows)
+    n = len(y)
+    target = address(out) + 2 * start * n + 4 * (m - start)
+    for c in range(0, n, 16):
+        halve_16(address(y) + 4 * c, target + 2 * c * tall, 4 * tall)
+
+
+@jit
+def multiply_halves(x: Halves, points: Halves, biases: Floats, out: Floats, tile: int) -> None:
+    """Out = relu(x w + biases) for all rows of out."""
+    rows, channels = out.shape
+    for n in range(len(points)):
+        m = 0
+        while m < rows:
+            tall = height(rows - m)
+            operands = address(x) + 2 * m * channels, address(points[n]), address(biases) + 4 * TILE_COLUMNS * n
+            to = address(out[m]) + 4 * TILE_COLUMNS * n
+            call_half_tile(tile, (tall, *operands, to, channels // 2, 4 * channels))
+            m += tall
+
+
+@jit
+def convolve_channels(x: Floats, bins: int, stage: int, stem: Stem, stages: Stages, out: Floats) -> None:
+    """A later stage: x, frames of so many bins, to the frames of `out` (frames bins, channels)."""
+    fewer, rows = bins // 2 + 1, len(out)
+    for m in range(rows):
+        convolve_bin(x, 2 * (m // fewer), 2 * (m % fewer) - 2, bins, stem.taps[stage], stages.y)
+        halve(stages.y, m, rows, stages.halves)
+    multiply_halves(stages.halves, stem.points[stage], stem.biases[stage], out, stages.tile)
+
+
+@jit
+def silence(x: Floats, bins: int, frames: int, t: int, end: int) -> None:
+    """Zero those of the last frames, whose times begin with t, that lie before zero or from `end` on."""
+    for i in range(frames):
+        if t + i < 0 or t + i >= end:
+            x[(1 + i) * bins : (2 + i) * bins] = ZERO
+
+
+@jit
+def make_frame(mel: Floats, t: int, end: int, stem: Stem, stages: Stages, out: Floats) -> None:
+    """One encoder frame.
+
+    Args:
+        mel: (8, bins), those from 8 t - 7 on.
+        t: its time.
+        end: mel frames that exist.
+        stem: weights.
+        stages: inputs of the stages, whose first frames are the past; they move on.
+        out: (bins, channels) the input of the linear.
+    """
+    bins, fewer = (len(stages.first) - 1) // 5, (len(stages.second) - 1) // 3
+    stages.mel[1:] = mel
+    silence(stages.mel, 1, SUBSAMPLING, SUBSAMPLING * t - 7, end)
+    convolve_mel(stages.mel, stages.first, stem.first, bins)
+    end = end // 2 + 1
+    silence(stages.first, bins, 4, 4 * t - 3, end)
+    convolve_channels(stages.first, bins, 0, stem, stages, stages.second[fewer : 3 * fewer])
+    end = end // 2 + 1
+    silence(stages.second, fewer, 2, 2 * t - 1, end)
+    convolve_channels(stages.second, fewer, 1, stem, stages, out)
+    stages.mel[0] = stages.mel[SUBSAMPLING]
+    stages.first[:bins] = stages.first[4 * bins : 5 * bins]
+    stages.second[:fewer] = stages.second[2 * fewer : 3 * fewer]
+
+
+@jit
+def subsample(
+    mel: Floats, end: Longs, t: Longs, past: tuple[Floats, Floats, Floats], stem: Stem, stages: Stages, out: Floats
+) -> None:
+    """All frames of some streams.
+
+    Args:
+        mel: (B, 8 n, bins), those from 8 t - 7 on.
+        end: (B,) mel frames that exist.
+        t: (B,) times of the first frames.
+        past: of every stage the last input, (B, bins) and twice (B, bins, channels); moves on.
+        stem: weights.
+        stages: memory.
+        out: (B, n, bins, channels) the inputs of the linear.
+    """
+    mels, firsts, seconds = past
+    bins, fewer = firsts.shape[1], seconds.shape[1]
+    for b in range(len(mel)):
+        stages.mel[0], stages.first[:bins], stages.second[:fewer] = mels[b], firsts[b], seconds[b]
+        for i in range(out.shape[1]):
+            mine = mel[b, SUBSAMPLING * i : SUBSAMPLING * (i + 1)]
+            make_frame(mine, t[b] + i, end[b], stem, stages, out[b, i])
+        mels[b], firsts[b], seconds[b] = stages.mel[0], stages.first[:bins], stages.second[:fewer]
