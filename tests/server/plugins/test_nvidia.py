@@ -8,8 +8,15 @@ from livekit import rtc
 from livekit.agents import stt
 from livekit.plugins import nvidia
 from numpy.typing import NDArray
-from pipecat.frames.frames import Frame, InputAudioRawFrame, InterimTranscriptionFrame, TranscriptionFrame
-from pipecat.services.nvidia.stt import NvidiaSTTService
+from pipecat.frames.frames import (
+    Frame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.services.nvidia.stt import NvidiaSegmentedSTTService, NvidiaSTTService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from tests.server.conftest import Running
@@ -42,6 +49,18 @@ async def test_pipecat(server: Running, said: NDArray[np.int16]) -> None:
     heard = server.recognizer.transcribe((said, RATE), latency_ms=320, language="en-US", endpointing_ms=320)
     assert finals == [segment.text for segment in heard.segments]
     assert any(isinstance(frame, InterimTranscriptionFrame) for frame in down)
+
+
+async def test_pipecat_turn_by_turn(server: Running, speech: NDArray[np.int16]) -> None:
+    """A turn is a recording."""
+    service = NvidiaSegmentedSTTService(server=address(server), use_ssl=False, sample_rate=RATE)
+    frames: list[Frame] = [SleepFrame(0.5), VADUserStartedSpeakingFrame()]
+    for data in packets(speech):
+        frames += [InputAudioRawFrame(data, RATE, 1), SleepFrame(0.02)]
+    behind = [VADUserStoppedSpeakingFrame(), SleepFrame(3.0)]
+    down, _ = await run_test(service, frames_to_send=[*frames, *behind], start_timeout=30)
+    text = " ".join(frame.text.strip() for frame in down if isinstance(frame, TranscriptionFrame))
+    assert text == server.recognizer.transcribe((speech, RATE), language="en-US").text
 
 
 async def test_livekit(server: Running, said: NDArray[np.int16]) -> None:

@@ -1,4 +1,4 @@
-"""pipecat's services for Deepgram and OpenAI Realtime, unmodified, with our server behind them."""
+"""pipecat's services for Deepgram and OpenAI, unmodified, with our server behind them."""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.services.deepgram.stt import DeepgramSTTService
-from pipecat.services.openai.stt import OpenAIRealtimeSTTService
+from pipecat.services.openai.stt import OpenAIRealtimeSTTService, OpenAISTTService
 from pipecat.tests.utils import SleepFrame, run_test
 
 from tests.conftest import Sample
@@ -67,3 +67,11 @@ async def test_openai_realtime(server: Running, said: NDArray[np.int16], turns: 
     assert SequenceMatcher(None, text, heard).ratio() > 0.6  # the audio was resampled, to 24 kHz and back
     told = "".join(frame.text for frame in down if isinstance(frame, InterimTranscriptionFrame))
     assert "".join(told.split()) == "".join(text.split())  # a word may go on in the next final
+
+
+async def test_openai(server: Running, said: NDArray[np.int16]) -> None:
+    """A turn is a recording: all that was said up to its end, and a little from before it."""
+    service = OpenAISTTService(api_key="none", base_url=f"{server.http}/v1", sample_rate=RATE)
+    down = await heard_by(service, said, VADUserStoppedSpeakingFrame())
+    heard = server.recognizer.transcribe((said, RATE), language="en")
+    assert [frame.text for frame in finals(down)] == [heard.text]
