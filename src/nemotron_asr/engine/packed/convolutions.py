@@ -43,18 +43,28 @@ def bin_of(frame: Floats, f: int) -> Real:
 
 
 @jit
-def convolve_mel(mel: Floats, first: Floats, weights: Floats, bins: int) -> None:
-    """The first stage: nine mel frames to four of `first`, behind the one that is there."""
-    for m in range(4 * bins):
-        i, f = 2 * (m // bins), 2 * (m % bins)
-        x, y, z = mel[i], mel[i + 1], mel[i + 2]
-        x0, x1, x2 = bin_of(x, f - 2), bin_of(x, f - 1), bin_of(x, f)
-        y0, y1, y2 = bin_of(y, f - 2), bin_of(y, f - 1), bin_of(y, f)
-        z0, z1, z2 = bin_of(z, f - 2), bin_of(z, f - 1), bin_of(z, f)
-        out, w = first[bins + m], weights
-        for c in range(weights.shape[1]):
-            total = w[9, c] + x0 * w[0, c] + x1 * w[1, c] + x2 * w[2, c] + y0 * w[3, c] + y1 * w[4, c] + y2 * w[5, c]
-            out[c] = max(ZERO, total + z0 * w[6, c] + z1 * w[7, c] + z2 * w[8, c])
+def three_bins(frame: Floats, f: int) -> tuple[Real, Real, Real]:
+    """Three bins of a frame, from f on."""
+    return bin_of(frame, f), bin_of(frame, f + 1), bin_of(frame, f + 2)
+
+
+@jit
+def convolve_mel(mel: Floats, first: Floats, w: Floats, bins: int) -> None:
+    """The first stage: nine mel frames to four of `first`, behind the one that is there. Two at once share the taps."""
+    for m in range(2 * bins):
+        i, f = 4 * (m // bins), 2 * (m % bins) - 2
+        a0, a1, a2 = three_bins(mel[i], f)
+        b0, b1, b2 = three_bins(mel[i + 1], f)
+        c0, c1, c2 = three_bins(mel[i + 2], f)
+        d0, d1, d2 = three_bins(mel[i + 3], f)
+        e0, e1, e2 = three_bins(mel[i + 4], f)
+        place = (1 + i // 2) * bins + m % bins
+        y, z = first[place], first[place + bins]
+        for j in range(w.shape[1]):
+            p = w[9, j] + a0 * w[0, j] + a1 * w[1, j] + a2 * w[2, j] + b0 * w[3, j] + b1 * w[4, j] + b2 * w[5, j]
+            q = w[9, j] + c0 * w[0, j] + c1 * w[1, j] + c2 * w[2, j] + d0 * w[3, j] + d1 * w[4, j] + d2 * w[5, j]
+            y[j] = max(ZERO, p + c0 * w[6, j] + c1 * w[7, j] + c2 * w[8, j])
+            z[j] = max(ZERO, q + e0 * w[6, j] + e1 * w[7, j] + e2 * w[8, j])
 
 
 @jit
