@@ -17,6 +17,9 @@ Told = Literal["partial", "final", "finalized"]
 NO_ROOM = (429, 503)
 """Statuses of HTTP with which a server lets nobody more in: by its key, by its capacity."""
 
+NO_ROOM_CODES = ("unavailable", "too_many")
+"""What such a server says in messages."""
+
 LONGEST_REASON = 200
 """Characters of what a server says of that."""
 
@@ -25,8 +28,16 @@ class RefusedError(ConnectionError):
     """The server has no room for the stream."""
 
 
+def broken(code: object, message: object) -> ConnectionError:
+    """What a server's message about an error comes to."""
+    return (RefusedError if code in NO_ROOM_CODES else ConnectionError)(message)
+
+
 class Line(ABC):
     """An open stream to a server. One coroutine sends while another iterates over what is told."""
+
+    can_finalize = True
+    """Whether the server would answer to `finalize` now; if not, it is not asked."""
 
     @classmethod
     @abstractmethod
@@ -141,9 +152,11 @@ class Deepgram(WebSocketLine):
 
     @staticmethod
     def query(latency_ms: int) -> dict[str, str]:
-        """See `WebSocketLine`; the protocol has no latency, and the server's own holds."""
-        del latency_ms
-        return {"encoding": "linear16", "sample_rate": str(SAMPLE_RATE), "interim_results": "true", "language": "multi"}
+        """See `WebSocketLine`; the latency is an option of ours."""
+        return {
+            "encoding": "linear16", "sample_rate": str(SAMPLE_RATE), "interim_results": "true", "language": "multi",
+            "latency_ms": str(latency_ms),
+        }  # fmt: skip
 
     @staticmethod
     def headers(key: str) -> dict[str, str]:

@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from websockets.exceptions import WebSocketException
 
 from nemotron_asr.benchmark.lines import Deepgram, Line, Native, RefusedError
+from nemotron_asr.benchmark.nim_line import Nim
 from nemotron_asr.benchmark.openai_line import OpenAi
 from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE
 from nemotron_asr.benchmark.riva_line import Riva
+from nemotron_asr.benchmark.wyoming_line import Wyoming
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine.stream import Samples
 
-LINES: dict[str, type[Line]] = {"native": Native, "deepgram": Deepgram, "openai": OpenAi, "riva": Riva}
+LINES: dict[str, type[Line]] = {
+    "native": Native, "deepgram": Deepgram, "openai": OpenAi, "nim": Nim, "riva": Riva, "wyoming": Wyoming,
+}  # fmt: skip
 
 COUNTED = (
     "nemotron_asr_chunks_total", "nemotron_asr_late_chunks_total", "nemotron_asr_audio_seconds_total",
@@ -39,7 +43,7 @@ class Load:
         refused: streams that the server had no room for; whoever was refused comes again a second later.
         failed: streams that came to nothing for any other reason.
         problem: what the server said of the last one of both.
-        finals: seconds from a request for the words so far to its answer.
+        finals: seconds from a request for the words so far to its answer, where the protocol has both.
         ends: seconds from the last audio of an utterance to the last of its words.
         lag: seconds by which the load generator itself was late, at worst: how far to trust the other figures.
         chunks, late: what the server counted meanwhile; chunks that it did in one step, being behind, are one.
@@ -69,7 +73,7 @@ class Load:
 
 def load(
     server: str, protocol: str, speech: Samples, streams: int, latency_ms: int, seconds: float, key: str = "",
-    grpc_port: int = 50051,
+    port: int | None = None,
 ) -> Load:  # fmt: skip
     """Let so many streams speak for so many seconds, each from another moment and another point of the speech.
 
@@ -81,10 +85,10 @@ def load(
         latency_ms: of all of them, where the protocol can say it.
         seconds: on the clock.
         key: to be shown, if the server asks for one.
-        grpc_port: of the same host, for Riva's protocol.
+        port: of the same host, for a protocol that has one of its own.
     """
     report, before = Load(streams), counted(server)
-    address = f"{urlsplit(server).hostname}:{grpc_port}" if protocol == "riva" else server
+    address = f"{urlsplit(server).hostname}:{port}" if port else server
     packets = (speech * 32767).astype("<i2")
     asyncio.run(_all(address, protocol, packets, report, latency_ms, seconds, key))
     counts = (after - then for after, then in zip(counted(server), before, strict=True))
@@ -151,7 +155,7 @@ async def _speak(line: Line, audio: NDArray[np.int16], report: Load, finalize_at
         await asyncio.sleep(due - time.monotonic())
         report.lag = max(report.lag, time.monotonic() - due)
         await line.send(audio[position : position + PACKET].tobytes())
-        if position <= finalize_at < position + PACKET:
+        if position <= finalize_at < position + PACKET and line.can_finalize:
             asked.append(time.monotonic())
             await line.finalize()
     await line.close()

@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator
 
 from websockets.asyncio.client import ClientConnection
 
-from nemotron_asr.benchmark.lines import RefusedError, Told, WebSocketLine
+from nemotron_asr.benchmark.lines import Told, WebSocketLine, broken
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.server.openai_session import DELAYS
 
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"
-
-NO_ROOM = ("unavailable", "too_many")
-"""Codes of errors that a server has who lets nobody more in: by its capacity, by its key."""
 
 
 class OpenAi(WebSocketLine):
@@ -80,4 +77,4 @@ class OpenAi(WebSocketLine):
 def _check(error: dict[str, str] | None) -> None:
     """Whether an error is only the answer to a commit of nothing."""
     if error is not None and error["code"] != "input_audio_buffer_commit_empty":
-        raise (RefusedError if error["code"] in NO_ROOM else ConnectionError)(error["message"])
+        raise broken(error["code"], error["message"])

@@ -32,7 +32,7 @@ RIVALS = {
 }
 """What is imported, and what pip installs."""
 
-PROTOCOLS = ("native", "deepgram", "openai", "riva")
+PROTOCOLS = ("native", "deepgram", "openai", "nim", "riva", "wyoming")
 """Those of `benchmark.load`, without its libraries."""
 
 LATE = 0.001
@@ -69,18 +69,20 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 @click.option("--server", metavar="URL", help="Measure a server that runs, through its sockets, instead.")
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default="native", show_default=True, help="For --server.")
 @click.option("--grpc-port", default=50051, show_default=True, help="Of the server, for --protocol riva.")
+@click.option("--wyoming-port", default=10300, show_default=True, help="Of the server, for --protocol wyoming.")
 @click.option("--api-key", default="", envvar="NEMOTRON_ASR_API_KEY", help="For --server, if it asks for one.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
 def bench(
     against: str | None, layers: int, files: tuple[Path, ...], server: str | None, protocol: str, grpc_port: int,
-    api_key: str, **options: Any,
+    wyoming_port: int, api_key: str, **options: Any,
 ) -> int:  # fmt: skip
     """Measure one stream, many streams in real time, and a recording; or put load on a server."""
     plan = _Plan(**options)
     if server:
-        return _load(server, protocol, api_key, grpc_port, plan)
+        port = {"riva": grpc_port, "wyoming": wyoming_port}.get(protocol)
+        return _load(server, protocol, api_key, port, plan)
     return _against(against, layers, files, plan.model) if against else _measure(plan)
 
 
@@ -145,7 +147,7 @@ def _against(rival: str, layers: int, files: tuple[Path, ...], model: str) -> in
     return DONE if run(files, model) else FAILED
 
 
-def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> int:
+def _load(server: str, protocol: str, key: str, port: int | None, plan: _Plan) -> int:
     """Put load on a server; 1 if a stream was refused or failed or a chunk in a thousand was late."""
     if importlib.util.find_spec("websockets") is None:
         raise MissingExtraError("--server needs the extra server: pip install 'nemotron-asr[server]'")
@@ -158,7 +160,7 @@ def _load(server: str, protocol: str, key: str, grpc_port: int, plan: _Plan) -> 
     rows, fine = list[tuple[str, ...]](), True
     for latency in map(int, plan.latencies):
         for streams in plan.streams or (8,):
-            report = load(server, protocol, _speech(), streams, latency, plan.seconds, key, grpc_port)
+            report = load(server, protocol, _speech(), streams, latency, plan.seconds, key, port)
             rows.append((f"{streams}", f"{latency} ms", *_row(report, latency)))
             fine &= not report.refused and not report.failed and report.late <= LATE * report.chunks
             if report.problem:
