@@ -14,7 +14,7 @@ import numpy as np
 
 from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.intrinsics import WIDE, call_float_tile, copy_64
-from nemotron_asr.engine.packed.kernels import ONE, ZERO, address, bfloat16, exp
+from nemotron_asr.engine.packed.kernels import ONE, ZERO, address, bfloat16, exp, highest
 from nemotron_asr.engine.packed.layout import LONGEST, Batch, Context, Floats, Group, Halves, State
 
 HIDDEN = np.float32(-1e30)
@@ -81,10 +81,7 @@ def product(tile: int, rows: int, a: int, m: int, stride: int, k: int, out: int,
 @jit
 def softmax(row: Floats) -> None:
     """In place."""
-    top = HIDDEN
-    for j in range(len(row)):
-        top = max(top, row[j])
-    total = ZERO
+    top, total = highest(row), ZERO
     for j in range(len(row)):
         row[j] = exp(row[j] - top)
         total += row[j]

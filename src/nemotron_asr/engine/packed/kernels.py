@@ -150,11 +150,22 @@ def quantise(y: Floats, top: Real, m: int, rows: int, out: Bytes, scales: Floats
 
 @jit
 def largest(y: Floats) -> Real:
-    """The largest |y|."""
-    top = ZERO
-    for j in range(len(y)):
-        top = max(top, abs(y[j]))
-    return top
+    """The largest |y|: by its bits, since the compiler makes vectors of the search among whole numbers alone."""
+    top = np.int32(0)
+    whole = y.view(np.int32)
+    for j in range(len(whole)):
+        top = max(top, whole[j] & np.int32(0x7FFFFFFF))
+    return from_bits(top)
+
+
+@jit
+def highest(y: Floats) -> Real:
+    """The largest y; the bits of those below zero, but for the sign, are turned round for that."""
+    top = np.int32(-0x7FFFFFFF)
+    whole = y.view(np.int32)
+    for j in range(len(whole)):
+        top = max(top, whole[j] ^ ((whole[j] >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+    return from_bits(top ^ ((top >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
 @jit

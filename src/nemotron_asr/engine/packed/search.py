@@ -3,7 +3,7 @@
 import numpy as np
 
 from nemotron_asr.engine.packed.compiling import jit
-from nemotron_asr.engine.packed.kernels import ONE, ZERO, Real, barrier, exp, largest, multiply, quantise
+from nemotron_asr.engine.packed.kernels import ONE, ZERO, Real, barrier, exp, highest, largest, multiply, quantise
 from nemotron_asr.engine.packed.layout import (
     BLOCK,
     Floats,
@@ -19,6 +19,9 @@ from nemotron_asr.engine.packed.layout import (
 from nemotron_asr.engine.packed.weights import NEVER
 
 RULED_OUT = np.float32(NEVER)
+
+STRETCH = 512
+"""Logits that are compared at once."""
 
 DONE = -1
 """The order after the last."""
@@ -94,14 +97,15 @@ def say(speaking: Longs, state: Predictor, model: Transducer, memory: Search, th
 
 @jit
 def best(logits: Floats) -> int:
-    """The first of the largest."""
-    top = logits[0]
-    for j in range(len(logits)):
-        top = max(top, logits[j])
-    j = 0
-    while logits[j] < top:
-        j += 1
-    return j
+    """The first of the largest: of the first stretch that has it, found before it is looked through one by one."""
+    top, first = RULED_OUT, 0
+    for start in range(0, len(logits), STRETCH):
+        here = highest(logits[start : start + STRETCH])
+        if here > top:
+            top, first = here, start
+    while logits[first] < top:
+        first += 1
+    return first
 
 
 @jit
