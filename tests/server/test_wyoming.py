@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, VadSensitivity
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
-from wyoming.client import AsyncTcpClient
+from wyoming.client import AsyncClient, AsyncTcpClient
 from wyoming.error import Error
 from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.ping import Ping
 
-from nemotron_asr.server import wyoming, wyoming_events
+from nemotron_asr.errors import OptionError
+from nemotron_asr.server import wyoming_client, wyoming_events
 from nemotron_asr.transcript import Transcript as Heard
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, Contract, Request, Told
@@ -58,7 +61,7 @@ async def converse(port: int, request: Request) -> list[Event]:
         return events
 
 
-async def until(client: AsyncTcpClient, *last: str) -> list[Event]:
+async def until(client: AsyncClient, *last: str) -> list[Event]:
     """What the server says, up to one of these."""
     events: list[Event] = []
     while not events or events[-1].type not in {*last, "error"}:
@@ -243,7 +246,7 @@ def test_events_that_nobody_knows_are_passed_over(server: Running) -> None:
 
 
 def test_who_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch, silence: NDArray[np.int16]) -> None:
-    monkeypatch.setattr(wyoming, "NOBODY", 0.5)
+    monkeypatch.setattr(wyoming_client, "NOBODY", 0.5)
     with running(idle_seconds=1) as server:
         (error,) = shout(server, b'{"type": "descr')
         assert error.data["code"] == "timeout"
@@ -262,6 +265,31 @@ def test_without_a_key_nobody_comes_in(tmp_path: Any) -> None:
 def test_it_can_be_left_out() -> None:
     with running(wyoming_port=-1) as server:
         assert "wyoming" not in server.ports
+
+
+def test_a_socket_in_the_file_system(tmp_path: Path, speech: NDArray[np.int16]) -> None:
+    path = tmp_path / "wyoming.sock"
+
+    async def talk() -> list[Event]:
+        async with AsyncClient.from_uri(f"unix://{path}") as client:
+            for event in [START, *spoken(speech), STOP]:
+                await client.write_event(event)
+            return await until(client, "transcript")
+
+    with socket.socket(socket.AF_UNIX) as left:  # by one that was killed
+        left.bind(str(path))
+    with running(wyoming_port=-1, wyoming_socket=str(path)) as server:
+        transcript = asyncio.run(talk())[-1]
+        heard = server.recognizer.transcribe((speech, RATE), latency_ms=320)
+    assert transcript.data["text"] == heard.text
+    assert not path.exists()
+
+
+def test_a_file_is_no_socket(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(OptionError, match="notes: Address already in use"), running(wyoming_socket=f"{tmp_path}/notes"):
+        pass
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 def test_a_message_cut_at_every_byte_leaves_nothing(server: Running) -> None:

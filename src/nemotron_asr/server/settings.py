@@ -27,6 +27,7 @@ class Settings:
     port: int = _setting(8000, "Port of HTTP and WebSocket.")
     grpc_port: int = _setting(50051, "Port of Riva's gRPC; -1: none.")
     wyoming_port: int = _setting(10300, "Port of Wyoming; -1: none.")
+    wyoming_socket: str = _setting("", "Path of a Unix socket of Wyoming, without TLS; none unless it is given.")
     model: tuple[str, ...] = _setting(
         ("tiny",), "[NAME=]MODEL to load; may be repeated, the first one answers by default."
     )

@@ -2,6 +2,9 @@
 
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from nemotron_asr.errors import OptionError
 from nemotron_asr.server.settings import Settings
@@ -18,6 +21,27 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise OptionError(f"cannot listen at {host}, port {port}: {error.strerror}") from None
+
+
+@contextmanager
+def bound_file(path: str) -> Iterator[socket.socket]:
+    """A socket in the file system, as long as the context lasts; one that a server left behind makes room.
+
+    Raises:
+        OptionError: there can be none.
+    """
+    made, file = socket.socket(socket.AF_UNIX), Path(path)
+    try:
+        if file.is_socket():
+            file.unlink()
+        made.bind(path)
+    except OSError as error:
+        made.close()
+        raise OptionError(f"cannot listen at {path}: {error.strerror or error}") from None
+    try:
+        yield made
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
