@@ -15,7 +15,10 @@ class Promise(Future[T]):
     """
 
     def __await__(self) -> Generator[Any, None, T]:
-        return asyncio.wrap_future(self).__await__()
+        if self.done() and not self.cancelled():
+            return self.result()  # to go through the event loop costs more than most packets do
+        result: T = yield from asyncio.wrap_future(self).__await__()
+        return result
 
     def keep(self, value: T) -> None:
         """Give the result, unless nobody wants it any more."""
