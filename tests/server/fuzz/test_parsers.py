@@ -15,7 +15,7 @@ from starlette.datastructures import FormData, QueryParams, UploadFile
 
 from nemotron_asr.cli import commands
 from nemotron_asr.errors import NemotronError, OptionError
-from nemotron_asr.server import deepgram_query, nim_session, openai_http, openai_session, wyoming_events
+from nemotron_asr.server import deepgram_query, nim_session, openai_form, openai_session, wyoming_events
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.keys import Keys
@@ -79,7 +79,7 @@ def test_deepgram_queries(query: list[tuple[str, str]]) -> None:
 @given(FORM)
 @Quick
 def test_openai_forms(fields: list[tuple[str, str]]) -> None:
-    understood(openai_http.read, FormData([*fields, ("file", UploadFile(BytesIO(b"")))]))
+    understood(openai_form.read, FormData([*fields, ("file", UploadFile(BytesIO(b"")))]))
 
 
 @given(spoilt(riva_config().map(lambda request: bytes(request.SerializeToString()))))

@@ -1,0 +1,119 @@
+"""The form of OpenAI's `POST /v1/audio/transcriptions` -> what it asks for.
+
+Not heard: `temperature` (the search is greedy), `chunking_strategy`'s threshold and padding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import FormData, UploadFile
+
+from nemotron_asr.engine.settings import RECORDING_MS
+from nemotron_asr.languages import AUTO
+from nemotron_asr.server import openai_shapes as shapes
+from nemotron_asr.server.problems import invalid
+from nemotron_asr.server.web import flag, number
+
+DIARIZED = "diarized_json"
+
+FORMATS = ("json", "text", "srt", "vtt", "verbose_json", DIARIZED)
+
+GRANULARITIES = ("segment", "word")
+
+_NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
+"""Options of ours, in the form beside OpenAI's."""
+
+_LISTS = ("languages", "keywords", "timestamp_granularities", "include", "known_speaker_names")
+_VAD = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
+_KNOWN = {
+    "file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", *_NUMBERS,
+    *_LISTS, *(f"{name}[]" for name in _LISTS), *(f"chunking_strategy[{name}]" for name in _VAD),
+}  # fmt: skip
+
+_JSON = "application/json"
+_MEDIA = {"json": _JSON, "verbose_json": _JSON, DIARIZED: _JSON, "vtt": "text/vtt"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a form asks for."""
+
+    file: UploadFile
+    model: str
+    response: str
+    granularities: Sequence[str]
+    logprobs: bool
+    stream: bool
+    speakers: Sequence[str]
+    options: dict[str, Any]
+
+    @property
+    def media_type(self) -> str:
+        """Of the answer."""
+        return "text/event-stream" if self.stream else _MEDIA.get(self.response, "text/plain")
+
+
+def read(form: FormData) -> Wish:
+    """What a form asks for.
+
+    Raises:
+        Problem: a field is missing, unknown or not offered.
+    """
+    fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+    unknown = sorted(form.keys() - _KNOWN)
+    if unknown:
+        raise invalid(f"field {unknown[0]!r} is unknown; choose {', '.join(sorted(_KNOWN))}", unknown[0])
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise invalid("the form has no file", "file")
+    response = _choice(fields.get("response_format", FORMATS[0]), "response_format", FORMATS)
+    stream = flag(fields, "stream")
+    if stream and response == DIARIZED:
+        raise invalid(f"{DIARIZED} comes as a whole; leave stream out, or choose another response_format", "stream")
+    granularities = _choices(form, "timestamp_granularities", GRANULARITIES)
+    return Wish(
+        file,
+        fields.get("model", ""),
+        response,
+        granularities or GRANULARITIES[:1],
+        "logprobs" in _choices(form, "include", ("logprobs",)),
+        stream,
+        _list(form, "known_speaker_names"),
+        _options(form, fields),
+    )
+
+
+def _options(form: FormData, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Options of the stream."""
+    options: dict[str, Any] = {"latency_ms": RECORDING_MS, "language": _language(fields.get("language", ""))}
+    options |= {name: number(fields, name, 0) for name in _NUMBERS if name in fields}
+    if languages := [language for language in map(_language, _list(form, "languages")) if language != AUTO]:
+        options["languages"] = languages
+    silence = fields.get("chunking_strategy[silence_duration_ms]")
+    if silence is not None:
+        options["endpointing_ms"] = number(fields, "chunking_strategy[silence_duration_ms]", 0)
+    if boost := shapes.boost(_list(form, "keywords"), fields.get("prompt", "")):
+        options["boost"] = boost
+    return options
+
+
+def _language(name: str) -> str:
+    """Nothing, and a NIM container's `multi`, have the model find out."""
+    return AUTO if name in {"", "multi"} else name
+
+
+def _list(form: FormData, name: str) -> list[str]:
+    """A list, whose name may have brackets."""
+    values = [*form.getlist(name), *form.getlist(f"{name}[]")]
+    return [value for value in values if isinstance(value, str) and value.strip()]
+
+
+def _choices(form: FormData, name: str, offered: Sequence[str]) -> list[str]:
+    return [_choice(value, name, offered) for value in _list(form, name)]
+
+
+def _choice(value: str, name: str, offered: Sequence[str]) -> str:
+    if value not in offered:
+        raise invalid(f"{name} is {value!r}; choose {', '.join(offered)}", name)
+    return value
