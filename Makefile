@@ -22,7 +22,8 @@ test-browser: $(VENV)/.dev  ## the page, in Debian's chromium with chromium-driv
 
 test-plugins:  ## pipecat's and LiveKit's plugins, in an environment of their own, for they want an older protobuf
 	$(PYTHON) -m venv $(PLUGINS)
-	$(PLUGINS)/bin/pip install --quiet --editable '.[server]' --requirement tests/server/plugins/requirements.txt
+	$(PLUGINS)/bin/pip install --quiet --editable '.[server]' $$(grep ^torch== constraints.txt) \
+		--requirement tests/server/plugins/requirements.txt
 	$(PLUGINS)/bin/pip install --quiet --upgrade protobuf
 	$(PLUGINS)/bin/python -m pytest --quiet tests/server/plugins
 
