@@ -38,6 +38,27 @@ def test_words_are_reached_and_played_by_keyboard(page: Chrome, samples: list[Sa
     assert page.switch_to.active_element == words[1]
 
 
+ARABIC = """
+    const done = arguments[0];
+    import("/page/captions.js").then(({ Captions }) => {
+      const words = ["مرحبا", "بكم"].map((word, i) => ({ word, start: i, end: i + 1, confidence: 1 }));
+      const captions = new Captions(document.getElementById("captions"), () => {});
+      captions.show({ type: "final", start: 0, end: 2, text: "مرحبا بكم", language: "ar-AR", confidence: 1, words });
+      done();
+    });
+"""
+
+
+def test_words_are_reached_on_the_side_where_they_are(page: Chrome) -> None:
+    page.execute_async_script(ARABIC)
+    first, second = page.find_elements(By.CSS_SELECTOR, "#captions .said")
+    assert second.rect["x"] < first.rect["x"]
+    first.send_keys(Keys.LEFT)
+    assert page.switch_to.active_element == second
+    second.send_keys(Keys.RIGHT)
+    assert page.switch_to.active_element == first
+
+
 LIT = """
   const canvas = document.getElementById("waveform");
   const { width, height } = canvas;

@@ -33,7 +33,8 @@ export class Captions {
     const words = [...this.element.querySelectorAll(".said")];
     const place = words.indexOf(event.target);
     if (place < 0) return;
-    const next = words[{ ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: words.length - 1 }[event.key]];
+    const right = getComputedStyle(event.target).direction === "rtl" ? -1 : 1;
+    const next = words[{ ArrowLeft: place - right, ArrowRight: place + right, Home: 0, End: words.length - 1 }[event.key]];
     if (event.key === "Enter" || event.key === " ") this.choose(event.target);
     else if (next) this.reach(event.target, next);
     else return;
@@ -60,6 +61,7 @@ export class Captions {
   write(segment) {
     this.paragraph ??= this.element.appendChild(document.createElement("p"));
     this.paragraph.className = "partial";
+    this.paragraph.dir = "auto";
     this.paragraph.ariaBusy = "true"; // a screen reader reads it when it has settled, not word by word
     if (segment.language) this.paragraph.lang = segment.language;
     const old = [...this.paragraph.querySelectorAll(".word")];
