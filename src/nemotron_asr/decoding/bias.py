@@ -75,7 +75,7 @@ class Arcs:
         return self.token.take(arc), self.gain.take(arc)
 
     def follow(self, nodes: Tensor, tokens: Tensor) -> Tensor:
-        """Where (n,) tokens lead from (k, n) nodes, the last of these that have such an arc: (n,), or the root of the tree."""
+        """Where (n,) tokens lead from (k, n) nodes, from the last of these if it has such an arc: (n,), or the root."""
         key = _key(nodes, tokens)
         index = torch.searchsorted(self.key, key).clamp_(max=len(self.key) - 1)
         taken = self.key.take(index) == key
