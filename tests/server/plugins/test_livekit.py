@@ -65,5 +65,6 @@ async def test_openai_realtime(server: Running, speech: NDArray[np.int16]) -> No
     )  # fmt: skip
     async with utils.http_context.open():
         words = await said(plugin, speech, stt.SpeechEventType.FINAL_TRANSCRIPT)
+        await plugin.aclose()
     first, *_ = server.recognizer.transcribe((speech, RATE), latency_ms=320, language="de").segments
     assert SequenceMatcher(None, " ".join(words), first.text).ratio() > 0.6  # it was resampled, to 24 kHz and back
