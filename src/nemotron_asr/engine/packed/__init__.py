@@ -3,7 +3,8 @@
 layout.py       how weights, state and scratch memory lie
 weights.py      packs a quantised model
 compiling.py    where compiled code is kept
-intrinsics.py   tiles of matrix products in registers; tiles.py: compiled
+emitting.py     words for what numba cannot say; intrinsics.py: small things said in them
+products.py     tiles of matrix products in registers; tiles.py: compiled
 kernels.py      rows: norms, quantisation, products, feed-forward, convolution
 attention.py    heads
 convolutions.py the subsampling, frame by frame; subsampling.py: packs it

@@ -13,9 +13,10 @@ to two places: once for what follows the oldest frame in it, once for what prece
 import numpy as np
 
 from nemotron_asr.engine.packed.compiling import jit
-from nemotron_asr.engine.packed.intrinsics import WIDE, call_float_tile, copy_64
+from nemotron_asr.engine.packed.intrinsics import call_float_tile, copy_64
 from nemotron_asr.engine.packed.kernels import ONE, ZERO, address, bfloat16, exp, highest
 from nemotron_asr.engine.packed.layout import LONGEST, Batch, Context, Floats, Group, Halves, State
+from nemotron_asr.engine.packed.products import WIDE
 
 HIDDEN = np.float32(-1e30)
 WIDE_TALL, WIDE_SHORT = WIDE[14], WIDE[7]

@@ -9,9 +9,10 @@ from functools import cache
 
 from nemotron_asr.config import SUBSAMPLING
 from nemotron_asr.engine.packed.compiling import address_of, jit
-from nemotron_asr.engine.packed.intrinsics import call_half_tile, emit_half_tile, halve_16
+from nemotron_asr.engine.packed.intrinsics import call_half_tile, halve_16
 from nemotron_asr.engine.packed.kernels import ZERO, Real, address, height, tile_of
 from nemotron_asr.engine.packed.layout import TILE_COLUMNS, Floats, Halves, Longs, Stages, Stem
+from nemotron_asr.engine.packed.products import emit_half_tile
 
 
 def half_tile(arguments: int) -> None:
@@ -19,7 +20,7 @@ def half_tile(arguments: int) -> None:
 
     Args:
         arguments: address of seven int64, themselves addresses and numbers:
-            height: one of `intrinsics.ROWS`.
+            height: one of `products.ROWS`.
             x: (k2, height, 2) bfloat16.
             w: (k2, 32, 2) bfloat16.
             biases: (32,) float32.

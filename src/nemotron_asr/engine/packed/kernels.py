@@ -16,7 +16,6 @@ from numba import types
 
 from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.intrinsics import (
-    GLU,
     atomic_add,
     atomic_load,
     bits,
@@ -48,6 +47,7 @@ from nemotron_asr.engine.packed.layout import (
     Thread,
     Weights,
 )
+from nemotron_asr.engine.packed.products import GLU
 
 Real = Any
 """A float32: numba keeps it apart from a float, mypy from both."""

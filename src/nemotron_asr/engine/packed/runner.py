@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from nemotron_asr.checkpoint import release_file
 from nemotron_asr.config import SUBSAMPLING
 from nemotron_asr.engine.memory import release_libraries, trim
-from nemotron_asr.engine.packed.intrinsics import PITCH
 from nemotron_asr.engine.packed.layout import (
     BLOCK,
     LONGEST,
@@ -30,6 +29,7 @@ from nemotron_asr.engine.packed.layout import (
     Work,
 )
 from nemotron_asr.engine.packed.linear import LANES, PackedLinears, StoredLinear
+from nemotron_asr.engine.packed.products import PITCH
 from nemotron_asr.engine.packed.step import TALL, run_step
 from nemotron_asr.engine.packed.subsampling import PackedSubsampling
 from nemotron_asr.engine.packed.team import SOLO, Team

@@ -5,7 +5,7 @@ code, and would be most of the time that compiling takes.
 """
 
 from nemotron_asr.engine.packed.compiling import address_of
-from nemotron_asr.engine.packed.intrinsics import emit_float_tile, emit_int8_tile
+from nemotron_asr.engine.packed.products import emit_float_tile, emit_int8_tile
 
 
 def int8_tile(arguments: int) -> None:
@@ -15,7 +15,7 @@ def int8_tile(arguments: int) -> None:
         arguments: address of twelve int64, themselves addresses and numbers:
             kind: STORE: out = value. ADD: out += value. SILU: out = silu(value), and top = max(top, |out|) lane by
                 lane. GLU: out = value of the first 16 columns times the sigmoid of the last 16.
-            height: one of `intrinsics.ROWS`.
+            height: one of `products.ROWS`.
             x: (k4, height, 4) uint8, see `kernels`.
             w: (k4, 32, 4) int8.
             columns: (3, 32): int32 where sums start, float32 scales, float32 biases.
@@ -34,8 +34,8 @@ def float_tile(arguments: int) -> None:
     """One tile of a m: out (height, 16 width) float32 = a (height, k) float32 times m (k, 16 width) bfloat16.
 
     Args:
-        arguments: address of seven int64: height, a key of `intrinsics.WIDE`; width, its value or 1; the addresses
-            of a, m and out; the bytes between rows of m, those of a and out being `intrinsics.PITCH`; and k.
+        arguments: address of seven int64: height, a key of `products.WIDE`; width, its value or 1; the addresses
+            of a, m and out; the bytes between rows of m, those of a and out being `products.PITCH`; and k.
     """
     emit_float_tile(arguments)
 

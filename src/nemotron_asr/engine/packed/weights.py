@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release_file
 from nemotron_asr.engine.memory import trim
-from nemotron_asr.engine.packed.intrinsics import ADD, GLU, SILU, STORE
 from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, QKV, TILE_COLUMNS, Halves, Weights
+from nemotron_asr.engine.packed.products import ADD, GLU, SILU, STORE
 from nemotron_asr.engine.packed.widths import Widths, filled, wide
 from nemotron_asr.model.conformer import Block
 from nemotron_asr.model.encoder import Encoder
