@@ -118,6 +118,23 @@ class WebSocketLine(Line):
         await self._socket.send(self.closing)
 
 
+class RealtimeLine(WebSocketLine):
+    """What OpenAI's realtime protocol and NIM's, which is made after it, have in common."""
+
+    path = "/v1/realtime"
+
+    @staticmethod
+    def query(latency_ms: int) -> dict[str, str]:
+        """See `WebSocketLine`."""
+        del latency_ms  # it is in the session
+        return {"intent": "transcription"}
+
+    @staticmethod
+    def headers(key: str) -> dict[str, str]:
+        """See `WebSocketLine`."""
+        return {"Authorization": f"Bearer {key}"}
+
+
 class Native(WebSocketLine):
     """Our own shape."""
 

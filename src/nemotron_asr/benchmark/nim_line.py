@@ -6,33 +6,21 @@ from collections.abc import AsyncIterator
 
 from websockets.asyncio.client import ClientConnection
 
-from nemotron_asr.benchmark.lines import Told, WebSocketLine, broken
+from nemotron_asr.benchmark.lines import RealtimeLine, Told, broken
 from nemotron_asr.config import SAMPLE_RATE
 
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
-class Nim(WebSocketLine):
+class Nim(RealtimeLine):
     """An open connection, known as one of NIM's by its first message."""
 
-    path = "/v1/realtime"
     closing = '{"type": "input_audio_buffer.done"}'
 
     def __init__(self, socket: ClientConnection) -> None:
         super().__init__(socket)
         self.can_finalize = False
         self._asked = 0
-
-    @staticmethod
-    def query(latency_ms: int) -> dict[str, str]:
-        """See `WebSocketLine`."""
-        del latency_ms  # it is in the session
-        return {"intent": "transcription"}
-
-    @staticmethod
-    def headers(key: str) -> dict[str, str]:
-        """See `WebSocketLine`."""
-        return {"Authorization": f"Bearer {key}"}
 
     async def begin(self, latency_ms: int) -> None:
         """See `WebSocketLine`."""

@@ -6,33 +6,21 @@ from collections.abc import AsyncIterator
 
 from websockets.asyncio.client import ClientConnection
 
-from nemotron_asr.benchmark.lines import Told, WebSocketLine, broken
+from nemotron_asr.benchmark.lines import RealtimeLine, Told, broken
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.server.openai_session import DELAYS
 
 _TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
-class OpenAi(WebSocketLine):
+class OpenAi(RealtimeLine):
     """An open connection, whose stream begins with the first audio."""
 
-    path = "/v1/realtime"
     finalizing = closing = '{"type": "input_audio_buffer.commit"}'
 
     def __init__(self, socket: ClientConnection) -> None:
         super().__init__(socket)
         self._asked, self._closed = 0, False
-
-    @staticmethod
-    def query(latency_ms: int) -> dict[str, str]:
-        """See `WebSocketLine`."""
-        del latency_ms  # it is in the session
-        return {"intent": "transcription"}
-
-    @staticmethod
-    def headers(key: str) -> dict[str, str]:
-        """See `WebSocketLine`."""
-        return {"Authorization": f"Bearer {key}"}
 
     async def begin(self, latency_ms: int) -> None:
         """See `WebSocketLine`."""

@@ -15,7 +15,7 @@ BF16 = type("BFloat16", (ir.Type,), {"__str__": lambda _: "bfloat"})()
 LANES = 16
 LONG = types.int64
 INTS, FLOATS = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
-BYTES, HALVES = ir.VectorType(I8, 4 * LANES), ir.VectorType(I16, LANES)
+HALVES = ir.VectorType(I16, LANES)
 POINTER = ir.PointerType()
 
 Builder = Any
