@@ -1,7 +1,7 @@
 """Compiling with numba, and where the results are kept.
 
 numba keeps a compiled function until the file changes that it is written in, though not those of the functions that it
-calls. Here it looks into a folder of the user's cache that is named after all sources of the kernels, so that what it
+calls. Here it looks into a folder of the user's cache that is named after all sources of the kernels and the kind of registers, so that what it
 finds there is never older than they are.
 """
 
@@ -14,8 +14,11 @@ from typing import Any, TypeVar, cast
 from numba import cfunc, config, njit, types
 from numba.misc.appdirs import AppDirs
 
+from nemotron_asr.engine.packed.machine import has_matrices
+
 SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 DIGEST = sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()[:16]
+KIND = "matrices" if has_matrices() else "vectors"
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -23,7 +26,7 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 @contextmanager
 def _own_folder() -> Iterator[None]:
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(Path(before or AppDirs("nemotron-asr").user_cache_dir) / f"kernels-{DIGEST}")
+    config.CACHE_DIR = str(Path(before or AppDirs("nemotron-asr").user_cache_dir) / f"kernels-{DIGEST}-{KIND}")
     try:
         yield
     finally:

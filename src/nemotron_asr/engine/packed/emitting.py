@@ -99,9 +99,15 @@ def exp(b: Builder, x: Value) -> Value:
     return b.bitcast(b.add(b.bitcast(p, INTS), exponent), FLOATS)
 
 
+def reciprocal(b: Builder, x: Value) -> Value:
+    """1 / x to 2e-7: an estimate of 14 bits and a step of Newton's, a third of the time of a division."""
+    estimate = call(b, "llvm.x86.avx512.rcp14.ps.512", FLOATS, (x, constant(0.0), I16(-1)))
+    return b.fmul(estimate, b.fsub(constant(2.0), b.fmul(x, estimate)))
+
+
 def sigmoid(b: Builder, x: Value) -> Value:
     """1 / (1 + e^-x)."""
-    return b.fdiv(constant(1.0), b.fadd(constant(1.0), exp(b, b.fneg(x))))
+    return reciprocal(b, b.fadd(constant(1.0), exp(b, b.fneg(x))))
 
 
 def if_equal(b: Builder, x: Value, y: int) -> Any:
@@ -123,19 +129,29 @@ def accumulate(b: Builder, count: Value, walks: Sequence[Walk], start: Sums, bod
     pointers = [b.phi(POINTER) for _ in walks]
     sums = [[b.phi(x.type) for x in row] for row in start]
     new = body(pointers, sums)
-    next_k = b.sub(k, I64(1))
+    end, next_k = b.block, b.sub(k, I64(1))
     k.add_incoming(count, entry)
-    k.add_incoming(next_k, loop)
+    k.add_incoming(next_k, end)
     for pointer, (first, stride) in zip(pointers, walks, strict=True):
         pointer.add_incoming(first, entry)
-        pointer.add_incoming(at(b, pointer, stride), loop)
+        pointer.add_incoming(at(b, pointer, stride), end)
     for phis, firsts, news in zip(sums, start, new, strict=True):
         for phi, first, last in zip(phis, firsts, news, strict=True):
             phi.add_incoming(first, entry)
-            phi.add_incoming(last, loop)
+            phi.add_incoming(last, end)
     b.cbranch(b.icmp_signed(">", next_k, I64(0)), loop, done)
     b.position_at_end(done)
     return new
+
+
+def repeat(b: Builder, count: Value, walks: Sequence[Walk], body: Callable[..., None]) -> None:
+    """A loop: `body(pointers)`, one pointer for each walk."""
+
+    def each(pointers: Sequence[Value], _: Sums) -> Sums:
+        body(pointers)
+        return []
+
+    accumulate(b, count, walks, [], each)
 
 
 def prefetch(b: Builder, address: Value) -> None:

@@ -1,10 +1,14 @@
 """The arithmetic of rows: norms, quantisation, products with packed weights, feed-forwards, convolutions.
 
-Rows are quantised to uint8 with zero point 128 and a scale of their own. They are multiplied in tiles of 14 rows
-and what is left; a tile's bytes lie as (k / 4, rows, 4), so that a product reads both its operands from front to back:
+Rows are quantised to uint8 with zero point 128 and a scale of their own. In vectors they are multiplied in tiles of 14
+rows and what is left; a tile's bytes lie as (k / 4, rows, 4), so that a product reads both its operands from front to
+back. In matrix registers they are multiplied 32 at a time, the last ones with whatever lies behind them:
 
     rows of a block    14          14          8       1     (37 rows)
     a tile             k=0..3: row 0, row 1, ... row 13 | k=4..7: row 0, row 1, ... | ...
+
+    with matrices      32, 5, of which 16 lie together
+    sixteen rows       row 0: k=0..63, row 1: k=0..63, ... row 15 | row 0: k=64..127, ... | ...
 
 The zero point is made good for by sums that start at -128 times the sum of a column's weights.
 """
@@ -29,6 +33,7 @@ from nemotron_asr.engine.packed.layout import (
     DOWN_1,
     DOWN_2,
     EXPAND,
+    MATRICES,
     NORM_ATTENTION,
     NORM_CONV,
     NORM_FF1,
@@ -37,6 +42,7 @@ from nemotron_asr.engine.packed.layout import (
     OUT,
     QKV,
     REDUCE,
+    TALL,
     UP_1,
     UP_2,
     Batch,
@@ -46,6 +52,7 @@ from nemotron_asr.engine.packed.layout import (
     State,
     Thread,
     Weights,
+    deep,
 )
 from nemotron_asr.engine.packed.products import GLU
 
@@ -138,14 +145,19 @@ def tile_of(m: int, rows: int) -> tuple[int, int]:
 
 @jit
 def quantise(y: Floats, top: Real, m: int, rows: int, out: Bytes, scales: Floats) -> None:
-    """Row m of a block of `rows`: y times 127 / top."""
-    start, tall = tile_of(m, rows)
+    """Row m of a block of `rows`: y times 127 / top. What it is filled up with meets weights of zero."""
     n = len(y)
     top = max(top, TINY)
     scales[m] = top / np.float32(127)
-    target = address(out) + start * n + 4 * (m - start)
-    for j in range(0, n, 16):
-        quantise_16(address(y) + 4 * j, np.float32(127) / top, target + j * tall, 4 * tall)
+    if MATRICES:
+        target = address(out) + m // 16 * 16 * deep(n) + m % 16 * 64
+        for j in range(0, n, 16):
+            quantise_16(address(y) + 4 * j, np.float32(127) / top, target + j // 64 * 1024 + j % 64, 4)
+    else:
+        start, tall = tile_of(m, rows)
+        target = address(out) + start * n + 4 * (m - start)
+        for j in range(0, n, 16):
+            quantise_16(address(y) + 4 * j, np.float32(127) / top, target + j * tall, 4 * tall)
 
 
 @jit
@@ -187,18 +199,19 @@ def layer_norm(x: Floats, norm: Floats, y: Floats) -> None:
 @jit
 def multiply(place: Longs, layer: int, x: Bytes, out: Floats, weights: Weights, thread: Thread) -> None:
     """A thread's part of the columns of x w, for all rows of a block; `place` is in `Weights.places`."""
-    byte, tile, tiles, k, kind = place
+    byte, tile, tiles, inputs, kind = place
+    k = deep(inputs)
     w = address(weights.matrices[layer]) + byte
     work, rows = thread.work, len(out)
     width = 16 if kind == GLU else 32
     first, last = share(tiles, thread.part, thread.parts)
-    pace = 128 // ((rows + 13) // 14)
+    pace = 128 // ((rows + TALL - 1) // TALL)
     for n in range(first, last):
         columns = address(weights.columns[layer, tile + n])
         ahead = w + (n + 1) * k * 32
         m = 0
         while m < rows:
-            tall = height(rows - m)
+            tall = min(TALL, rows - m) if MATRICES else height(rows - m)
             arguments = (
                 kind, tall, address(x) + m * k, w + n * k * 32, columns, address(work.scales[m:]),
                 address(out[m:]) + 4 * width * n, address(work.top[thread.part, m:]), ahead, k // 4,

@@ -5,15 +5,32 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nemotron_asr.engine.packed.compiling import jit
+from nemotron_asr.engine.packed.machine import has_matrices
+
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Halves = NDArray[np.uint16]
 """bfloat16, which NumPy does not know: the upper half of a float32."""
 
+MATRICES = has_matrices()
+"""Whether products are made in matrix registers; what they read is laid out otherwise. See `kernels`."""
+
 TILE_COLUMNS = 32
-BLOCK = 56
+TALL, DEEP = (32, 64) if MATRICES else (14, 16)
+"""Rows of a tile of int8 products, and the numbers of a row by whole multiples of which it reads."""
+
+BLOCK = 4 * TALL
 """Rows that go through a feed-forward at once, so that what is inside it stays in a core's cache."""
+
+
+
+@jit
+def deep(inputs: int) -> int:
+    """The length of rows of so many numbers where a product reads them."""
+    return (inputs + DEEP - 1) // DEEP * DEEP
+
 
 LONGEST = 14
 """Frames of the longest of `config.LATENCIES`; a number, for compiled code is kept while this folder stays as it is."""
@@ -27,8 +44,8 @@ NORM_FF1, NORM_ATTENTION, NORM_CONV, CONV_NORM, NORM_FF2, NORM_OUT = range(6)
 class Weights(NamedTuple):
     """The weights of all blocks.
 
-    A matrix (columns, k) is cut into tiles of 32 columns; in a tile, the bytes lie as (k / 4, 32, 4), in the order in
-    which a product reads them. The columns of EXPAND are taken 16 values and 16 gates at a time.
+    A matrix (columns, k) is cut into tiles of 32 columns; in a tile, the bytes lie as (deep(k) / 4, 32, 4), in the order
+    in which a product reads them. The columns of EXPAND are taken 16 values and 16 gates at a time.
     """
 
     matrices: NDArray[np.int8]  # (layers, bytes of all matrices)
@@ -85,7 +102,7 @@ class Batch(NamedTuple):
 class Work(NamedTuple):
     """Memory of one block of rows; a team that shares columns shares it."""
 
-    x: Bytes  # (rows wide,) quantised, of the widest that is, see `kernels`
+    x: Bytes  # (rows deep,) quantised, of the deepest that is, see `kernels`
     h: Floats  # (rows, d_ff) inside a feed-forward
     hq: Bytes  # (rows d_ff,) the same, quantised
     scales: Floats  # (rows,) of what is quantised

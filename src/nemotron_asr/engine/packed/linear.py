@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release_file
-from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Longs, Thread, Work
+from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Longs, Thread, Work, deep
 from nemotron_asr.engine.packed.search import product
 from nemotron_asr.engine.packed.team import counter
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
@@ -92,5 +92,5 @@ def member(part: int, parts: int, arrivals: Longs, awaited: Longs, work: Work) -
 def new_work(deepest: int, parts: int = 1) -> Work:
     """Memory for products of up to `BLOCK` rows of so many numbers, whose columns are shared by so many threads."""
     top, scales = np.zeros((parts, BLOCK, 16), np.float32), np.zeros(BLOCK, np.float32)
-    quantised, nothing = np.zeros(BLOCK * deepest, np.uint8), np.zeros(0, np.uint8)
+    quantised, nothing = np.zeros(BLOCK * deep(deepest), np.uint8), np.zeros(0, np.uint8)
     return Work(quantised, np.zeros((0, 0), np.float32), nothing, scales, top, INT8_TILE)

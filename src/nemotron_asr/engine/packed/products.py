@@ -106,41 +106,45 @@ def _starts(b: Builder, offsets: Value, rows: int, kind: Any) -> Sums:
     return [[load(b, offsets, 64 * c, kind) for c in range(2)] for _ in range(rows)]
 
 
-Finish = Callable[[int, list[Value]], None]
+Finish = Callable[[Value, Value, list[Value]], None]
+"""What is done with the values of a row of a tile: takes where it goes, its largest so far, and two vectors."""
 
 
-def _finish(b: Builder, sums: Sums, columns: Value, scales: Value, finish: Finish) -> None:
-    """Bring sums to scale and hand each row over: value = sum * row's scale * column's scale + bias."""
+def scaling(b: Builder, columns: Value) -> Callable[[Sequence[Value], Value], list[Value]]:
+    """What brings the sums of a row, whose scale is at an address, to their values.
+
+    A value is its sum * the row's scale * the column's scale + bias.
+    """
     scale, bias = ([load(b, columns, 128 * i + 64 * c, FLOATS) for c in range(2)] for i in (1, 2))
-    for r, row in enumerate(sums):
-        own = spread(b, load(b, scales, 4 * r, F32), FLOATS)
-        finish(r, [fma(b, b.fmul(b.sitofp(row[c], FLOATS), own), scale[c], bias[c]) for c in range(2)])
+
+    def scaled(sums: Sequence[Value], own: Value) -> list[Value]:
+        factor = spread(b, load(b, own, 0, F32), FLOATS)
+        return [fma(b, b.fmul(b.sitofp(sums[c], FLOATS), factor), scale[c], bias[c]) for c in range(2)]
+
+    return scaled
 
 
-def _finishes(b: Builder, out: Value, stride: Value, top: Value) -> dict[int, Finish]:
-    """What is done with row r of a tile, by kind."""
+def finishes(b: Builder) -> dict[int, Finish]:
+    """What is done with a row of a tile, by kind."""
 
-    def row_at(r: int) -> Value:
-        return at(b, out, b.mul(stride, I64(r)))
-
-    def store(r: int, values: list[Value]) -> None:
+    def store(out: Value, _: Value, values: list[Value]) -> None:
         for c, value in enumerate(values):
-            b.store(value, at(b, row_at(r), 64 * c), align=1)
+            b.store(value, at(b, out, 64 * c), align=1)
 
-    def add(r: int, values: list[Value]) -> None:
-        old = [load(b, row_at(r), 64 * c, FLOATS) for c in range(2)]
-        store(r, [b.fadd(value, x) for value, x in zip(values, old, strict=True)])
+    def add(out: Value, top: Value, values: list[Value]) -> None:
+        old = [load(b, out, 64 * c, FLOATS) for c in range(2)]
+        store(out, top, [b.fadd(value, x) for value, x in zip(values, old, strict=True)])
 
-    def silu(r: int, values: list[Value]) -> None:
+    def silu(out: Value, top: Value, values: list[Value]) -> None:
         results = [b.fmul(value, sigmoid(b, value)) for value in values]
-        store(r, results)
-        highest = load(b, top, 64 * r, FLOATS)
+        store(out, top, results)
+        highest = load(b, top, 0, FLOATS)
         for result in results:
             highest = greater(b, highest, call(b, "llvm.fabs.v16f32", FLOATS, (result,)))
-        b.store(highest, at(b, top, 64 * r), align=1)
+        b.store(highest, top, align=1)
 
-    def glu(r: int, values: list[Value]) -> None:
-        store(r, [b.fmul(values[0], sigmoid(b, values[1]))])
+    def glu(out: Value, top: Value, values: list[Value]) -> None:
+        store(out, top, [b.fmul(values[0], sigmoid(b, values[1]))])
 
     return {STORE: store, ADD: add, SILU: silu, GLU: glu}
 
@@ -154,9 +158,12 @@ def emit_int8_tile(b: Builder, arguments: Value) -> None:
         with if_equal(b, height, rows):
             walks = [(x, I64(4 * rows)), (w, I64(128)), (ahead, pace)]
             sums = _dot_sums(b, walks, k4, _starts(b, columns, rows, INTS), _dot_bytes)
-            for what, finish in _finishes(b, out, stride, top).items():
+            for what, finish in finishes(b).items():
                 with if_equal(b, kind, what):
-                    _finish(b, sums, columns, scales, finish)
+                    scaled = scaling(b, columns)
+                    for r, row in enumerate(sums):
+                        values = scaled(row, at(b, scales, 4 * r))
+                        finish(at(b, out, b.mul(stride, I64(r))), at(b, top, 64 * r), values)
 
 
 @emitted(types.void(types.intp))

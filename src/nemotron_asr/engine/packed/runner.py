@@ -17,6 +17,7 @@ from nemotron_asr.engine.memory import release_libraries, trim
 from nemotron_asr.engine.packed.layout import (
     BLOCK,
     LONGEST,
+    TALL,
     TILE_COLUMNS,
     Batch,
     Context,
@@ -30,7 +31,7 @@ from nemotron_asr.engine.packed.layout import (
 )
 from nemotron_asr.engine.packed.linear import LANES, PackedLinears, StoredLinear
 from nemotron_asr.engine.packed.products import PITCH
-from nemotron_asr.engine.packed.step import TALL, run_step
+from nemotron_asr.engine.packed.step import run_step
 from nemotron_asr.engine.packed.subsampling import PackedSubsampling
 from nemotron_asr.engine.packed.team import SOLO, Team
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
@@ -260,8 +261,8 @@ def new_group(rows: int, widths: Widths) -> Group:
 
 def new_work(rows: int, widths: Widths, threads: int) -> Work:
     """Memory for a block of rows."""
-    ff = widths.feed_forward
-    x, hq = np.zeros(rows * max(widths.row, widths.attended), np.uint8), np.zeros(rows * ff, np.uint8)
+    ff, whole = widths.feed_forward, -(-rows // TALL) * TALL
+    x, hq = np.zeros(whole * max(widths.row, widths.attended), np.uint8), np.zeros(whole * ff, np.uint8)
     h, scales, top = (np.zeros(shape, np.float32) for shape in ((rows, ff), (rows,), (threads, rows, 16)))
     return Work(x, h, hq, scales, top, INT8_TILE)
 
@@ -272,5 +273,5 @@ def new_context(state: State, frames: int) -> Context:
     line = slots + left + slots + frames + 16
     return Context(
         np.zeros((width, line), np.uint16), np.zeros((left + frames, width), np.uint16), slots, left,
-        np.zeros((5, TALL, PITCH // 4), np.float32), FLOAT_TILE,
+        np.zeros((5, LONGEST, PITCH // 4), np.float32), FLOAT_TILE,
     )  # fmt: skip

@@ -10,10 +10,8 @@ from nemotron_asr.engine.packed.kernels import (
     remember_inputs,
     share,
 )
-from nemotron_asr.engine.packed.layout import BLOCK, Batch, Floats, Group, Halves, State, Thread, Weights
+from nemotron_asr.engine.packed.layout import BLOCK, TALL, Batch, Floats, Group, Halves, State, Thread, Weights
 from nemotron_asr.engine.packed.one_frame import attend_frame
-
-TALL = 14
 
 
 @jit

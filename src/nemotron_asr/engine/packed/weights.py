@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release_file
 from nemotron_asr.engine.memory import trim
-from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, QKV, TILE_COLUMNS, Halves, Weights
+from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, QKV, TILE_COLUMNS, Halves, Weights, deep
 from nemotron_asr.engine.packed.products import ADD, GLU, SILU, STORE
 from nemotron_asr.engine.packed.widths import Widths, filled, wide
 from nemotron_asr.model.conformer import Block
@@ -119,13 +119,13 @@ def _places(sizes: Sequence[tuple[int, int]], kinds: Sequence[int]) -> NDArray[n
     for (outputs, k), kind in zip(sizes, kinds, strict=True):
         tiles = -(-outputs // TILE_COLUMNS)
         places.append((byte, tile, tiles, k, kind))
-        byte, tile = byte + tiles * TILE_COLUMNS * k, tile + tiles
+        byte, tile = byte + tiles * TILE_COLUMNS * deep(k), tile + tiles
     return np.array(places, np.int64)
 
 
 def _size(places: NDArray[np.int64]) -> int:
     """Bytes of all matrices."""
-    return sum(int(tiles * k) for _, _, tiles, k, _ in places) * TILE_COLUMNS
+    return sum(int(tiles * deep(k)) for _, _, tiles, k, _ in places) * TILE_COLUMNS
 
 
 def _filled(matrix: int, group: Sequence[Quantised], widths: Widths) -> Packable:
@@ -151,10 +151,10 @@ def _pack_matrix(matrix: Packable, place: NDArray[np.int64], matrices: Tensor, c
         order = paired(len(weight))
         weight, values = weight[order], values[:, order]
     missing = tiles * TILE_COLUMNS - len(weight)
-    weight = filled(weight, 0, (1, tiles * TILE_COLUMNS))
+    weight = filled(filled(weight, 0, (1, tiles * TILE_COLUMNS)), 1, (1, deep(k)))
     values = torch.cat([values, torch.tensor([0.0, 0.0, NEVER])[:, None].expand(-1, missing)], 1)
-    packed = matrices[byte : byte + weight.numel()].view(tiles, k // 4, TILE_COLUMNS, 4)
-    packed.copy_(weight.view(tiles, TILE_COLUMNS, k // 4, 4).transpose(1, 2))
+    packed = matrices[byte : byte + weight.numel()].view(tiles, -1, TILE_COLUMNS, 4)
+    packed.copy_(weight.view(tiles, TILE_COLUMNS, -1, 4).transpose(1, 2))
     columns[tile : tile + tiles] = values.view(3, tiles, TILE_COLUMNS).transpose(0, 1)
 
 

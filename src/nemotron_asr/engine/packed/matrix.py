@@ -1,0 +1,123 @@
+"""Tiles of int8 products in the matrix registers of AMX, which multiply sixteen times as many numbers as a vector does.
+
+A register holds 16 rows of 64 bytes. Two rows of registers, of x, times two columns, of weights, make four of sums:
+
+                     16 columns | 16 columns    of weights, 64 of k: as a tile of vectors reads them
+                    +-----------+-----------+
+    16 rows of x    |     0     |     1     |
+    64 of k         +-----------+-----------+
+    16 rows of x    |     2     |     3     |
+                    +-----------+-----------+
+
+The sums go through memory, from which vectors bring them to scale.
+"""
+
+from llvmlite import ir
+from numba import types
+
+from nemotron_asr.engine.packed.emitting import (
+    I8,
+    I64,
+    INTS,
+    POINTER,
+    Builder,
+    Value,
+    at,
+    call,
+    emitted,
+    if_equal,
+    load,
+    numbers,
+    prefetch,
+    repeat,
+)
+from nemotron_asr.engine.packed.products import finishes, scaling
+
+ROWS = 32
+"""Of a tile; one of up to 16 rows takes half of the registers."""
+
+HALF = ROWS // 2
+DEEP = 64
+"""Numbers of a row that are multiplied at once."""
+
+REGISTER = HALF * DEEP
+"""Bytes."""
+
+SUMS, LEFT, TOP = (0, 1, 2, 3), (4, 5), (6, 7)
+"""The registers of the sums, of x and of weights."""
+
+def _configuration() -> list[int]:
+    """What a processor is told of its registers: palette 1, so many bytes a row (16 bits each), so many rows."""
+    return [1, *[0] * 15, *[DEEP, 0] * 8, *[0] * 16, *[HALF] * 8, *[0] * 8]
+
+
+def _void(b: Builder, name: str, *arguments: Value) -> None:
+    call(b, f"llvm.x86.{name}", ir.VoidType(), arguments)
+
+
+def _configure(b: Builder) -> None:
+    """Set the registers up."""
+    data = _configuration()
+    kind = ir.ArrayType(I8, len(data))
+    place = ir.GlobalVariable(b.module, kind, b.module.get_unique_name("configuration"))
+    place.linkage, place.global_constant, place.initializer = "internal", True, ir.Constant(kind, data)
+    _void(b, "ldtilecfg", b.bitcast(place, POINTER))
+
+
+def _multiply(b: Builder, halves: int, x: Value, w: Value, ahead: Value, k: Value, pace: Value) -> None:
+    """The sums of so many halves of a tile; the address of the second half of x is k registers further."""
+    for register in SUMS[: 2 * halves]:
+        _void(b, "tilezero", I8(register))
+
+    def body(pointers: list[Value]) -> None:
+        *rows, weights, wanted = pointers
+        for register, place in zip(TOP, (0, DEEP), strict=True):
+            _void(b, "tileloadd64", I8(register), at(b, weights, place), I64(2 * DEEP))
+        for half, row in enumerate(rows):
+            _void(b, "tileloadd64", I8(LEFT[half]), row, I64(DEEP))
+            for c, register in enumerate(TOP):
+                _void(b, "tdpbusd", I8(SUMS[2 * half + c]), I8(LEFT[half]), I8(register))
+        repeat(b, pace, [(wanted, I64(64))], lambda lines: prefetch(b, lines[0]))
+
+    firsts = [at(b, x, b.mul(k, I64(REGISTER * half))) for half in range(halves)]
+    walks = [*((first, I64(REGISTER)) for first in firsts), (w, I64(2 * REGISTER)), (ahead, b.mul(pace, I64(64)))]
+    repeat(b, k, walks, body)
+
+
+def _keep(b: Builder, halves: int, memory: Value) -> None:
+    """Write the sums to memory, (16 halves, 32) int32."""
+    for i, register in enumerate(SUMS[: 2 * halves]):
+        place = at(b, memory, i // 2 * 2 * REGISTER + i % 2 * DEEP)
+        _void(b, "tilestored64", I8(register), place, I64(2 * DEEP))
+
+
+@emitted(types.void(types.intp))
+def emit_int8_tile(b: Builder, arguments: Value) -> None:
+    """One tile of x w of up to 32 rows; the arguments are those of `tiles.int8_tile`."""
+    kind, height, *addresses, k4, stride, pace = numbers(b, arguments, 12)
+    x, w, columns, scales, out, top, ahead = (b.inttoptr(address, POINTER) for address in addresses)
+    with b.goto_entry_block():
+        place = b.alloca(ir.ArrayType(INTS, 2 * ROWS))
+        place.align = DEEP
+    memory = b.bitcast(place, POINTER)
+    _configure(b)
+    k, lines = b.sdiv(k4, I64(DEEP // 4)), b.sdiv(pace, I64(4))
+    tall = b.icmp_signed(">", height, I64(HALF))
+    with b.if_else(tall) as (both, one):
+        for branch, halves in ((both, 2), (one, 1)):
+            with branch:
+                _multiply(b, halves, x, w, ahead, k, lines)
+                _keep(b, halves, memory)
+    _void(b, "tilerelease")
+    starts = [load(b, columns, 64 * c, INTS) for c in range(2)]
+    for what, finish in finishes(b).items():
+        with if_equal(b, kind, what):
+            scaled = scaling(b, columns)
+
+            def row(pointers: list[Value]) -> None:
+                sums, own, to, highest = pointers
+                values = [b.add(load(b, sums, 64 * c, INTS), starts[c]) for c in range(2)]
+                finish(to, highest, scaled(values, own))
+
+            walks = [(memory, I64(2 * DEEP)), (scales, I64(4)), (out, stride), (top, I64(64))]
+            repeat(b, height, walks, row)
