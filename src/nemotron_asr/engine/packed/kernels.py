@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from nemotron_asr.engine.packed import matrix
 from nemotron_asr.engine.packed.compiling import jit
 from nemotron_asr.engine.packed.intrinsics import (
     atomic_add,
@@ -54,7 +55,7 @@ from nemotron_asr.engine.packed.layout import (
     Weights,
     deep,
 )
-from nemotron_asr.engine.packed.products import GLU
+from nemotron_asr.engine.packed.products import GLU, SILU
 
 Real = Any
 """A float32: numba keeps it apart from a float, mypy from both."""
@@ -146,18 +147,27 @@ def tile_of(m: int, rows: int) -> tuple[int, int]:
 @jit
 def quantise(y: Floats, top: Real, m: int, rows: int, out: Bytes, scales: Floats) -> None:
     """Row m of a block of `rows`: y times 127 / top. What it is filled up with meets weights of zero."""
-    n = len(y)
+    quantise_tiles(address(y), len(y), 128, top, m, rows, out, scales)
+
+
+@jit
+def quantise_tiles(
+    y: int, n: int, apart: int, top: Real, m: int, rows: int, out: Bytes, scales: Floats
+) -> None:
+    """The same of n numbers from an address on, the next 32 of which lie so many bytes further."""
     top = max(top, TINY)
     scales[m] = top / np.float32(127)
+    factor = np.float32(127) / top
+    start, tall = tile_of(m, rows)
+    target = address(out) + start * n + 4 * (m - start)
     if MATRICES:
         target = address(out) + m // 16 * 16 * deep(n) + m % 16 * 64
-        for j in range(0, n, 16):
-            quantise_16(address(y) + 4 * j, np.float32(127) / top, target + j // 64 * 1024 + j % 64, 4)
-    else:
-        start, tall = tile_of(m, rows)
-        target = address(out) + start * n + 4 * (m - start)
-        for j in range(0, n, 16):
-            quantise_16(address(y) + 4 * j, np.float32(127) / top, target + j * tall, 4 * tall)
+    for j in range(0, n, 16):
+        source = y + j // 32 * apart + j % 32 * 4
+        if MATRICES:
+            quantise_16(source, factor, target + j // 64 * 1024 + j % 64, 4)
+        else:
+            quantise_16(source, factor, target + j * tall, 4 * tall)
 
 
 @jit
@@ -200,26 +210,30 @@ def layer_norm(x: Floats, norm: Floats, y: Floats) -> None:
 def multiply(place: Longs, layer: int, x: Bytes, out: Floats, weights: Weights, thread: Thread) -> None:
     """A thread's part of the columns of x w, for all rows of a block; `place` is in `Weights.places`."""
     byte, tile, tiles, inputs, kind = place
-    k = deep(inputs)
-    w = address(weights.matrices[layer]) + byte
-    work, rows = thread.work, len(out)
-    width = 16 if kind == GLU else 32
+    k, rows, work = deep(inputs), len(out), thread.work
+    w, columns = address(weights.matrices[layer]) + byte, address(weights.columns[layer, tile])
+    top, scales, to, whole = address(work.top[thread.part]), address(work.scales), address(out), address(x)
+    stride, apart = out.strides[0], 64 if kind == GLU else 128
+    if kind == SILU:  # tile behind tile
+        stride, apart = 128, 128 * rows
     first, last = share(tiles, thread.part, thread.parts)
     pace = 128 // ((rows + TALL - 1) // TALL)
+    if MATRICES:
+        matrix.prepare()
     for n in range(first, last):
-        columns = address(weights.columns[layer, tile + n])
         ahead = w + (n + 1) * k * 32
         m = 0
         while m < rows:
             tall = min(TALL, rows - m) if MATRICES else height(rows - m)
             arguments = (
-                kind, tall, address(x) + m * k, w + n * k * 32, columns, address(work.scales[m:]),
-                address(out[m:]) + 4 * width * n, address(work.top[thread.part, m:]), ahead, k // 4,
-                out.strides[0], pace,
+                kind, tall, whole + m * k, w + n * k * 32, columns + n * 384, scales + 4 * m, to + m * stride + n * apart,
+                top + 64 * m, ahead, k // 4, stride, 0 if MATRICES and m > 0 else pace,
             )  # fmt: skip
-            call_int8_tile(work.tile, arguments)
+            call_int8_tile(work.tile, arguments)  # no arrays are counted in here: processors wait for that
             ahead += k // 4 * pace
             m += tall
+    if MATRICES:
+        matrix.finish()
 
 
 @jit
@@ -242,7 +256,7 @@ def quantise_hidden(rows: int, thread: Thread) -> None:
         for p in range(thread.parts):
             top = max(top, largest(work.top[p, m]))
             work.top[p, m, :] = ZERO
-        quantise(work.h[m], top, m, rows, work.hq, work.scales)
+        quantise_tiles(address(work.h) + 128 * m, work.h.shape[1], 128 * rows, top, m, rows, work.hq, work.scales)
 
 
 @jit

@@ -44,8 +44,8 @@ NORM_FF1, NORM_ATTENTION, NORM_CONV, CONV_NORM, NORM_FF2, NORM_OUT = range(6)
 class Weights(NamedTuple):
     """The weights of all blocks.
 
-    A matrix (columns, k) is cut into tiles of 32 columns; in a tile, the bytes lie as (deep(k) / 4, 32, 4), in the order
-    in which a product reads them. The columns of EXPAND are taken 16 values and 16 gates at a time.
+    A matrix (columns, k) is cut into tiles of 32 columns; in a tile, the bytes lie as (deep(k) / 4, 32, 4), or
+    (deep(k) / 64, 2, 16, 16, 4) for matrix registers, in the order in which a product reads them. The columns of EXPAND are taken 16 values and 16 gates at a time.
     """
 
     matrices: NDArray[np.int8]  # (layers, bytes of all matrices)
@@ -103,7 +103,7 @@ class Work(NamedTuple):
     """Memory of one block of rows; a team that shares columns shares it."""
 
     x: Bytes  # (rows deep,) quantised, of the deepest that is, see `kernels`
-    h: Floats  # (rows, d_ff) inside a feed-forward
+    h: Floats  # (rows, d_ff) inside a feed-forward: of all rows 32 columns, then the next
     hq: Bytes  # (rows d_ff,) the same, quantised
     scales: Floats  # (rows,) of what is quantised
     top: Floats  # (threads, rows, 16): the largest |h|, lane by lane

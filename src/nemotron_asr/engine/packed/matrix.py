@@ -43,6 +43,12 @@ DEEP = 64
 REGISTER = HALF * DEEP
 """Bytes."""
 
+COLUMNS = 3 * 4 * ROWS
+"""Bytes of what belongs to the columns of a tile; those of the next follow."""
+
+CACHE_LINE = 64
+LINES = REGISTER // CACHE_LINE
+
 SUMS, LEFT, TOP = (0, 1, 2, 3), (4, 5), (6, 7)
 """The registers of the sums, of x and of weights."""
 
@@ -55,8 +61,9 @@ def _void(b: Builder, name: str, *arguments: Value) -> None:
     call(b, f"llvm.x86.{name}", ir.VoidType(), arguments)
 
 
-def _configure(b: Builder) -> None:
-    """Set the registers up."""
+@emitted(types.void())
+def prepare(b: Builder) -> None:
+    """Set the registers up, in the thread that calls it."""
     data = _configuration()
     kind = ir.ArrayType(I8, len(data))
     place = ir.GlobalVariable(b.module, kind, b.module.get_unique_name("configuration"))
@@ -64,24 +71,38 @@ def _configure(b: Builder) -> None:
     _void(b, "ldtilecfg", b.bitcast(place, POINTER))
 
 
-def _multiply(b: Builder, halves: int, x: Value, w: Value, ahead: Value, k: Value, pace: Value) -> None:
-    """The sums of so many halves of a tile; the address of the second half of x is k registers further."""
+@emitted(types.void())
+def finish(b: Builder) -> None:
+    """Forget the registers, so that nobody has to save them."""
+    _void(b, "tilerelease")
+
+
+def _load(b: Builder, register: int, place: Value) -> None:
+    _void(b, "tileloadd64", I8(register), place, I64(DEEP))
+
+
+def _multiply(b: Builder, halves: int, fetching: bool, x: Value, w: Value, k: Value) -> None:
+    """The sums of so many halves of a tile; the second half of x lies k registers further.
+
+    Weights that come from memory are asked for one register ahead: that is what the processor's own fetching ahead makes
+    the most of, 20 GB/s of a core instead of 15.
+    """
     for register in SUMS[: 2 * halves]:
         _void(b, "tilezero", I8(register))
 
     def body(pointers: list[Value]) -> None:
-        *rows, weights, wanted = pointers
-        for register, place in zip(TOP, (0, DEEP), strict=True):
-            _void(b, "tileloadd64", I8(register), at(b, weights, place), I64(2 * DEEP))
+        *rows, weights = pointers
         for half, row in enumerate(rows):
-            _void(b, "tileloadd64", I8(LEFT[half]), row, I64(DEEP))
-            for c, register in enumerate(TOP):
+            _load(b, LEFT[half], row)
+        for c, register in enumerate(TOP):
+            for line in range(LINES * fetching):
+                prefetch(b, at(b, weights, REGISTER * (c + 1) + CACHE_LINE * line))
+            _load(b, register, at(b, weights, REGISTER * c))
+            for half in range(halves):
                 _void(b, "tdpbusd", I8(SUMS[2 * half + c]), I8(LEFT[half]), I8(register))
-        repeat(b, pace, [(wanted, I64(64))], lambda lines: prefetch(b, lines[0]))
 
     firsts = [at(b, x, b.mul(k, I64(REGISTER * half))) for half in range(halves)]
-    walks = [*((first, I64(REGISTER)) for first in firsts), (w, I64(2 * REGISTER)), (ahead, b.mul(pace, I64(64)))]
-    repeat(b, k, walks, body)
+    repeat(b, k, [*((first, I64(REGISTER)) for first in firsts), (w, I64(2 * REGISTER))], body)
 
 
 def _keep(b: Builder, halves: int, memory: Value) -> None:
@@ -93,31 +114,30 @@ def _keep(b: Builder, halves: int, memory: Value) -> None:
 
 @emitted(types.void(types.intp))
 def emit_int8_tile(b: Builder, arguments: Value) -> None:
-    """One tile of x w of up to 32 rows; the arguments are those of `tiles.int8_tile`."""
+    """One tile of x w of up to 32 rows, between `prepare` and `finish`; the arguments are those of `tiles.int8_tile`."""
     kind, height, *addresses, k4, stride, pace = numbers(b, arguments, 12)
-    x, w, columns, scales, out, top, ahead = (b.inttoptr(address, POINTER) for address in addresses)
+    x, w, columns, scales, out, top, _ = (b.inttoptr(address, POINTER) for address in addresses)
     with b.goto_entry_block():
         place = b.alloca(ir.ArrayType(INTS, 2 * ROWS))
         place.align = DEEP
-    memory = b.bitcast(place, POINTER)
-    _configure(b)
-    k, lines = b.sdiv(k4, I64(DEEP // 4)), b.sdiv(pace, I64(4))
-    tall = b.icmp_signed(">", height, I64(HALF))
-    with b.if_else(tall) as (both, one):
-        for branch, halves in ((both, 2), (one, 1)):
-            with branch:
-                _multiply(b, halves, x, w, ahead, k, lines)
+    for line in range(COLUMNS // CACHE_LINE):
+        prefetch(b, at(b, columns, COLUMNS + CACHE_LINE * line))
+    memory, k = b.bitcast(place, POINTER), b.sdiv(k4, I64(DEEP // 4))
+    tall, fetching = b.icmp_signed(">", height, I64(HALF)), b.icmp_signed(">", pace, I64(0))
+    for halves, high in ((2, tall), (1, b.not_(tall))):
+        for ahead, wanted in ((True, fetching), (False, b.not_(fetching))):
+            with b.if_then(b.and_(high, wanted)):
+                _multiply(b, halves, ahead, x, w, k)
                 _keep(b, halves, memory)
-    _void(b, "tilerelease")
     starts = [load(b, columns, 64 * c, INTS) for c in range(2)]
-    for what, finish in finishes(b).items():
+    for what, complete in finishes(b).items():
         with if_equal(b, kind, what):
             scaled = scaling(b, columns)
 
             def row(pointers: list[Value]) -> None:
                 sums, own, to, highest = pointers
                 values = [b.add(load(b, sums, 64 * c, INTS), starts[c]) for c in range(2)]
-                finish(to, highest, scaled(values, own))
+                complete(to, highest, scaled(values, own))
 
             walks = [(memory, I64(2 * DEEP)), (scales, I64(4)), (out, stride), (top, I64(64))]
             repeat(b, height, walks, row)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release_file
 from nemotron_asr.engine.memory import trim
-from nemotron_asr.engine.packed.layout import DOWN_1, DOWN_2, QKV, TILE_COLUMNS, Halves, Weights, deep
+from nemotron_asr.engine.packed.layout import DEEP, DOWN_1, DOWN_2, MATRICES, QKV, TILE_COLUMNS, Halves, Weights, deep
 from nemotron_asr.engine.packed.products import ADD, GLU, SILU, STORE
 from nemotron_asr.engine.packed.widths import Widths, filled, wide
 from nemotron_asr.model.conformer import Block
@@ -23,7 +23,7 @@ KINDS = (SILU, ADD, STORE, ADD, GLU, ADD, SILU, ADD)
 FEED_FORWARD = 0.5
 """What a block adds of a feed-forward (macaron style)."""
 
-CACHE_LINE = 64
+PAGE = 4096
 PAIRED = TILE_COLUMNS // 2
 NEVER = -1e30
 """The value of an output that does not exist."""
@@ -153,8 +153,9 @@ def _pack_matrix(matrix: Packable, place: NDArray[np.int64], matrices: Tensor, c
     missing = tiles * TILE_COLUMNS - len(weight)
     weight = filled(filled(weight, 0, (1, tiles * TILE_COLUMNS)), 1, (1, deep(k)))
     values = torch.cat([values, torch.tensor([0.0, 0.0, NEVER])[:, None].expand(-1, missing)], 1)
-    packed = matrices[byte : byte + weight.numel()].view(tiles, -1, TILE_COLUMNS, 4)
-    packed.copy_(weight.view(tiles, TILE_COLUMNS, -1, 4).transpose(1, 2))
+    some = (PAIRED, DEEP // 4) if MATRICES else (TILE_COLUMNS, 1)
+    cut = weight.view(tiles, TILE_COLUMNS // some[0], some[0], -1, some[1], 4).permute(0, 3, 1, 4, 2, 5)
+    matrices[byte : byte + weight.numel()].view(cut.shape).copy_(cut)
     columns[tile : tile + tiles] = values.view(3, tiles, TILE_COLUMNS).transpose(0, 1)
 
 
@@ -166,9 +167,9 @@ def _drop(group: Sequence[Quantised]) -> None:
 
 
 def _aligned(size: int) -> NDArray[np.int8]:
-    """Memory that begins with a cache line; NumPy asks the system for large pages."""
-    memory = np.empty(size + CACHE_LINE, np.int8)
-    first = -memory.ctypes.data % CACHE_LINE
+    """Memory that begins with a page; NumPy asks the system for large ones."""
+    memory = np.empty(size + PAGE, np.int8)
+    first = -memory.ctypes.data % PAGE
     return memory[first : first + size]
 
 
