@@ -18,6 +18,9 @@ INTS, FLOATS = ir.VectorType(I32, LANES), ir.VectorType(F32, LANES)
 HALVES = ir.VectorType(I16, LANES)
 POINTER = ir.PointerType()
 
+CURRENT_ROUNDING = 4
+"""What LLVM calls the rounding that is set."""
+
 Builder = Any
 Value = Any
 
@@ -86,17 +89,15 @@ def greater(b: Builder, x: Value, y: Value) -> Value:
 
 
 def exp(b: Builder, x: Value) -> Value:
-    """e^x to 2e-7: 2^n by the exponent's bits, 2^f for |f| <= 1/2 by a polynomial."""
-    x = greater(b, x, constant(-87.0))
-    x = b.select(b.fcmp_ordered("<", x, constant(88.0)), x, constant(88.0))
+    """e^x to 2e-7, at most 2^126: 2^n by the exponent's bits, 2^f for |f| <= 1/2 by a polynomial."""
     t = b.fmul(x, constant(1.4426950408889634))
+    t = b.select(b.fcmp_ordered("<", t, constant(126.0)), t, constant(126.0))
     n = nearest(b, t)
     f = b.fsub(t, n)
     p = constant(1.3333558146e-3)
     for coefficient in (9.6181291076e-3, 5.5504108664e-2, 2.4022650696e-1, 6.9314718056e-1, 1.0):
         p = fma(b, p, f, constant(coefficient))
-    exponent = b.shl(b.fptosi(n, INTS), ir.Constant(INTS, [23] * LANES))
-    return b.bitcast(b.add(b.bitcast(p, INTS), exponent), FLOATS)
+    return call(b, "llvm.x86.avx512.mask.scalef.ps.512", FLOATS, (p, n, p, I16(-1), I32(CURRENT_ROUNDING)))
 
 
 def reciprocal(b: Builder, x: Value) -> Value:
