@@ -25,6 +25,8 @@ from nemotron_asr.engine.packed.emitting import (
     emitted,
     load,
     nearest,
+    prefetch,
+    repeat,
     spread,
 )
 
@@ -54,6 +56,12 @@ def halve_16(b: Builder, y: Value, out: Value, stride: Value) -> None:
 def copy_64(b: Builder, source: Value, target: Value) -> None:
     """Copy 64 bytes."""
     b.store(load(b, b.inttoptr(source, POINTER), 0, INTS), b.inttoptr(target, POINTER), align=1)
+
+
+@emitted(types.void(types.intp, LONG))
+def fetch(b: Builder, address: Value, lines: Value) -> None:
+    """Have so many cache lines, at least one, brought to the second-level cache."""
+    repeat(b, lines, [(b.inttoptr(address, POINTER), I64(64))], lambda line: prefetch(b, line[0]))
 
 
 def _caller(count: int) -> Callable[..., Any]:

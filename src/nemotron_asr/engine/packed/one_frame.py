@@ -10,7 +10,7 @@ import numpy as np
 
 from nemotron_asr.engine.packed.attention import HIDDEN, bias_queries, product, softmax, up
 from nemotron_asr.engine.packed.compiling import jit
-from nemotron_asr.engine.packed.intrinsics import from_bits
+from nemotron_asr.engine.packed.intrinsics import fetch, from_bits
 from nemotron_asr.engine.packed.kernels import ZERO, Real, address, bfloat16
 from nemotron_asr.engine.packed.layout import LONGEST, Batch, Context, Floats, Group, Halves, State
 
@@ -59,6 +59,7 @@ def attend_frame(
     row, t, left = batch.rows[stream], batch.t[stream], context.left
     k, v = state.k[row, layer, head], state.v[row, layer, head]
     width, slots, oldest = len(k), k.shape[1], t % left
+    fetch(address(v), v.size // 32)
     qkv = group.qkv[stream : stream + 1]
     attended = qkv.shape[1] // 3
     new_k, new_v = qkv[0, attended + head * width :], qkv[0, 2 * attended + head * width :]
@@ -67,6 +68,7 @@ def attend_frame(
     product(context.tile, 1, address(content), address(k), 2 * slots, width, address(scores), up(left))
     longest, line = address(distances[layer, head]) + 2 * (LONGEST - 1), 2 * distances.shape[3]
     product(context.tile, 1, address(position), longest, line, width, address(by_distance), up(left + 1))
+    fetch(address(k) + 2 * k.size, k.size // 32)
     scores[0, left] = dot(content[0, :width], new_k)
     first, last = left - min(t, left), left + batch.end[stream] - t
     weigh_slots(scores[0, : up(left + 1)], by_distance[0], oldest, left, first, last)
