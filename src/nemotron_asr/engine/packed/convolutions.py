@@ -8,10 +8,11 @@ computed in float32; what goes into a pointwise one is rounded to bfloat16, and 
 from functools import cache
 
 from nemotron_asr.config import SUBSAMPLING
+from nemotron_asr.engine.packed import matrix
 from nemotron_asr.engine.packed.compiling import address_of, jit
 from nemotron_asr.engine.packed.intrinsics import call_half_tile, halve_16
 from nemotron_asr.engine.packed.kernels import ZERO, Real, address, height, tile_of
-from nemotron_asr.engine.packed.layout import TILE_COLUMNS, Floats, Halves, Longs, Stages, Stem
+from nemotron_asr.engine.packed.layout import MATRICES, TALL, TILE_COLUMNS, Floats, Halves, Longs, Stages, Stem
 from nemotron_asr.engine.packed.products import emit_half_tile
 
 
@@ -20,9 +21,9 @@ def half_tile(arguments: int) -> None:
 
     Args:
         arguments: address of seven int64, themselves addresses and numbers:
-            height: one of `products.ROWS`.
-            x: (k2, height, 2) bfloat16.
-            w: (k2, 32, 2) bfloat16.
+            height: one of `products.ROWS`; with matrix registers any of up to 32.
+            x: (k2, height, 2) bfloat16; with matrix registers one or two times (k2 / 16, 16, 32).
+            w: (k2, 32, 2) bfloat16; with matrix registers (k2 / 16, 2, 16, 16, 2).
             biases: (32,) float32.
             out: (height, 32) float32.
             k2: half of the length of the sums, a multiple of 4.
@@ -31,10 +32,15 @@ def half_tile(arguments: int) -> None:
     emit_half_tile(arguments)
 
 
+def half_matrix_tile(arguments: int) -> None:
+    """The same in matrix registers."""
+    matrix.emit_half_tile(arguments)
+
+
 @cache
 def half_tile_address() -> int:
     """Where the code of `half_tile` begins; a processor without products of bfloat16 cannot have it."""
-    return address_of(half_tile)
+    return address_of(half_matrix_tile if MATRICES else half_tile)
 
 
 @jit
@@ -91,25 +97,34 @@ def convolve_bin(x: Floats, i: int, f: int, bins: int, w: Floats, y: Floats) -> 
 @jit
 def halve(y: Floats, m: int, rows: int, out: Halves) -> None:
     """Row m of a block of `rows`, rounded, to where a product reads it; tiles lie as those of `kernels.quantise`."""
-    start, tall = tile_of(m, rows)
     n = len(y)
-    target = address(out) + 2 * start * n + 4 * (m - start)
-    for c in range(0, n, 16):
-        halve_16(address(y) + 4 * c, target + 2 * c * tall, 4 * tall)
+    if MATRICES:
+        target = address(out) + m // 16 * 32 * n + m % 16 * 64
+        for c in range(0, n, 16):
+            halve_16(address(y) + 4 * c, target + c // 32 * 1024 + c % 32 * 2, 4)
+    else:
+        start, tall = tile_of(m, rows)
+        target = address(out) + 2 * start * n + 4 * (m - start)
+        for c in range(0, n, 16):
+            halve_16(address(y) + 4 * c, target + 2 * c * tall, 4 * tall)
 
 
 @jit
 def multiply_halves(x: Halves, points: Halves, biases: Floats, out: Floats, tile: int) -> None:
     """Out = relu(x w + biases) for all rows of out."""
     rows, channels = out.shape
+    if MATRICES:
+        matrix.prepare()
     for n in range(len(points)):
         m = 0
         while m < rows:
-            tall = height(rows - m)
+            tall = min(TALL, rows - m) if MATRICES else height(rows - m)
             operands = address(x) + 2 * m * channels, address(points[n]), address(biases) + 4 * TILE_COLUMNS * n
             to = address(out[m]) + 4 * TILE_COLUMNS * n
             call_half_tile(tile, (tall, *operands, to, channels // 2, 4 * channels))
             m += tall
+    if MATRICES:
+        matrix.finish()
 
 
 @jit

@@ -61,7 +61,7 @@ class Stem(NamedTuple):
 
     first: Floats  # (10, channels): nine taps, row by row, and the bias
     taps: Floats  # (2, 10, channels): of the depthwise convolutions
-    points: Halves  # (2, tiles, channels / 2, 32, 2): of the pointwise ones, in the order in which a product reads them
+    points: Halves  # (2, tiles, 32 channels): of the pointwise ones, two by two as a product reads them, see `Weights`
     biases: Floats  # (2, channels)
 
 
@@ -76,7 +76,7 @@ class Stages(NamedTuple):
     first: Floats  # ((1 + 4) bins + 1, channels)
     second: Floats  # ((1 + 2) bins + 1, channels)
     y: Floats  # (channels,) of one bin
-    halves: Halves  # (2 bins, channels) inputs of a product
+    halves: Halves  # (2 bins to whole tiles, channels) inputs of a product
     tile: int  # the address of `convolutions.half_tile`
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 
 VECTORS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")
-MATRICES = ("amx-tile", "amx-int8")
+MATRICES = ("amx-tile", "amx-int8", "amx-bf16")
 
 SWITCH = "NEMOTRON_ASR_AMX"
 """The environment variable that keeps the matrix registers unused where it is 0."""

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import types
 
 from nemotron_asr.engine.packed.emitting import (
+    FLOATS,
     I8,
     I64,
     INTS,
@@ -31,7 +32,7 @@ from nemotron_asr.engine.packed.emitting import (
     prefetch,
     repeat,
 )
-from nemotron_asr.engine.packed.products import finishes, scaling
+from nemotron_asr.engine.packed.products import finishes, rectify, scaling
 
 ROWS = 32
 """Of a tile; one of up to 16 rows takes half of the registers."""
@@ -81,7 +82,7 @@ def _load(b: Builder, register: int, place: Value) -> None:
     _void(b, "tileloadd64", I8(register), place, I64(DEEP))
 
 
-def _multiply(b: Builder, halves: int, fetching: bool, x: Value, w: Value, k: Value) -> None:
+def _multiply(b: Builder, dot: str, halves: int, fetching: bool, x: Value, w: Value, k: Value) -> None:
     """The sums of so many halves of a tile; the second half of x lies k registers further.
 
     Weights that come from memory are asked for one register ahead: that is what the processor's own fetching ahead makes
@@ -99,10 +100,18 @@ def _multiply(b: Builder, halves: int, fetching: bool, x: Value, w: Value, k: Va
                 prefetch(b, at(b, weights, REGISTER * (c + 1) + CACHE_LINE * line))
             _load(b, register, at(b, weights, REGISTER * c))
             for half in range(halves):
-                _void(b, "tdpbusd", I8(SUMS[2 * half + c]), I8(LEFT[half]), I8(register))
+                _void(b, dot, I8(SUMS[2 * half + c]), I8(LEFT[half]), I8(register))
 
     firsts = [at(b, x, b.mul(k, I64(REGISTER * half))) for half in range(halves)]
     repeat(b, k, [*((first, I64(REGISTER)) for first in firsts), (w, I64(2 * REGISTER))], body)
+
+
+def _memory(b: Builder) -> Value:
+    """Memory for the sums of a tile."""
+    with b.goto_entry_block():
+        place = b.alloca(ir.ArrayType(INTS, 2 * ROWS))
+        place.align = DEEP
+    return b.bitcast(place, POINTER)
 
 
 def _keep(b: Builder, halves: int, memory: Value) -> None:
@@ -117,17 +126,14 @@ def emit_int8_tile(b: Builder, arguments: Value) -> None:
     """One tile of x w of up to 32 rows, between `prepare` and `finish`; the arguments are those of `tiles.int8_tile`."""
     kind, height, *addresses, k4, stride, pace = numbers(b, arguments, 12)
     x, w, columns, scales, out, top, _ = (b.inttoptr(address, POINTER) for address in addresses)
-    with b.goto_entry_block():
-        place = b.alloca(ir.ArrayType(INTS, 2 * ROWS))
-        place.align = DEEP
     for line in range(COLUMNS // CACHE_LINE):
         prefetch(b, at(b, columns, COLUMNS + CACHE_LINE * line))
-    memory, k = b.bitcast(place, POINTER), b.sdiv(k4, I64(DEEP // 4))
+    memory, k = _memory(b), b.sdiv(k4, I64(DEEP // 4))
     tall, fetching = b.icmp_signed(">", height, I64(HALF)), b.icmp_signed(">", pace, I64(0))
     for halves, high in ((2, tall), (1, b.not_(tall))):
         for ahead, wanted in ((True, fetching), (False, b.not_(fetching))):
             with b.if_then(b.and_(high, wanted)):
-                _multiply(b, halves, ahead, x, w, k)
+                _multiply(b, "tdpbusd", halves, ahead, x, w, k)
                 _keep(b, halves, memory)
     starts = [load(b, columns, 64 * c, INTS) for c in range(2)]
     for what, complete in finishes(b).items():
@@ -141,3 +147,22 @@ def emit_int8_tile(b: Builder, arguments: Value) -> None:
 
             walks = [(memory, I64(2 * DEEP)), (scales, I64(4)), (out, stride), (top, I64(64))]
             repeat(b, height, walks, row)
+
+
+@emitted(types.void(types.intp))
+def emit_half_tile(b: Builder, arguments: Value) -> None:
+    """One tile of relu(x w) of up to 32 rows; the arguments are those of `convolutions.half_tile`."""
+    height, *addresses, k2, stride = numbers(b, arguments, 7)
+    x, w, biases, out = (b.inttoptr(address, POINTER) for address in addresses)
+    memory, tall = _memory(b), b.icmp_signed(">", height, I64(HALF))
+    for halves, high in ((2, tall), (1, b.not_(tall))):
+        with b.if_then(high):
+            _multiply(b, "tdpbf16ps", halves, False, x, w, b.sdiv(k2, I64(DEEP // 4)))
+            _keep(b, halves, memory)
+    starts = [load(b, biases, 64 * c, FLOATS) for c in range(2)]
+
+    def row(pointers: list[Value]) -> None:
+        sums, to = pointers
+        rectify(b, [b.fadd(load(b, sums, 64 * c, FLOATS), starts[c]) for c in range(2)], to)
+
+    repeat(b, height, [(memory, I64(2 * DEEP)), (out, stride)], row)

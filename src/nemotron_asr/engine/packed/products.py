@@ -166,6 +166,12 @@ def emit_int8_tile(b: Builder, arguments: Value) -> None:
                         finish(at(b, out, b.mul(stride, I64(r))), at(b, top, 64 * r), values)
 
 
+def rectify(b: Builder, values: Sequence[Value], out: Value) -> None:
+    """Store what of a row's values is above zero."""
+    for c, value in enumerate(values):
+        b.store(greater(b, value, constant(0)), at(b, out, 64 * c), align=1)
+
+
 @emitted(types.void(types.intp))
 def emit_half_tile(b: Builder, arguments: Value) -> None:
     """One tile of relu(x w); the arguments are those of `convolutions.half_tile`."""
@@ -175,10 +181,7 @@ def emit_half_tile(b: Builder, arguments: Value) -> None:
         with if_equal(b, height, rows):
             sums = _dot_sums(b, [(x, I64(4 * rows)), (w, I64(128))], k2, _starts(b, biases, rows, FLOATS), _dot_halves)
             for r, row in enumerate(sums):
-                for c, value in enumerate(row):
-                    b.store(
-                        greater(b, value, constant(0)), at(b, out, b.add(b.mul(stride, I64(r)), I64(64 * c))), align=1
-                    )
+                rectify(b, row, at(b, out, b.mul(stride, I64(r))))
 
 
 def _float_sums(b: Builder, a: Value, m: Value, stride: Value, k: Value, rows: int, vectors: int) -> Sums:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from nemotron_asr.config import SUBSAMPLING
 from nemotron_asr.engine.packed import has_bfloat16
 from nemotron_asr.engine.packed.convolutions import half_tile_address, subsample
-from nemotron_asr.engine.packed.layout import TILE_COLUMNS, Stages, Stem
-from nemotron_asr.engine.packed.weights import bfloat16_bits
+from nemotron_asr.engine.packed.layout import TALL, TILE_COLUMNS, Stages, Stem
+from nemotron_asr.engine.packed.weights import bfloat16_bits, in_reading_order
 from nemotron_asr.engine.quantize import Int8Linear
 from nemotron_asr.engine.subsampling import Subsampled
 from nemotron_asr.model.subsampling import STAGES, Subsampling, halved, halved_bins
@@ -62,7 +62,8 @@ class PackedSubsampling(nn.Module):
             mels, firsts, seconds, _ = self.bins
             shapes = (1 + SUBSAMPLING, mels), (5 * firsts + 1, self.channels), (3 * seconds + 1, self.channels)
             mel, first, second = (np.zeros(shape, np.float32) for shape in shapes)
-            y, halves = np.empty(self.channels, np.float32), np.empty((2 * seconds, self.channels), np.uint16)
+            rows = -(-2 * seconds // TALL) * TALL
+            y, halves = np.empty(self.channels, np.float32), np.zeros((rows, self.channels), np.uint16)
             self._own.stages = Stages(mel, first, second, y, halves, half_tile_address())
         stages: Stages = self._own.stages
         return stages
@@ -72,7 +73,7 @@ def _pack(original: Subsampling) -> Stem:
     """The weights of the convolutions as the kernels read them."""
     first, *depthwise = (_taps(cast("nn.Conv2d", conv)) for conv in original.conv)
     pointwise = [cast("nn.Conv2d", conv) for conv in original.pointwise]
-    points = torch.stack([_tiles(conv.weight[:, :, 0, 0]) for conv in pointwise])
+    points = torch.stack([in_reading_order(conv.weight[:, :, 0, 0].detach(), 2).flatten(1) for conv in pointwise])
     biases = torch.stack([cast("Tensor", conv.bias).float() for conv in pointwise])
     return Stem(first.numpy(), torch.stack(depthwise).numpy(), bfloat16_bits(points), biases.numpy())
 
@@ -81,9 +82,3 @@ def _taps(conv: nn.Conv2d) -> Tensor:
     """(10, channels): the nine taps of a convolution of one input channel each, and its bias."""
     taps = conv.weight.detach().float().flatten(1).T
     return torch.cat([taps, cast("Tensor", conv.bias).detach().float()[None]]).contiguous()
-
-
-def _tiles(weight: Tensor) -> Tensor:
-    """(outputs, inputs) to (tiles, inputs / 2, 32, 2)."""
-    outputs, inputs = weight.shape
-    return weight.detach().view(outputs // TILE_COLUMNS, TILE_COLUMNS, inputs // 2, 2).transpose(1, 2)

@@ -153,10 +153,16 @@ def _pack_matrix(matrix: Packable, place: NDArray[np.int64], matrices: Tensor, c
     missing = tiles * TILE_COLUMNS - len(weight)
     weight = filled(filled(weight, 0, (1, tiles * TILE_COLUMNS)), 1, (1, deep(k)))
     values = torch.cat([values, torch.tensor([0.0, 0.0, NEVER])[:, None].expand(-1, missing)], 1)
-    some = (PAIRED, DEEP // 4) if MATRICES else (TILE_COLUMNS, 1)
-    cut = weight.view(tiles, TILE_COLUMNS // some[0], some[0], -1, some[1], 4).permute(0, 3, 1, 4, 2, 5)
-    matrices[byte : byte + weight.numel()].view(cut.shape).copy_(cut)
+    ordered = in_reading_order(weight, 4)
+    matrices[byte : byte + weight.numel()].view(ordered.shape).copy_(ordered)
     columns[tile : tile + tiles] = values.view(3, tiles, TILE_COLUMNS).transpose(0, 1)
+
+
+def in_reading_order(weight: Tensor, word: int) -> Tensor:
+    """A matrix (outputs, inputs) as products read it, so many inputs at once: see `layout.Weights`."""
+    columns, words = (PAIRED, DEEP // 4) if MATRICES else (TILE_COLUMNS, 1)
+    cut = weight.view(-1, TILE_COLUMNS // columns, columns, weight.shape[1] // (words * word), words, word)
+    return cut.permute(0, 3, 1, 4, 2, 5)
 
 
 def _drop(group: Sequence[Quantised]) -> None:
