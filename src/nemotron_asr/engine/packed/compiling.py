@@ -1,8 +1,8 @@
 """Compiling with numba, and where the results are kept.
 
 numba keeps a compiled function until the file changes that it is written in, though not those of the functions that it
-calls. Here it looks into a folder of the user's cache that is named after all sources of the kernels and the kind of registers, so that what it
-finds there is never older than they are.
+calls. Here it looks into a folder of the user's cache that is named after all sources of the kernels, so that what it
+finds there is never older than they are, and after the registers that they use.
 """
 
 from collections.abc import Callable, Iterator

@@ -124,7 +124,7 @@ def multiply_halves(x: Halves, points: Halves, biases: Floats, out: Floats, tile
             call_half_tile(tile, (tall, *operands, to, channels // 2, 4 * channels))
             m += tall
     if MATRICES:
-        matrix.finish()
+        matrix.forget()
 
 
 @jit

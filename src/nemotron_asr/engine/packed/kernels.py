@@ -151,9 +151,7 @@ def quantise(y: Floats, top: Real, m: int, rows: int, out: Bytes, scales: Floats
 
 
 @jit
-def quantise_tiles(
-    y: int, n: int, apart: int, top: Real, m: int, rows: int, out: Bytes, scales: Floats
-) -> None:
+def quantise_tiles(y: int, n: int, apart: int, top: Real, m: int, rows: int, out: Bytes, scales: Floats) -> None:
     """The same of n numbers from an address on, the next 32 of which lie so many bytes further."""
     top = max(top, TINY)
     scales[m] = top / np.float32(127)
@@ -212,6 +210,7 @@ def multiply(place: Longs, layer: int, x: Bytes, out: Floats, weights: Weights, 
     byte, tile, tiles, inputs, kind = place
     k, rows, work = deep(inputs), len(out), thread.work
     w, columns = address(weights.matrices[layer]) + byte, address(weights.columns[layer, tile])
+    # Plain addresses from here on: to count the users of arrays would keep processors from working ahead.
     top, scales, to, whole = address(work.top[thread.part]), address(work.scales), address(out), address(x)
     stride, apart = out.strides[0], 64 if kind == GLU else 128
     if kind == SILU:  # tile behind tile
@@ -226,14 +225,14 @@ def multiply(place: Longs, layer: int, x: Bytes, out: Floats, weights: Weights, 
         while m < rows:
             tall = min(TALL, rows - m) if MATRICES else height(rows - m)
             arguments = (
-                kind, tall, whole + m * k, w + n * k * 32, columns + n * 384, scales + 4 * m, to + m * stride + n * apart,
-                top + 64 * m, ahead, k // 4, stride, 0 if MATRICES and m > 0 else pace,
+                kind, tall, whole + m * k, w + n * k * 32, columns + n * 384, scales + 4 * m,
+                to + m * stride + n * apart, top + 64 * m, ahead, k // 4, stride, 0 if MATRICES and m > 0 else pace,
             )  # fmt: skip
-            call_int8_tile(work.tile, arguments)  # no arrays are counted in here: processors wait for that
+            call_int8_tile(work.tile, arguments)
             ahead += k // 4 * pace
             m += tall
     if MATRICES:
-        matrix.finish()
+        matrix.forget()
 
 
 @jit

@@ -25,7 +25,6 @@ BLOCK = 4 * TALL
 """Rows that go through a feed-forward at once, so that what is inside it stays in a core's cache."""
 
 
-
 @jit
 def deep(inputs: int) -> int:
     """The length of rows of so many numbers where a product reads them."""
@@ -44,8 +43,9 @@ NORM_FF1, NORM_ATTENTION, NORM_CONV, CONV_NORM, NORM_FF2, NORM_OUT = range(6)
 class Weights(NamedTuple):
     """The weights of all blocks.
 
-    A matrix (columns, k) is cut into tiles of 32 columns; in a tile, the bytes lie as (deep(k) / 4, 32, 4), or
-    (deep(k) / 64, 2, 16, 16, 4) for matrix registers, in the order in which a product reads them. The columns of EXPAND are taken 16 values and 16 gates at a time.
+    A matrix (columns, k) is cut into tiles of 32 columns, whose bytes lie in the order in which a product reads them:
+    (deep(k) / 4, 32, 4), or (deep(k) / 64, 2, 16, 16, 4) for matrix registers. The columns of EXPAND are taken 16
+    values and 16 gates at a time.
     """
 
     matrices: NDArray[np.int8]  # (layers, bytes of all matrices)

@@ -1,16 +1,19 @@
-"""Tiles of int8 products in the matrix registers of AMX, which multiply sixteen times as many numbers as a vector does.
+"""Tiles of matrix products in the matrix registers of AMX: eight times as many products a second as in vectors.
 
-A register holds 16 rows of 64 bytes. Two rows of registers, of x, times two columns, of weights, make four of sums:
+A register holds 16 rows of 64 bytes, of x or of weights, or 16 x 16 sums. Two of x times two of weights
+are four of sums:
 
-                     16 columns | 16 columns    of weights, 64 of k: as a tile of vectors reads them
-                    +-----------+-----------+
-    16 rows of x    |     0     |     1     |
-    64 of k         +-----------+-----------+
-    16 rows of x    |     2     |     3     |
-                    +-----------+-----------+
+                      w: 16 columns | 16 columns
+                        +-----------+-----------+
+    x: 16 rows, 64 of k |     0     |     1     |
+                        +-----------+-----------+
+       16 rows, 64 of k |     2     |     3     |
+                        +-----------+-----------+
 
-The sums go through memory, from which vectors bring them to scale.
+The sums go through memory, from which vectors bring them to scale. Those of int8 products are the same to the last bit.
 """
+
+from functools import partial
 
 from llvmlite import ir
 from numba import types
@@ -32,26 +35,27 @@ from nemotron_asr.engine.packed.emitting import (
     prefetch,
     repeat,
 )
-from nemotron_asr.engine.packed.products import finishes, rectify, scaling
+from nemotron_asr.engine.packed.products import Finish, Scaling, finishes, rectify, scaling
 
 ROWS = 32
 """Of a tile; one of up to 16 rows takes half of the registers."""
 
 HALF = ROWS // 2
 DEEP = 64
-"""Numbers of a row that are multiplied at once."""
+"""Bytes of a row of a register."""
 
 REGISTER = HALF * DEEP
-"""Bytes."""
+"""Bytes of a register."""
 
 COLUMNS = 3 * 4 * ROWS
-"""Bytes of what belongs to the columns of a tile; those of the next follow."""
+"""Bytes of where the sums of a tile's columns start, their scales and their biases; the next tile's follow."""
 
 CACHE_LINE = 64
 LINES = REGISTER // CACHE_LINE
 
-SUMS, LEFT, TOP = (0, 1, 2, 3), (4, 5), (6, 7)
+SUMS, LEFT, RIGHT = (0, 1, 2, 3), (4, 5), (6, 7)
 """The registers of the sums, of x and of weights."""
+
 
 def _configuration() -> list[int]:
     """What a processor is told of its registers: palette 1, so many bytes a row (16 bits each), so many rows."""
@@ -73,7 +77,7 @@ def prepare(b: Builder) -> None:
 
 
 @emitted(types.void())
-def finish(b: Builder) -> None:
+def forget(b: Builder) -> None:
     """Forget the registers, so that nobody has to save them."""
     _void(b, "tilerelease")
 
@@ -83,10 +87,10 @@ def _load(b: Builder, register: int, place: Value) -> None:
 
 
 def _multiply(b: Builder, dot: str, halves: int, fetching: bool, x: Value, w: Value, k: Value) -> None:
-    """The sums of so many halves of a tile; the second half of x lies k registers further.
+    """The sums of so many halves of a tile, over k registers; the second half of x lies behind the first.
 
-    Weights that come from memory are asked for one register ahead: that is what the processor's own fetching ahead makes
-    the most of, 20 GB/s of a core instead of 15.
+    Weights that come from memory are asked for one register ahead: that is what the processor's own fetching ahead
+    makes the most of, 20 GB/s of a core instead of 15.
     """
     for register in SUMS[: 2 * halves]:
         _void(b, "tilezero", I8(register))
@@ -95,7 +99,7 @@ def _multiply(b: Builder, dot: str, halves: int, fetching: bool, x: Value, w: Va
         *rows, weights = pointers
         for half, row in enumerate(rows):
             _load(b, LEFT[half], row)
-        for c, register in enumerate(TOP):
+        for c, register in enumerate(RIGHT):
             for line in range(LINES * fetching):
                 prefetch(b, at(b, weights, REGISTER * (c + 1) + CACHE_LINE * line))
             _load(b, register, at(b, weights, REGISTER * c))
@@ -123,7 +127,7 @@ def _keep(b: Builder, halves: int, memory: Value) -> None:
 
 @emitted(types.void(types.intp))
 def emit_int8_tile(b: Builder, arguments: Value) -> None:
-    """One tile of x w of up to 32 rows, between `prepare` and `finish`; the arguments are those of `tiles.int8_tile`."""
+    """One tile of x w of up to 32 rows, after `prepare`; the arguments are those of `tiles.int8_tile`."""
     kind, height, *addresses, k4, stride, pace = numbers(b, arguments, 12)
     x, w, columns, scales, out, top, _ = (b.inttoptr(address, POINTER) for address in addresses)
     for line in range(COLUMNS // CACHE_LINE):
@@ -136,17 +140,16 @@ def emit_int8_tile(b: Builder, arguments: Value) -> None:
                 _multiply(b, "tdpbusd", halves, ahead, x, w, k)
                 _keep(b, halves, memory)
     starts = [load(b, columns, 64 * c, INTS) for c in range(2)]
-    for what, complete in finishes(b).items():
+    walks = [(memory, I64(2 * DEEP)), (scales, I64(4)), (out, stride), (top, I64(64))]
+
+    def complete(pointers: list[Value], finish: Finish, scaled: Scaling) -> None:
+        sums, own, to, highest = pointers
+        values = [b.add(load(b, sums, 64 * c, INTS), starts[c]) for c in range(2)]
+        finish(to, highest, scaled(values, own))
+
+    for what, finish in finishes(b).items():
         with if_equal(b, kind, what):
-            scaled = scaling(b, columns)
-
-            def row(pointers: list[Value]) -> None:
-                sums, own, to, highest = pointers
-                values = [b.add(load(b, sums, 64 * c, INTS), starts[c]) for c in range(2)]
-                complete(to, highest, scaled(values, own))
-
-            walks = [(memory, I64(2 * DEEP)), (scales, I64(4)), (out, stride), (top, I64(64))]
-            repeat(b, height, walks, row)
+            repeat(b, height, walks, partial(complete, finish=finish, scaled=scaling(b, columns)))
 
 
 @emitted(types.void(types.intp))

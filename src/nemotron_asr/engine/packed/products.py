@@ -110,7 +110,10 @@ Finish = Callable[[Value, Value, list[Value]], None]
 """What is done with the values of a row of a tile: takes where it goes, its largest so far, and two vectors."""
 
 
-def scaling(b: Builder, columns: Value) -> Callable[[Sequence[Value], Value], list[Value]]:
+Scaling = Callable[[Sequence[Value], Value], list[Value]]
+
+
+def scaling(b: Builder, columns: Value) -> Scaling:
     """What brings the sums of a row, whose scale is at an address, to their values.
 
     A value is its sum * the row's scale * the column's scale + bias.

@@ -27,7 +27,8 @@ def int8_tile(arguments: int) -> None:
             ahead: what is to be brought into the cache meanwhile.
             k4: a quarter of the length of the sums, a multiple of 4; with matrix registers of 16.
             stride: bytes from row to row of out.
-            pace: bytes brought into the cache at every fourth k.
+            pace: bytes brought into the cache at every fourth k; with matrix registers, whether the weights come from
+                memory, and are brought before they are used.
     """
     emit_int8_tile(arguments)
 
