@@ -226,6 +226,20 @@ def test_a_large_step_is_shared_out_by_streams(samples: list[Sample]) -> None:
     assert [tokens(emissions) for emissions in heard.values()] == [expected] * 4
 
 
+def test_many_threads_share_the_columns_of_several_blocks() -> None:
+    """The same frames to the last bit as one thread computes, which goes through rows of its own."""
+    mel = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (4, 8 * 56, CONFIG.n_mels))).float()
+    heard = []
+    for threads in (1, 5):  # 224 rows are two or four blocks, fewer than five
+        runner = packed_runner(threads)
+        pool = runner.pool(4)
+        jobs = [Job(pool.acquire()) for _ in range(4)]
+        for _ in range(3):
+            advance(runner, pool, jobs, [Step(56, 14, each) for each in mel])
+        heard.append(torch.stack([torch.cat(job.heard) for job in jobs]))
+    assert torch.equal(*heard)
+
+
 def test_sizes_that_the_kernels_do_not_take() -> None:
     assert not packed.supported(tiny_config(left_context=13))
     assert not packed.supported(tiny_config(d_model=272, n_heads=2))

@@ -280,6 +280,7 @@ def before_attention(layer: int, x: Floats, qkv: Floats, weights: Weights, threa
     normalise(x, norms[NORM_ATTENTION], thread)
     sync(thread)
     multiply(weights.places[QKV], layer, thread.work.x, qkv, weights, thread)
+    sync(thread)
 
 
 @jit
@@ -295,6 +296,7 @@ def after_attention(layer: int, x: Floats, attended: Floats, gated: Floats, weig
     normalise(x, weights.norms[layer, NORM_CONV], thread)
     sync(thread)
     multiply(weights.places[EXPAND], layer, thread.work.x, gated, weights, thread)
+    sync(thread)
 
 
 @jit

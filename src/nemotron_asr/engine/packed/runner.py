@@ -53,9 +53,6 @@ LINE = 32
 COMPANY = 8
 """Frames of a step from which on a team searches them, for to call it takes a tenth of a millisecond."""
 
-ALONE = 2 * BLOCK
-"""Rows of a step (streams times frames) from which on every thread takes streams of its own, from samples to tokens."""
-
 
 class PackedRunner(Runner):
     """Runs all blocks of the encoder in compiled code, with int8 products and the streams' state in place.
@@ -123,7 +120,7 @@ class PackedRunner(Runner):
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         """See `Runner.step`. The streams of a large step are shared out; a small one is computed by a team."""
         with one_torch_thread():
-            if len(parts) < self.threads or len(parts) * frames < ALONE:
+            if len(parts) < self.threads or len(parts) * frames < BLOCK * self.threads:
                 return super().step(pool, parts, frames, chunk)
             shares = [parts[first:last] for first, last in self._whole.parts(len(parts))]
             said = self._whole.share(lambda share: self._step_alone(pool, share, frames, chunk), shares)
@@ -192,7 +189,7 @@ class PackedRunner(Runner):
         team, distances, widths = self._team, self._projected, self._widths
         streams = max(1, BLOCK // batch.frames) if team.threads == 1 else len(batch.rows)
         group = new_group(min(len(x), streams * batch.frames), widths)
-        parts = team.threads if len(x) <= BLOCK else 1
+        parts = team.threads if _columns_are_shared(len(x), team.threads) else 1
         shared = new_work(min(len(x), BLOCK), widths, parts)
 
         def run(thread: int, arrivals: Longs, awaited: Longs) -> None:
@@ -231,6 +228,15 @@ def _pack_around(model: NemotronASR) -> None:
     packed = PackedLinears(cast("list[Int8Linear]", list(linears.values())))
     for name, module in zip(linears, packed.modules, strict=True):
         model.set_submodule(name, module)
+
+
+def _columns_are_shared(rows: int, threads: int) -> bool:
+    """Whether the threads of a team share the columns of a step, and read all weights once for each block of rows.
+
+    Otherwise each takes rows of its own, and reads all weights for them.
+    """
+    blocks = -(-rows // BLOCK)
+    return blocks == 1 or blocks < threads
 
 
 @contextmanager
