@@ -11,8 +11,8 @@ from nemotron_asr.config import SUBSAMPLING
 from nemotron_asr.engine.packed import matrix
 from nemotron_asr.engine.packed.compiling import address_of, jit
 from nemotron_asr.engine.packed.intrinsics import call_half_tile, halve_16
-from nemotron_asr.engine.packed.kernels import ZERO, Real, address, height, tile_of
-from nemotron_asr.engine.packed.layout import MATRICES, TALL, TILE_COLUMNS, Floats, Halves, Longs, Stages, Stem
+from nemotron_asr.engine.packed.kernels import ZERO, Real, address, height, place_of
+from nemotron_asr.engine.packed.layout import MATRICES, TILE_COLUMNS, Floats, Halves, Longs, Stages, Stem
 from nemotron_asr.engine.packed.products import emit_half_tile
 
 
@@ -97,16 +97,9 @@ def convolve_bin(x: Floats, i: int, f: int, bins: int, w: Floats, y: Floats) -> 
 @jit
 def halve(y: Floats, m: int, rows: int, out: Halves) -> None:
     """Row m of a block of `rows`, rounded, to where a product reads it; tiles lie as those of `kernels.quantise`."""
-    n = len(y)
-    if MATRICES:
-        target = address(out) + m // 16 * 32 * n + m % 16 * 64
-        for c in range(0, n, 16):
-            halve_16(address(y) + 4 * c, target + c // 32 * 1024 + c % 32 * 2, 4)
-    else:
-        start, tall = tile_of(m, rows)
-        target = address(out) + 2 * start * n + 4 * (m - start)
-        for c in range(0, n, 16):
-            halve_16(address(y) + 4 * c, target + 2 * c * tall, 4 * tall)
+    for c in range(0, len(y), 16):
+        place, stride = place_of(m, rows, 2 * c, 2 * len(y))
+        halve_16(address(y) + 4 * c, address(out) + place, stride)
 
 
 @jit
@@ -118,7 +111,7 @@ def multiply_halves(x: Halves, points: Halves, biases: Floats, out: Floats, tile
     for n in range(len(points)):
         m = 0
         while m < rows:
-            tall = min(TALL, rows - m) if MATRICES else height(rows - m)
+            tall = height(rows - m)
             operands = address(x) + 2 * m * channels, address(points[n]), address(biases) + 4 * TILE_COLUMNS * n
             to = address(out[m]) + 4 * TILE_COLUMNS * n
             call_half_tile(tile, (tall, *operands, to, channels // 2, 4 * channels))

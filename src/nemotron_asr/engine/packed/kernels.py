@@ -44,6 +44,7 @@ from nemotron_asr.engine.packed.layout import (
     QKV,
     REDUCE,
     TALL,
+    TILE_COLUMNS,
     UP_1,
     UP_2,
     Batch,
@@ -65,6 +66,9 @@ ZERO: Real = np.float32(0)
 EPSILON = np.float32(1e-5)
 TINY = np.float32(1e-20)
 """No row's largest value is taken to be smaller, so that silence has a scale."""
+
+OF_COLUMNS = 3 * 4 * TILE_COLUMNS
+"""Bytes of `Weights.columns` of a tile."""
 
 SPINS = 50_000
 """How often a thread looks before it lets others run: about 50 microseconds. The processor's `pause` is not used, for a
@@ -132,7 +136,9 @@ def bfloat16(x: Real) -> Any:
 
 @jit
 def height(rows: int) -> int:
-    """The tallest tile within so many rows, one of `ROWS`."""
+    """The tallest tile within so many rows: with matrix registers of any height, otherwise one of `ROWS`."""
+    if MATRICES:
+        return min(TALL, rows)
     return rows if rows < 2 or rows == 7 else min(14, rows // 2 * 2)
 
 
@@ -142,6 +148,15 @@ def tile_of(m: int, rows: int) -> tuple[int, int]:
     start = m // 14 * 14
     tall = height(rows - start)
     return (start, tall) if m < start + tall else (start + tall, 1)
+
+
+@jit
+def place_of(m: int, rows: int, j: int, length: int) -> tuple[int, int]:
+    """Where byte j of row m goes, of a block of `rows` of so many bytes, and how far apart its words of four lie."""
+    if MATRICES:
+        return m // 16 * 16 * length + j // 64 * 1024 + m % 16 * 64 + j % 64, 4
+    start, tall = tile_of(m, rows)
+    return start * length + 4 * (m - start) + j * tall, 4 * tall
 
 
 @jit
@@ -155,17 +170,10 @@ def quantise_tiles(y: int, n: int, apart: int, top: Real, m: int, rows: int, out
     """The same of n numbers from an address on, the next 32 of which lie so many bytes further."""
     top = max(top, TINY)
     scales[m] = top / np.float32(127)
-    factor = np.float32(127) / top
-    start, tall = tile_of(m, rows)
-    target = address(out) + start * n + 4 * (m - start)
-    if MATRICES:
-        target = address(out) + m // 16 * 16 * deep(n) + m % 16 * 64
+    factor, target, length = np.float32(127) / top, address(out), deep(n)
     for j in range(0, n, 16):
-        source = y + j // 32 * apart + j % 32 * 4
-        if MATRICES:
-            quantise_16(source, factor, target + j // 64 * 1024 + j % 64, 4)
-        else:
-            quantise_16(source, factor, target + j * tall, 4 * tall)
+        place, stride = place_of(m, rows, j, length)
+        quantise_16(y + j // 32 * apart + j % 32 * 4, factor, target + place, stride)
 
 
 @jit
@@ -223,9 +231,9 @@ def multiply(place: Longs, layer: int, x: Bytes, out: Floats, weights: Weights, 
         ahead = w + (n + 1) * k * 32
         m = 0
         while m < rows:
-            tall = min(TALL, rows - m) if MATRICES else height(rows - m)
+            tall = height(rows - m)
             arguments = (
-                kind, tall, whole + m * k, w + n * k * 32, columns + n * 384, scales + 4 * m,
+                kind, tall, whole + m * k, w + n * k * 32, columns + n * OF_COLUMNS, scales + 4 * m,
                 to + m * stride + n * apart, top + 64 * m, ahead, k // 4, stride, 0 if MATRICES and m > 0 else pace,
             )  # fmt: skip
             call_int8_tile(work.tile, arguments)
