@@ -2,14 +2,13 @@
 
 PYTHON ?= python3
 VENV := .venv
-PLUGINS := .venv-plugins
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # One thread for each worker: more threads than idle cores make torch many times slower.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-browser test-plugins check bench bench-gpu serve format proto clean
+.PHONY: demo test test-browser test-plugins test-agents test-gateway check bench bench-gpu serve format proto clean
 
 demo: $(VENV)/.core  ## transcribe the bundled recordings with the embedded model
 	$(BIN)/python -m nemotron_asr.demo
@@ -20,12 +19,14 @@ test: $(VENV)/.dev  ## the whole test suite
 test-browser: $(VENV)/.dev  ## the page, in Debian's chromium with chromium-driver
 	$(BIN)/python -m pytest --quiet tests/browser
 
-test-plugins:  ## pipecat's and LiveKit's plugins, in an environment of their own, for they want an older protobuf
-	$(PYTHON) -m venv $(PLUGINS)
-	$(PLUGINS)/bin/pip install --quiet --editable '.[server]' $$(grep ^torch== constraints.txt) \
-		--requirement tests/server/plugins/requirements.txt
-	$(PLUGINS)/bin/pip install --quiet --upgrade protobuf
-	$(PLUGINS)/bin/python -m pytest --quiet tests/server/plugins
+test-plugins: test-agents test-gateway  ## pipecat's and LiveKit's plugins, and LiteLLM, each in an environment of its own
+
+test-agents test-gateway: test-%:
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/pip install --quiet --editable '.[server]' $$(grep ^torch== constraints.txt) \
+		--requirement tests/server/plugins/testing.txt --requirement tests/server/plugins/$*.txt
+	$(VENV)-$*/bin/pip install --quiet --upgrade protobuf
+	$(VENV)-$*/bin/python -m pytest --quiet tests/server/plugins
 
 check: $(VENV)/.dev  ## lint, format, types
 	$(BIN)/ruff check
@@ -50,7 +51,7 @@ proto: $(VENV)/.dev  ## after a change of the .proto files
 		--descriptor_set_out=riva.binpb riva/proto/riva_asr.proto
 
 clean:  ## forget the environment and all caches
-	rm -rf $(VENV) $(PLUGINS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
