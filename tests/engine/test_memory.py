@@ -11,14 +11,9 @@ from safetensors.torch import save_file
 from nemotron_asr.checkpoint import release, release_file
 from nemotron_asr.checkpoint.files import read_safetensors
 from nemotron_asr.engine.memory import release_libraries, trim
+from tests.resident import resident
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what is in memory")
-
-
-def resident(kind: str) -> int:
-    """Kilobytes of this process in memory."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:"))
 
 
 def test_libraries_come_back_when_they_are_used() -> None:

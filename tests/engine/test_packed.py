@@ -1,5 +1,6 @@
 """The compiled kernels against the eager int8 model, and a stream alone against the same stream in any company."""
 
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from nemotron_asr.features import LogMel
 from nemotron_asr.model import NemotronASR, encoder_frames
 from nemotron_asr.model.conformer import Attention
 from tests.conftest import Sample, random_model, tiny_config
+from tests.resident import resident
 
 SIZES = {"d_model": 256, "n_heads": 2, "d_ff": 512, "n_layers": 3, "d_pred": 32, "d_joint": 48}
 CONFIG = tiny_config(**SIZES)
@@ -238,6 +240,20 @@ def test_many_threads_share_the_columns_of_several_blocks() -> None:
             advance(runner, pool, jobs, [Step(56, 14, each) for each in mel])
         heard.append(torch.stack([torch.cat(job.heard) for job in jobs]))
     assert torch.equal(*heard)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what is in memory")
+def test_rows_take_memory_when_they_are_used_or_reserved() -> None:
+    runner = packed_runner()
+    before = resident("RssAnon")
+    pool = runner.pool(1024)  # so many that the C library asks the system for them
+    made = resident("RssAnon")
+    size = sum(state.nbytes for state in (pool.encoder.k, pool.encoder.v, pool.encoder.conv)) // 1024
+    pool.reserve(512)
+    assert made - before < 0.2 * size
+    assert 0.4 * size < resident("RssAnon") - made < 0.7 * size
+    assert [pool.acquire() for _ in range(3)] == [0, 1, 2]
+    assert not pool.encoder.k.any()
 
 
 def test_sizes_that_the_kernels_do_not_take() -> None:

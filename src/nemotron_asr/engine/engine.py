@@ -114,6 +114,14 @@ class Engine:
         self._loop.tell(self._loop.open, live)
         return session
 
+    def reserve(self, most: int) -> None:
+        """Before there are streams: take the memory of as many as may come, so that no step waits for the system.
+
+        Args:
+            most: streams for which memory is taken at most.
+        """
+        self._loop.reserve(min(most, max(self.statistics.capacity.values())))
+
     @property
     def statistics(self) -> Statistics:
         """How the engine is doing."""

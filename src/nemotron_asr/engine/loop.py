@@ -81,6 +81,10 @@ class Loop:
         self._worker.start(what, lambda result, error: promise.fail(error) if error else promise.keep(result))
         return promise
 
+    def reserve(self, streams: int) -> None:
+        """Have the memory that the state of so many streams takes."""
+        self.ask(partial(self._pool.reserve, streams)).result()
+
     # What sessions ask for: calls come in the order in which they were told.
 
     def open(self, live: Live) -> None:

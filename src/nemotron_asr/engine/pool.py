@@ -58,6 +58,11 @@ class Pool:
         """Give a row back."""
         self._free.append(row)
 
+    def reserve(self, rows: int) -> None:
+        """Have the memory of so many rows, of which none is in use: the system gives it when it is written to."""
+        for row in reversed([self.acquire() for _ in range(rows)]):
+            self.release(row)
+
     def _grow(self) -> None:
         """Twice as many rows."""
         self.encoder, self.decoder = self.encoder.grown(), self.decoder.grown()

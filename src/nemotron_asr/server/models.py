@@ -18,6 +18,9 @@ from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.settings import Settings
 
+RESERVED = 128
+"""Live streams whose memory a server takes before it is ready, if it sustains as many."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -67,6 +70,7 @@ class Models:
                 raise OptionError(f"two models are named {name!r}; name one of them otherwise: --model NAME={place}")
             recognizer = load(place, settings.device, settings.dtype)
             engine = Engine(recognizer, settings.max_streams or None)
+            engine.reserve(RESERVED)
             _warm_up(engine)
             parent = _parent(Path(place), places)
             model = Model(name, recognizer, engine, int(time.time()), parent)

@@ -50,6 +50,9 @@ from nemotron_asr.model.conformer import Block
 LINE = 32
 """Keys are padded to so many bfloat16: whole cache lines."""
 
+ROOM = 128
+"""Streams for which there is room from the start. To make more, all state is copied, and steps wait for that."""
+
 COMPANY = 8
 """Frames of a step from which on a team searches them, for to call it takes a tenth of a millisecond."""
 
@@ -101,21 +104,25 @@ class PackedRunner(Runner):
         target = Target(self.model.config.default_prompt, "")
         self.step(pool, [Part(pool.acquire(), 0, target, 0, 1, UNKNOWN_END, False, silence)], 1, 1)
 
-    def pool(self, rows: int = 1) -> Pool:
+    def pool(self, rows: int = ROOM) -> Pool:
         """See `Runner.pool`. An engine starts: what else was done before it needs no memory any more."""
         release_libraries()
         return super().pool(rows)
 
     def initial_state(self, rows: int) -> EncoderState:
         """State whose keys and values are rings in bfloat16, see `layout.State`."""
-        config, eager = self.model.config, self.model.encoder.initial_state(rows, history=0)
-        subsampling: nn.Module = self.model.encoder.subsampling
-        past = subsampling.initial_past(rows) if isinstance(subsampling, PackedSubsampling) else eager.subsampling
+        config, encoder = self.model.config, self.model.encoder
+        own: nn.Module = encoder.subsampling
+        eager = encoder.initial_state(1, history=0)
+        past = own.initial_past(1) if isinstance(own, PackedSubsampling) else eager.subsampling
         left, width = config.left_context, self._widths.head
         cache = (rows, config.n_layers, config.n_heads)
-        k, v = _zeros(*cache, width, -(-left // LINE) * LINE), _zeros(*cache, left, width)
-        conv = torch.zeros(rows, config.n_layers, config.conv_kernel - 1, self._widths.row)
-        return EncoderState(eager.t, past, k, v, conv)
+        k, v = (
+            _zeros(*cache, *ring, dtype=np.int16).view(torch.bfloat16)
+            for ring in ((width, -(-left // LINE) * LINE), (left, width))
+        )
+        conv = _zeros(rows, config.n_layers, config.conv_kernel - 1, self._widths.row)
+        return EncoderState(torch.zeros(rows, dtype=torch.long), [_zeros(rows, *p.shape[1:]) for p in past], k, v, conv)
 
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
         """See `Runner.step`. The streams of a large step are shared out; a small one is computed by a team."""
@@ -250,9 +257,9 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _zeros(*shape: int) -> Tensor:
-    """Zeros in bfloat16, which take memory as they are written to."""
-    return torch.from_numpy(np.zeros(shape, np.int16)).view(torch.bfloat16)
+def _zeros(*shape: int, dtype: type[np.generic] = np.float32) -> Tensor:
+    """Zeros that take memory as they are written to, on Linux in large pages: NumPy asks for them, torch does not."""
+    return torch.from_numpy(np.zeros(shape, dtype))
 
 
 def _arrays(state: EncoderState) -> State:
