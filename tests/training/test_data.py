@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nemotron_asr.audio import load
-from nemotron_asr.config import SAMPLE_RATE, ModelConfig
+from nemotron_asr.config import HOP, SAMPLE_RATE, ModelConfig
 from nemotron_asr.errors import ManifestError
-from nemotron_asr.features import window_samples, window_start
+from nemotron_asr.features import WINDOW, mel_frames, window_samples, window_start
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training import cache
 from nemotron_asr.training.cache import AudioCache
-from nemotron_asr.training.data import Batch, Batches, DataConfig, Source, make_buckets
+from nemotron_asr.training.data import Batch, Batches, Bucket, DataConfig, Source, collate, make_buckets
 from nemotron_asr.training.manifest import read_manifest
 from tests.training.conftest import Line, write_manifest
 
@@ -105,6 +105,18 @@ def test_rows_hold_audio_text_and_prompt(options: DataConfig, tokenizer: Tokeniz
             assert int(batch.prompts[row]) in {101, item.example.prompt}
             prompts[int(batch.prompts[row]) == 101] += 1
     assert 0.4 < prompts[True] / prompts.total() < 0.6
+
+
+@pytest.mark.parametrize("samples", [16_000, 16_896, 16_897, 17_919, 73_273])
+def test_the_longest_clip_of_a_batch_may_end_anywhere(samples: int) -> None:
+    """In some lengths the last samples lie behind the windows of all frames: nobody hears them."""
+    clip = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
+    batch = collate([clip], [[1]], [0], Bucket(samples, 1, 1, []), 0)
+    held = batch.samples[0, 1 - window_start(0) :].numpy()
+    valid = mel_frames(samples)
+    assert batch.lengths.tolist() == [samples]
+    assert len(held) >= min(samples, (valid - 1) * HOP + WINDOW // 2)  # all that the last mel frame is made of
+    assert np.array_equal(held[:samples], clip[: len(held)])
 
 
 def test_weights_say_how_often_a_clip_is_drawn(

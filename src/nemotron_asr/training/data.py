@@ -236,7 +236,8 @@ def collate(
     samples = torch.zeros(len(clips), 1 + window_samples(shape.frames))
     padded = torch.zeros(len(clips), shape.tokens, dtype=torch.long)
     for row, (clip, ids) in enumerate(zip(clips, tokens, strict=True)):
-        samples[row, first : first + len(clip)] = torch.from_numpy(clip)
+        heard = clip[: samples.shape[1] - first]  # a clip's last samples may lie behind the windows of all its frames
+        samples[row, first : first + len(heard)] = torch.from_numpy(heard)
         padded[row, : len(ids)] = torch.tensor(ids)
     lengths = torch.tensor([len(clip) for clip in clips])
     token_lengths = torch.tensor([len(ids) for ids in tokens])
