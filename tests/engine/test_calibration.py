@@ -1,10 +1,13 @@
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nemotron_asr.engine import Engine
 from nemotron_asr.engine.calibration import calibrate
 from nemotron_asr.engine.cost import StepCost
+from nemotron_asr.engine.pool import Pool
 from nemotron_asr.recognizer import Recognizer
 
 
@@ -25,3 +28,22 @@ def test_the_faster_number_of_threads_is_taken(
     assert runner.threads == chosen
     assert cost.seconds(1) == pytest.approx(0.002, abs=0.006)  # a busy machine sleeps longer than it is told to
     assert cost.seconds(112) > cost.seconds(14) > cost.seconds(1)
+
+
+@pytest.mark.parametrize(("most", "reserved"), [(2, 2), (128, 3)])
+def test_memory_is_reserved_for_as_many_streams_as_may_come(
+    recognizer: Recognizer, most: int, reserved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+    reserve = Pool.reserve
+
+    def observed(pool: Pool, rows: int) -> None:
+        asked.append(rows)
+        reserve(pool, rows)
+
+    monkeypatch.setattr(Pool, "reserve", observed)
+    with Engine(recognizer, max_streams=3) as engine:
+        engine.reserve(most)
+        assert asked == [reserved]
+        with engine.open(latency_ms=80) as session:
+            session.feed(np.zeros(8000, np.float32))

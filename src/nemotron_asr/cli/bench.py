@@ -237,6 +237,7 @@ def _together(
     for latency, counts in numbers.items():
         for count in filter(None, counts):
             with Engine(recognizer, max_streams=count) as engine:
+                engine.reserve(count)
                 service = serve(engine, _speech(), count, latency, seconds)
             words = service.words / max(1, service.chunks * latency / 80)
             yield (
