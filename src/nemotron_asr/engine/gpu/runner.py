@@ -89,6 +89,9 @@ class RingPool(Pool):
         with self._lock:
             super().release(row)
 
+    def reserve(self, rows: int) -> None:
+        """Their memory was taken when they were made."""
+
     def _grow(self) -> None:
         """Recordings are of memory that is no more: from now on steps are not replayed but started kernel by kernel."""
         super()._grow()
