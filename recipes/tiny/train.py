@@ -30,6 +30,7 @@ CONFIG = ModelConfig(
     d_model=176, n_layers=6, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
     d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
+"""Without dropout, for so small a model does not fit even what it hears."""
 
 AUGMENT = AugmentConfig(
     speed=(0.9, 1.12), speed_probability=0.6, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),

@@ -7,7 +7,9 @@ An adapter's test says how its client speaks, and inherits the rest:
         def converse(self, server, request): ...
 """
 
+import io
 import time
+import wave
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -189,6 +191,17 @@ class Contract(ABC):
             assert [(start, end) for one in finals for _, start, end in one.words] == times
         if self.tells_language:
             assert [one.language for one in finals] == [segment.language for segment in transcript.segments]
+
+
+def as_wav(samples: NDArray[np.int16], channels: int = 1) -> bytes:
+    """A WAV file of samples at 16 kHz, shape (samples,) or (samples, channels)."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(channels)
+        out.setsampwidth(2)
+        out.setframerate(RATE)
+        out.writeframes(samples.tobytes())
+    return file.getvalue()
 
 
 def as_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -22,8 +22,7 @@ from nemotron_asr.server.sides import side_by_side
 from nemotron_asr.transcript import Transcript
 from tests.conftest import Sample
 from tests.near import leaves, near
-from tests.server.contract import RATE, as_int16
-from tests.server.test_openai_http import as_wav
+from tests.server.contract import RATE, as_int16, as_wav
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Deepgram's protocol, through Deepgram's own client."""
 
 import hashlib
-import io
 import json
 import threading
 import time
-import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -32,7 +30,7 @@ from nemotron_asr.events import SpeechEnded, SpeechStarted
 from nemotron_asr.server.deepgram_query import read
 from tests.conftest import Sample
 from tests.server.conftest import Running, running
-from tests.server.contract import RATE, Contract, Request, Told, as_int16
+from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
 
 pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")  # the client imports what is old
 
@@ -48,16 +46,6 @@ def client(server: Running) -> Iterator[DeepgramClient]:
 def media(server: Running) -> Iterator[Any]:
     with client(server) as connected:
         yield connected.listen.v1.media
-
-
-def as_wav(samples: NDArray[np.int16], channels: int = 1) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(channels)
-        out.setsampwidth(2)
-        out.setframerate(RATE)
-        out.writeframes(samples.tobytes())
-    return file.getvalue()
 
 
 def send(socket: Any, request: Request) -> None:

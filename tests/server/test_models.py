@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import io
 import json
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from wyoming.audio import AudioStart, AudioStop
 from nemotron_asr.checkpoint import load_checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, write_adapter
 from tests.server.conftest import Running, running
-from tests.server.contract import RATE
+from tests.server.contract import RATE, as_wav
 from tests.server.riva_client import config, service
 from tests.server.test_wyoming import ask, chunk
 
@@ -75,14 +73,6 @@ def test_each_says_its_own_words(server: Running, speech: Samples) -> None:
         heard = server.service.models.find(name).recognizer.transcribe((speech, RATE), latency_ms=320)
         assert said[name] == [segment.text for segment in heard.segments]
     assert said["base"] != said["greek"]
-
-
-def as_wav(samples: Samples) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, RATE, 0, "NONE", ""))
-        writer.writeframes(samples.tobytes())
-    return file.getvalue()
 
 
 def native(server: Running, samples: Samples, model: str) -> None:

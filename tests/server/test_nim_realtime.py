@@ -19,8 +19,7 @@ from websockets.typing import Subprotocol
 
 from tests.conftest import Sample
 from tests.server.conftest import Running, running
-from tests.server.contract import RATE, Contract, Request, Told, as_int16
-from tests.server.test_openai_http import as_wav
+from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 

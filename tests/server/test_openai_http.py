@@ -1,7 +1,6 @@
 """OpenAI's transcriptions, through OpenAI's own client."""
 
 import io
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,9 @@ from numpy.typing import NDArray
 from nemotron_asr.server import openai_shapes as shapes
 from tests.conftest import Sample
 from tests.server.conftest import Running
-from tests.server.contract import RATE, Contract, Request, Told, as_int16
+from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
 
 LATENCY = 1120
-
-
-def as_wav(samples: NDArray[np.int16]) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(RATE)
-        out.writeframes(samples.tobytes())
-    return file.getvalue()
 
 
 def client(server: Running, **options: Any) -> openai.OpenAI:

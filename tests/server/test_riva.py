@@ -17,9 +17,8 @@ from nemotron_asr.server import riva_shapes
 from nemotron_asr.server.problems import Problem
 from nemotron_asr.server.riva_messages import RecognitionConfig
 from tests.server.conftest import Running
-from tests.server.contract import RATE, Contract, Request, Told
+from tests.server.contract import RATE, Contract, Request, Told, as_wav
 from tests.server.riva_client import config, messages, service, streaming, text, told
-from tests.server.test_openai_http import as_wav
 
 AudioEncoding = riva.client.AudioEncoding
 

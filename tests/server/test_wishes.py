@@ -15,7 +15,7 @@ from nemotron_asr.engine import Session
 from nemotron_asr.server.wyoming_events import NAME_WEIGHT, TERM_WEIGHT
 from tests.server import test_deepgram, test_nim_realtime, test_openai_http, test_openai_realtime, test_wyoming
 from tests.server.conftest import Running
-from tests.server.contract import Request
+from tests.server.contract import Request, as_wav
 from tests.server.riva_client import messages, service, streaming
 
 pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")  # Deepgram's client imports what is old
@@ -41,7 +41,7 @@ def opened(server: Running, monkeypatch: pytest.MonkeyPatch) -> list[Wishes]:
 def openai(server: Running, samples: Samples) -> Wishes:
     with test_openai_http.client(server) as connected:
         connected.audio.transcriptions.create(
-            model="whisper-1", file=("a.wav", test_openai_http.as_wav(samples)), languages=["de", "nl"],
+            model="whisper-1", file=("a.wav", as_wav(samples)), languages=["de", "nl"],
             keywords=["Frau Holle"], prompt="Schwed, Ada.", chunking_strategy={
                 "type": "server_vad", "silence_duration_ms": 700,
             },

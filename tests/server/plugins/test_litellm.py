@@ -1,9 +1,7 @@
 """LiteLLM, unmodified, with our server behind it: by Riva's gRPC and by OpenAI's HTTP."""
 
-import io
 from typing import Any
 
-import av
 import litellm
 import numpy as np
 import pytest
@@ -11,30 +9,21 @@ from litellm.types.utils import TranscriptionResponse
 from numpy.typing import NDArray
 
 from tests.server.conftest import Running
-from tests.server.contract import RATE
+from tests.server.contract import RATE, as_wav
 
 pytestmark = pytest.mark.filterwarnings("default")  # theirs are not ours to repair
 
 
 @pytest.fixture
-def recording(speech: NDArray[np.int16]) -> io.BytesIO:
-    """A WAV file in memory."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="wav") as container:
-        stream = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
-        frame = av.AudioFrame.from_ndarray(speech[None], format="s16", layout="mono")
-        frame.sample_rate = RATE
-        container.mux(stream.encode(frame))
-    file.seek(0)
-    file.name = "speech.wav"
-    return file
+def recording(speech: NDArray[np.int16]) -> tuple[str, bytes]:
+    return "speech.wav", as_wav(speech)
 
 
-def through_riva(server: Running, recording: io.BytesIO) -> dict[str, Any]:
+def through_riva(server: Running, recording: tuple[str, bytes]) -> dict[str, Any]:
     return {"model": "nvidia_riva/parakeet", "file": recording, "api_base": f"127.0.0.1:{server.ports['riva']}"}
 
 
-def test_riva(server: Running, speech: NDArray[np.int16], recording: io.BytesIO) -> None:
+def test_riva(server: Running, speech: NDArray[np.int16], recording: tuple[str, bytes]) -> None:
     wishes = {"response_format": "verbose_json", "timestamp_granularities": ["word"]}
     said = litellm.transcription(**through_riva(server, recording), language="de-DE", **wishes)
     heard = server.recognizer.transcribe((speech, RATE), latency_ms=320, language="de-DE")
@@ -45,14 +34,14 @@ def test_riva(server: Running, speech: NDArray[np.int16], recording: io.BytesIO)
     assert begins == [pytest.approx(word.start, abs=0.002) for word in words]
 
 
-async def test_riva_async(server: Running, speech: NDArray[np.int16], recording: io.BytesIO) -> None:
+async def test_riva_async(server: Running, speech: NDArray[np.int16], recording: tuple[str, bytes]) -> None:
     said = await litellm.atranscription(**through_riva(server, recording), language="en-US")
     assert isinstance(said, TranscriptionResponse)
     heard = server.recognizer.transcribe((speech, RATE), latency_ms=320, language="en-US")
     assert said.text == " ".join(segment.text for segment in heard.segments)
 
 
-def test_openai(server: Running, speech: NDArray[np.int16], recording: io.BytesIO) -> None:
+def test_openai(server: Running, speech: NDArray[np.int16], recording: tuple[str, bytes]) -> None:
     said = litellm.transcription(
         model="openai/whisper-1", file=recording, api_base=f"{server.http}/v1", api_key="none", language="de"
     )
