@@ -23,18 +23,19 @@ from nemotron_asr.training.data import DataConfig, Source
 from nemotron_asr.training.initialise import initialise
 from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.trainer import TrainingConfig, train
+from recipes.tiny.deepen import deepened
 
 log = logging.getLogger(__name__)
 
 CONFIG = ModelConfig(
-    d_model=176, n_layers=6, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
+    d_model=176, n_layers=8, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
     d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
 """Without dropout, for so small a model does not fit even what it hears."""
 
 AUGMENT = AugmentConfig(
-    speed=(0.9, 1.12), speed_probability=0.6, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),
-    level=(-30.0, -20.0), frequency_width=24, time_masks=7,
+    speed=(0.9, 1.12), speed_probability=0.5, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),
+    level=(-30.0, -20.0), frequency_width=20, time_masks=5,
 )  # fmt: skip
 """Milder than for a large model: this one has to learn much in few steps."""
 
@@ -67,7 +68,7 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", type=Path, required=True)
     add("--output", type=Path, required=True)
-    add("--start", help="a model whose weights a new run begins with, e.g. tiny")
+    add("--weights", help="a model whose weights a new run begins with, e.g. tiny; it may have fewer blocks")
     add("--steps", type=int, default=100_000)
     add("--cooldown", type=int, default=10_000, help="last steps, over which the learning rate vanishes")
     add("--peak-lr", type=float, default=2e-3)
@@ -126,11 +127,11 @@ def training_config(options: argparse.Namespace) -> TrainingConfig:
     )
 
 
-def first_model(start: str | None) -> NemotronASR:
+def first_model(weights: str | None) -> NemotronASR:
     """With random weights, or with those of another model."""
     model = NemotronASR(CONFIG)
-    if start:
-        model.load_state_dict(load_checkpoint(start).weights)
+    if weights:
+        model.load_state_dict(deepened(load_checkpoint(weights).weights, CONFIG.n_layers))
     else:
         initialise(model)
     parameters = sum(p.numel() for p in model.parameters())
@@ -150,7 +151,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
-    train(training_config(options), first_model(options.start), tokenizer)
+    train(training_config(options), first_model(options.weights), tokenizer)
 
 
 if __name__ == "__main__":
