@@ -19,6 +19,7 @@ test: $(VENV)/.dev  ## the whole test suite
 test-browser: $(VENV)/.dev  ## the page, in Debian's chromium with chromium-driver
 	$(BIN)/python -m pytest --quiet tests/browser
 
+# Their warnings are not ours to repair; some come only when all tests are done.
 test-plugins: test-agents test-gateway  ## pipecat's and LiveKit's plugins, and LiteLLM, each in an environment of its own
 
 test-agents test-gateway: test-%:
@@ -26,7 +27,7 @@ test-agents test-gateway: test-%:
 	$(VENV)-$*/bin/pip install --quiet --editable '.[server]' $$(grep ^torch== constraints.txt) \
 		--requirement tests/server/plugins/testing.txt --requirement tests/server/plugins/$*.txt
 	$(VENV)-$*/bin/pip install --quiet --upgrade protobuf
-	$(VENV)-$*/bin/python -m pytest --quiet tests/server/plugins
+	$(VENV)-$*/bin/python -m pytest --quiet -W default tests/server/plugins
 
 check: $(VENV)/.dev  ## lint, format, types
 	$(BIN)/ruff check

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from tests.server.conftest import Running
 from tests.server.contract import RATE, as_wav
 
-pytestmark = pytest.mark.filterwarnings("default")  # theirs are not ours to repair
-
 
 @pytest.fixture
 def recording(speech: NDArray[np.int16]) -> tuple[str, bytes]:

@@ -17,8 +17,6 @@ from tests.conftest import Sample
 from tests.server.conftest import Running
 from tests.server.contract import RATE, as_int16
 
-pytestmark = pytest.mark.filterwarnings("default")  # theirs are not ours to repair
-
 
 @pytest.fixture
 def speech(samples: list[Sample]) -> NDArray[np.int16]:

@@ -22,8 +22,6 @@ from pipecat.tests.utils import SleepFrame, run_test
 from tests.server.conftest import Running
 from tests.server.contract import RATE, Request
 
-pytestmark = pytest.mark.filterwarnings("default")  # theirs are not ours to repair
-
 
 @pytest.fixture
 def said(speech: NDArray[np.int16]) -> NDArray[np.int16]:
