@@ -21,7 +21,7 @@ ABOUT = {
     "name": "tiny",
     "licence": "CC-BY-3.0",
     "trained_on": (
-        "4.7 h of five languages read by six people, their words and sounds put together anew, and 33 h of twelve "
+        "4.7 h of five languages read by six people, their words and sounds put together anew, and 38 h of twelve "
         "languages spoken by espeak-ng and flite"
     ),
     "made_by": "recipes/tiny",
@@ -43,11 +43,13 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--last", action="store_true", help="the last weights, not those that did best on dev.jsonl")
+    parser.add_argument("--steps-before", type=int, default=0, help="of the runs whose weights this one began with")
     options = parser.parse_args()
     trained = last(options.run) if options.last else read_checkpoint(options.run / BEST)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
     config = replace(CONFIG, final_tokens=tuple(sorted(tokenizer.language_tags)))  # utterances end with their tag
-    checkpoint = Checkpoint(config, tokenizer, trained["model"], about={**ABOUT, "steps": trained["step"]})
+    steps = options.steps_before + trained["step"]
+    checkpoint = Checkpoint(config, tokenizer, trained["model"], about={**ABOUT, "steps": steps})
     with TemporaryDirectory() as folder:
         save_checkpoint(checkpoint, Path(folder) / "tiny", "native", torch.float16)
         options.output.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ def main() -> None:
             shutil.copyfile(Path(folder) / "tiny" / name, options.output / f"{name}.part")
             (options.output / f"{name}.part").replace(options.output / name)
     size = sum((options.output / name).stat().st_size for name in FILES)
-    print(f"{options.output}: {size / 1e6:.1f} MB, step {trained['step']}")
+    print(f"{options.output}: {size / 1e6:.1f} MB, step {steps}")
 
 
 if __name__ == "__main__":

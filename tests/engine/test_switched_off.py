@@ -20,7 +20,7 @@ DECODING: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "boost": ({"boost": dict.fromkeys(PHRASES, 4.0)}, [{"boost": {}}, {"boost": dict.fromkeys(PHRASES, 0.0)}]),
     "language": ({"language": "ru"}, [{"language": "auto"}]),
     "languages": ({"languages": ["it-IT", "ru-RU"]}, [{"languages": ()}, {"languages": ["auto"]}]),
-    "beam": ({"beam": 4}, [{"beam": 1}, {"lm": None}]),
+    "beam": ({"beam": 8}, [{"beam": 1}, {"lm": None}]),
     "vad": ({"vad": True}, [{"vad": False}]),
     "latency": ({"latency_ms": 80}, [{"latency_ms": 1120}]),
 }
