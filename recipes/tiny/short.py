@@ -32,16 +32,21 @@ def words_of(lines: Sequence[str], locale: str) -> list[str]:
     return sorted(word for word in inside if len(word) >= SHORTEST and word.isalpha() and is_native(word, locale))
 
 
+def as_sentence(line: str, locale: str) -> str:
+    """With a capital, of which Turkish has its own for an i, and a full stop."""
+    capital = DOTTED if locale == "tr-TR" and line[0] == "i" else line[0].upper()
+    return capital + line[1:] + "."
+
+
 def utterances(numbers: Sequence[str], words: Sequence[str], dice: random.Random, count: int) -> list[str]:
-    """Up to `count` utterances, each once, as sentences are written."""
+    """Up to `count` utterances, each once, in words alone."""
     made: dict[str, None] = {}
     for _ in range(20 * count):
         if len(made) == count:
             break
-        few = dice.random() < NUMBER_SHARE
+        stock = numbers if dice.random() < NUMBER_SHARE else words
         length = dice.choices(LENGTHS, OFTEN)[0]
-        line = " ".join(dice.choice(numbers if few else words) for _ in range(length))
-        made[line[0].upper() + line[1:] + "."] = None
+        made[" ".join(dice.choice(stock) for _ in range(length))] = None
     return list(made)
 
 
@@ -58,7 +63,7 @@ def main() -> None:
         locale, dice = file.stem, random.Random(file.stem)
         words = words_of((options.sentences / file.name).read_text(encoding="utf-8").splitlines(), locale)
         numbers = single_words(file.read_text(encoding="utf-8").splitlines(), set(words))
-        lines = utterances(numbers, words, dice, options.count)
+        lines = [as_sentence(line, locale) for line in utterances(numbers, words, dice, options.count)]
         (options.output / file.name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
