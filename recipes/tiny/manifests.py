@@ -57,7 +57,7 @@ def unmeasured(entries: list[Entry], *measured: Path) -> list[Entry]:
     """Returns the `entries` that say nothing which is said in one of the manifests `measured`."""
     taken = {said(entry) for manifest in measured for entry in read(manifest)}
     kept = [entry for entry in entries if said(entry) not in taken]
-    print(f"{len(entries) - len(kept)} synthetic clips say what dev or eval measures: left out")
+    print(f"{len(entries) - len(kept)} say what is measured: left out")
     return kept
 
 
@@ -85,14 +85,20 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--speech", type=Path, required=True, help="folder of train.jsonl, dev.jsonl and eval.jsonl")
     parser.add_argument("--synthetic", type=Path, nargs="*", default=[], help="folders that synthesize.py has written")
+    parser.add_argument("--counting", type=Path, nargs="*", default=[], help="such folders of nothing but numbers")
     parser.add_argument("--output", type=Path, required=True, help="folder for the three manifests")
     options = parser.parse_args()
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(options.tokenizer))
-    synthetic = [x for folder in options.synthetic for part in sorted(folder.glob("*.jsonl")) for x in read(part)]
+    synthetic, counting = (
+        [x for folder in folders for part in sorted(folder.glob("*.jsonl")) for x in read(part)]
+        for folders in (options.synthetic, options.counting)
+    )
     write(options.output / "human.jsonl", read(options.speech / "train.jsonl"), tokenizer, keep_all=False)
     write(options.output / "dev.jsonl", read(options.speech / "dev.jsonl"), tokenizer, keep_all=True)
-    if synthetic:
+    if synthetic or counting:
+        # Everybody has to know the numbers: only who says them is new in eval.
         trainable = unmeasured(synthetic, options.speech / "dev.jsonl", options.speech / "eval.jsonl")
+        trainable += unmeasured(counting, options.speech / "dev.jsonl")
         write(options.output / "synthetic.jsonl", trainable, tokenizer, keep_all=False)
 
 

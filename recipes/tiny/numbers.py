@@ -1,6 +1,7 @@
 """Writes numbers, years, months, weekdays and dates in words, as sentences for synthesize.py.
 
     /usr/bin/python3 -m recipes.tiny.numbers --output WORK/numbers
+    /usr/bin/python3 -m recipes.tiny.numbers --output WORK/counting --count-to 100
 
 Needs PyICU (Debian's python3-icu), whose rules spell numbers in every locale. Writes `OUTPUT/<locale>.txt`.
 """
@@ -51,6 +52,13 @@ def lines(locale: str) -> list[str]:
     return [_sentence(clean(x), region) for x in dict.fromkeys(words)]
 
 
+def counting(locale: str, last: int) -> list[str]:
+    """Returns every number from zero to `last`, one a line."""
+    region = icu.Locale(locale.replace("-", "_"))
+    cardinal = icu.RuleBasedNumberFormat(icu.URBNFRuleSetTag.SPELLOUT, region)
+    return [_sentence(clean(cardinal.format(number)), region) for number in range(last + 1)]
+
+
 def dates(locale: str, count: int = 40) -> list[str]:
     """Returns dates of two centuries, the same ones every time; none for a locale that is not in `DAYS`."""
     dice = random.Random(f"dates {locale}")
@@ -82,10 +90,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder for <locale>.txt")
     parser.add_argument("--locales", nargs="+", choices=ALPHABETS, default=[x for x in ALPHABETS if x != "ja-JP"])
+    parser.add_argument("--count-to", type=int, help="only the numbers from zero to this one, each alone")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     for locale in options.locales:
-        text = "\n".join(lines(locale)) + "\n"
+        chosen = counting(locale, options.count_to) if options.count_to else lines(locale)
+        text = "\n".join(chosen) + "\n"
         (options.output / f"{locale}.txt").write_text(text, encoding="utf-8")
 
 

@@ -1,7 +1,8 @@
-"""Speaks sentences with espeak-ng, with many voices, speeds and pitches; English ones with flite, too.
+"""Speaks sentences with espeak-ng, with many voices, speeds and pitches; with flite and pico in some languages, too.
 
     python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic
-    python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic-flite --flite --count 4000
+    python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic-flite --engine flite --count 4000
+    python -m recipes.tiny.synthesize --sentences DATA/text --output WORK/synthetic-pico --engine pico --count 4000
 
 Writes `OUTPUT/<locale>/*.flac` (16 kHz mono) and `OUTPUT/<locale>.jsonl`, a manifest whose paths are relative to its
 folder. What is already there is kept, so a run that was stopped goes on where it was.
@@ -65,7 +66,19 @@ VARIANTS = (
 FLITE_VOICES = ("awb", "kal16", "rms", "slt")
 """Flite's English voices: it puts together what people have said, so that they sound more like people."""
 
-MOST_VOICES = 4  # for one sentence, in a locale that has few
+PICO_VOICES = {
+    "de-DE": ("de-DE",),
+    "en-US": ("en-US", "en-GB"),
+    "it-IT": ("it-IT",),
+    "fr-FR": ("fr-FR",),
+    "es-ES": ("es-ES",),
+}
+"""SVOX Pico's voices, each learnt from one speaker."""
+
+ENGINES = {"espeak-ng": dict.fromkeys(VOICES, VARIANTS), "flite": {"en-US": FLITE_VOICES}, "pico": PICO_VOICES}
+"""The voices of each program, by locale."""
+
+MOST_VOICES = 4  # for one sentence, in a locale that has few, unless more are asked for
 
 
 @dataclass(frozen=True)
@@ -77,23 +90,29 @@ class Utterance:
     locale: str
     variant: str
     words_per_minute: int
-    pitch: int
+    pitch: int  # 50 is the voice's own
 
     @property
     def engine(self) -> str:
         """The program that speaks it."""
+        if self.variant in PICO_VOICES.get(self.locale, ()):
+            return "pico"
         return "flite" if self.variant in FLITE_VOICES else "espeak-ng"
 
     @property
     def speaker(self) -> str:
         """The name of the synthetic voice."""
+        if self.engine == "pico":
+            return f"pico-{self.variant}"
         return f"{self.engine}-{VOICES[self.locale]}+{self.variant}"
 
 
-def plan(sentences: Path, locale: str, count: int, voices: tuple[str, ...] = VARIANTS) -> list[Utterance]:
+def plan(
+    sentences: Path, locale: str, count: int, voices: tuple[str, ...] = VARIANTS, most_voices: int = MOST_VOICES
+) -> list[Utterance]:
     """Chooses up to `count` sentences of `locale` and a voice for each; the same choice every time.
 
-    A locale with fewer sentences has them spoken again by other voices.
+    A locale with fewer sentences has them spoken again by other voices, up to `most_voices` for each.
     """
     lines = (clean(line) for line in (sentences / f"{locale}.txt").read_text(encoding="utf-8").splitlines())
     usable = [line for line in dict.fromkeys(lines) if len(line) <= LONGEST_SENTENCE and is_native(line, locale)]
@@ -101,7 +120,7 @@ def plan(sentences: Path, locale: str, count: int, voices: tuple[str, ...] = VAR
     dice.shuffle(usable)
     return [
         Utterance(f"{index:05d}", text, locale, dice.choice(voices), dice.randint(120, 210), dice.randint(30, 70))
-        for index, text in enumerate((usable * MOST_VOICES)[:count])
+        for index, text in enumerate((usable * most_voices)[:count])
     ]
 
 
@@ -110,8 +129,11 @@ def speak(utterance: Utterance) -> NDArray[np.float32]:
 
     Raises:
         FileNotFoundError: if espeak-ng is not installed (for Japanese, mecab).
+        ModuleNotFoundError: if pico is to speak and ttspico is not installed.
         subprocess.CalledProcessError: if it fails.
     """
+    if utterance.engine == "pico":
+        return _pico(utterance)
     text = _kana(utterance.text) if utterance.locale == "ja-JP" else utterance.text
     sound = run(_flite(utterance) if utterance.engine == "flite" else _espeak(utterance), text)
     with wave.open(io.BytesIO(sound)) as reader:
@@ -131,6 +153,15 @@ def _flite(utterance: Utterance) -> list[str]:
     stretch = 165 / utterance.words_per_minute
     voice = ["-voice", utterance.variant, "--setf", f"duration_stretch={stretch:.2f}"]
     return ["flite", *voice, "-t", utterance.text, "-o", "/dev/stdout"]
+
+
+def _pico(utterance: Utterance) -> NDArray[np.float32]:
+    import ttspico  # here: it has to be compiled, and only these voices need it
+
+    engine = ttspico.TtsEngine(utterance.variant)
+    engine.rate = round(100 * utterance.words_per_minute / 165)
+    engine.pitch = utterance.pitch + 50
+    return np.frombuffer(engine.speak(utterance.text), dtype="<i2").astype(np.float32) / 32768
 
 
 def _kana(text: str) -> str:
@@ -201,12 +232,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder for the audio and the manifests")
     parser.add_argument("--locales", nargs="+", choices=VOICES, default=[x for x in VOICES if x != "ja-JP"])
     parser.add_argument("--count", type=int, help="sentences per locale (default: see COUNTS)")
-    parser.add_argument("--flite", action="store_true", help="English alone, by flite's voices")
+    parser.add_argument("--engine", choices=ENGINES, default="espeak-ng", help="speaks the languages that it can")
+    parser.add_argument("--most-voices", type=int, default=MOST_VOICES, help="for one sentence, where there are few")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    for locale in ["en-US"] if options.flite else options.locales:
-        voices = FLITE_VOICES if options.flite else VARIANTS
-        utterances = plan(options.sentences, locale, options.count or COUNTS[locale], voices)
+    voices = ENGINES[options.engine]
+    for locale in (locale for locale in options.locales if locale in voices):
+        utterances = plan(
+            options.sentences, locale, options.count or COUNTS[locale], voices[locale], options.most_voices
+        )
         synthesize_locale(utterances, options.output, options.output / f"{locale}.jsonl", options.workers)
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from nemotron_asr.audio import load
 from nemotron_asr.training.augment import Samples
+from recipes.tiny.manifests import unmeasured
 from recipes.tiny.phones import FRAME, SILENCE, Features, Phone, Words, cepstra, label, pronounce
 from recipes.tiny.splice import keep, read_speakers
 from recipes.tiny.synthesize import LONGEST_SENTENCE
@@ -178,6 +179,11 @@ def sentences(folder: Path, locale: str, dice: random.Random) -> list[str]:
     return usable
 
 
+def new_texts(texts: Sequence[str], locale: str, measured: Path) -> list[str]:
+    """Those of `texts` that no clip of the manifest `measured` says."""
+    return [entry["text"] for entry in unmeasured([{"target_lang": locale, "text": text} for text in texts], measured)]
+
+
 def record(entries: Sequence[dict[str, Any]], dice: np.random.Generator) -> Voice:
     """The voice of the speaker of some lines of a manifest."""
     texts = [
@@ -202,6 +208,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6000, help="sentences of a speaker")
+    parser.add_argument("--repeat", type=int, default=1, help="how often each is said, never in the same sounds")
     parser.add_argument("--locales", nargs="+", help="of the speakers; all unless given")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -210,8 +217,9 @@ def main() -> None:
             if options.locales and entries[0]["target_lang"] not in options.locales:
                 continue
             texts = sentences(options.sentences, entries[0]["target_lang"], random.Random(name))
+            texts = new_texts(texts, entries[0]["target_lang"], options.data / "dev.jsonl")
             voice = record(entries, np.random.default_rng(list(name.encode())))
-            for line in speak(voice, texts[: options.count], options.output / name, entries[0]):
+            for line in speak(voice, (texts * options.repeat)[: options.count], options.output / name, entries[0]):
                 manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

@@ -33,15 +33,20 @@ def mel_frames(samples: int) -> int:
     return samples // HOP
 
 
-def mel_filters(n_mels: int) -> Tensor:
-    """Triangular filters on Slaney's mel scale with Slaney's area norm, 0 to 8,000 Hz, float64 (n_mels, 257)."""
+def mel_edges(n_mels: int) -> Tensor:
+    """Where filters begin, peak and end on Slaney's mel scale, 0 to 8,000 Hz, float64 (n_mels + 2,)."""
     linear_mels, log_step = 15.0, math.log(6.4) / 27  # linear below 1 kHz, logarithmic above
 
     def to_hz(mel: Tensor) -> Tensor:
         return torch.where(mel < linear_mels, mel * 200 / 3, 1000 * torch.exp((mel - linear_mels) * log_step))
 
     top = linear_mels + math.log(SAMPLE_RATE / 2 / 1000) / log_step
-    edges = to_hz(torch.linspace(0, top, n_mels + 2, dtype=torch.double))
+    return to_hz(torch.linspace(0, top, n_mels + 2, dtype=torch.double))
+
+
+def mel_filters(n_mels: int) -> Tensor:
+    """Triangular filters on Slaney's mel scale with Slaney's area norm, 0 to 8,000 Hz, float64 (n_mels, 257)."""
+    edges = mel_edges(n_mels)
     bins = torch.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1, dtype=torch.double)
     low, mid, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = torch.minimum((bins - low) / (mid - low), (high - bins) / (high - mid)).clamp(min=0)

@@ -86,3 +86,12 @@ def test_lines_are_the_same_every_time_and_can_be_written() -> None:
         assert len(sentences) > (140 if locale in {"pl-PL", "uk-UA"} else 180)
         assert [sentence for sentence in sentences if not is_native(sentence, locale)] == []
         assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in sentences)
+
+
+@needs_icu
+def test_counting_names_every_number_once() -> None:
+    code = "from recipes.tiny.numbers import counting; print(*(x for y in ('it-IT', 'tr-TR') for x in counting(y, 20)))"
+    printed = with_icu(code)
+    assert printed.startswith("Zero. Uno. Due. Tre. Quattro.")
+    assert "Venti. Sıfır. Bir. İki." in printed
+    assert printed.count(".") == 2 * 21

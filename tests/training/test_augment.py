@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.config import SAMPLE_RATE, ModelConfig
+from nemotron_asr.features import LogMel, window_samples
 from nemotron_asr.training.augment import (
     AugmentConfig,
     Augmenter,
     Samples,
     add_noise,
     change_speed,
+    change_throat,
     coloured_noise,
     mask_spectrogram,
     reverberate,
@@ -113,3 +115,20 @@ def test_masks_hide_bands_and_moments_behind_the_mean() -> None:
     assert int(moments[0].sum()) <= 6
     mean = mel[1].mean()
     torch.testing.assert_close(masked[1][hidden[1]], mean.expand(int(hidden[1].sum())))
+
+
+@pytest.mark.parametrize("factor", [0.85, 1.18])
+def test_a_throat_of_another_length_moves_resonances(factor: float) -> None:
+    features = LogMel(ModelConfig())
+    time = torch.arange(1 + window_samples(4)) / SAMPLE_RATE
+
+    def mel(hertz: float) -> torch.Tensor:
+        samples = 0.1 * torch.sin(2 * np.pi * hertz * time)[None]
+        return features(samples, torch.zeros(1, dtype=torch.long), torch.tensor([SAMPLE_RATE]))
+
+    config = AugmentConfig(throat_probability=1.0, throat=(factor, factor))
+    for hertz in (500.0, 2000.0):
+        moved = change_throat(mel(hertz), config, torch.Generator().manual_seed(0))
+        assert abs(int(moved[0, 5].argmax()) - int(mel(factor * hertz)[0, 5].argmax())) <= 1
+    never = AugmentConfig(throat_probability=0.0)
+    torch.testing.assert_close(change_throat(mel(500.0), never, torch.Generator().manual_seed(0)), mel(500.0))

@@ -1,4 +1,4 @@
-"""What happens to a recording on its way to a microphone: speed, room, noise, loudness; and masks over its spectrogram.
+"""What happens to speech on its way to a model: speed, room, noise, loudness; throats and masks for its spectrogram.
 
 Every function takes the random generator, so that a batch is a function of seed and step. The cost on one core is a few
 hundredths of a percent of the audio's length for speed and room and less for the rest.
@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.features import mel_edges
 
 Samples = NDArray[np.float32]
+
+HIGHEST_RESONANCE = 4800.0
+"""Hz, up to which a throat's length scales frequencies; the rest is stretched to end where it did."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class AugmentConfig:
     babble_probability: float = 0.2  # of the noises, another clip
     floor_snr: tuple[float, float] = (30.0, 60.0)  # dB; faint noise under clips with digital silence
     level: tuple[float, float] = (-36.0, -16.0)  # dB of full scale, root mean square
+    throat_probability: float = 0.0
+    throat: tuple[float, float] = (0.85, 1.18)  # factor on all resonances: below one as of a longer throat
     frequency_masks: int = 2
     frequency_width: int = 27  # mel bins at most
     time_masks: int = 10
@@ -111,6 +117,32 @@ class Augmenter:
     def _noise(self, rng: Generator) -> Samples:
         noise = self.noises[rng.integers(len(self.noises))]
         return np.roll(noise, -rng.integers(len(noise)))
+
+
+def change_throat(mel: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Vocal tract length perturbation (Jaitly and Hinton 2013): another speaker's resonances, at the same pitch.
+
+    Args:
+        mel: (B, frames, n_mels).
+        config: how often, and by which factors.
+        generator: the source of all chance, on the CPU.
+    """
+    batch, frames, bins = mel.shape
+    chosen, place = torch.rand(2, batch, generator=generator, dtype=torch.double)
+    low, high = config.throat
+    factor = torch.where(chosen < config.throat_probability, low * (high / low) ** place, 1.0)
+    centres = mel_edges(bins)[1:-1].numpy()
+    sources = np.stack([np.interp(_unscaled(centres, each), centres, np.arange(bins)) for each in factor.tolist()])
+    position = torch.from_numpy(sources).to(mel.device, mel.dtype)
+    below = position.long().clamp(max=bins - 2)
+    at, above = (mel.gather(2, index[:, None].expand(-1, frames, -1)) for index in (below, below + 1))
+    return torch.lerp(at, above, (position - below)[:, None])
+
+
+def _unscaled(hertz: NDArray[np.float64], factor: float) -> NDArray[np.float64]:
+    """Which frequencies `factor` has moved to `hertz`."""
+    knee, top = HIGHEST_RESONANCE * min(factor, 1.0), SAMPLE_RATE / 2
+    return np.interp(hertz, [0.0, knee, top], [0.0, knee / factor, top])
 
 
 def mask_spectrogram(mel: Tensor, frames: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

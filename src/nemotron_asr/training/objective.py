@@ -16,7 +16,7 @@ from nemotron_asr.config import HOP, ModelConfig
 from nemotron_asr.features import LogMel, window_start
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.model.subsampling import STAGES, halved
-from nemotron_asr.training.augment import AugmentConfig, mask_spectrogram
+from nemotron_asr.training.augment import AugmentConfig, change_throat, mask_spectrogram
 from nemotron_asr.training.data import Batch
 from nemotron_asr.training.joint import joint_arcs, likely_cells, valid_cells
 from nemotron_asr.training.loss import lattice_loss
@@ -89,6 +89,8 @@ class Objective(nn.Module):
         mel = self.features(batch.samples, start, batch.lengths)
         frames = batch.lengths // HOP
         if self.augment and generator:
+            if self.augment.throat_probability:
+                mel = change_throat(mel, self.augment, generator)
             mel = mask_spectrogram(mel, frames, self.augment, generator)
         return mel, frames
 
