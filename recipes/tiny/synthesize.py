@@ -14,6 +14,7 @@ import json
 import random
 import subprocess
 import wave
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,11 @@ PICO_VOICES = {
 }
 """SVOX Pico's voices, each learnt from one speaker."""
 
-ENGINES = {"espeak-ng": dict.fromkeys(VOICES, VARIANTS), "flite": {"en-US": FLITE_VOICES}, "pico": PICO_VOICES}
+ENGINES: dict[str, Mapping[str, tuple[str, ...]]] = {
+    "espeak-ng": dict.fromkeys(VOICES, VARIANTS),
+    "flite": {"en-US": FLITE_VOICES},
+    "pico": PICO_VOICES,
+}
 """The voices of each program, by locale."""
 
 MOST_VOICES = 4  # for one sentence, in a locale that has few, unless more are asked for
@@ -161,7 +166,7 @@ def _pico(utterance: Utterance) -> NDArray[np.float32]:
     engine = ttspico.TtsEngine(utterance.variant)
     engine.rate = round(100 * utterance.words_per_minute / 165)
     engine.pitch = utterance.pitch + 50
-    return np.frombuffer(engine.speak(utterance.text), dtype="<i2").astype(np.float32) / 32768
+    return np.frombuffer(engine.speak(utterance.text), dtype="<i2").astype(np.float32) / np.float32(32768)
 
 
 def _kana(text: str) -> str:
