@@ -4,7 +4,7 @@
         --output WORK
 
 Writes `human.jsonl`, `synthetic.jsonl` and `dev.jsonl` and prints the hours per locale. Synthetic speech of a sentence
-that is measured (in `dev.jsonl` or `eval.jsonl`) is left out.
+that is measured (in `dev.jsonl` or `eval.jsonl`) is left out; of a number alone (`--counting`), if `dev.jsonl` says it.
 """
 
 import argparse

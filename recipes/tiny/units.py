@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, required=True, help="folder of <locale>.txt, a sentence a line")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=6000, help="sentences of a speaker")
-    parser.add_argument("--repeat", type=int, default=1, help="how often each is said, never in the same sounds")
+    parser.add_argument("--repeat", type=int, default=1, help="how often each is said, as chance will have it")
     parser.add_argument("--locales", nargs="+", help="of the speakers; all unless given")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
