@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.tiny.synthesize import ENGINES, FLITE_VOICES, PICO_VOICES, Utterance, plan
+from recipes.tiny.synthesize import ENGINES, PICO_VOICES, Utterance, plan
 
 
 @pytest.fixture
@@ -30,8 +30,6 @@ def test_every_program_speaks_in_its_own_voices(sentences: Path, engine: str) ->
     assert all(speaker.startswith(engine) for speaker in speakers)
 
 
-def test_flite_speaks_english_alone_and_pico_five_languages() -> None:
-    assert ENGINES["flite"] == {"en-US": FLITE_VOICES}
-    assert sorted(ENGINES["pico"]) == ["de-DE", "en-US", "es-ES", "fr-FR", "it-IT"]
+def test_a_voice_of_pico_is_named_after_its_own_locale() -> None:
     british = Utterance("0", "One.", "en-US", PICO_VOICES["en-US"][1], 165, 50)
     assert british.speaker == "pico-en-GB"

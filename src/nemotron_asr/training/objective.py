@@ -89,7 +89,7 @@ class Objective(nn.Module):
         mel = self.features(batch.samples, start, batch.lengths)
         frames = batch.lengths // HOP
         if self.augment and generator:
-            if self.augment.throat_probability:
+            if self.augment.throat_probability:  # else no chance is spent, and the masks are those of older runs
                 mel = change_throat(mel, self.augment, generator)
             mel = mask_spectrogram(mel, frames, self.augment, generator)
         return mel, frames
