@@ -79,6 +79,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--spliced-weight", type=float, default=1.2, help="the same of a spliced clip")
     add("--locale-weight", type=locale_weight, nargs="+", default=[], help="how often a locale is drawn, e.g. de-DE=2")
     add("--history-dropout", type=float, default=0.3, help="tokens that the predictor does not see")
+    add("--split-probability", type=float, default=0.1, help="of a piece to be written as two")
     add("--ctc-weight", type=float, default=1.0, help="of the letters' loss beside the transducer's")
     add("--workers", type=int, default=1)
     add("--threads", type=int, default=1)
@@ -105,6 +106,7 @@ def data_config(options: argparse.Namespace) -> DataConfig:
         augment=AUGMENT,
         language_weights={**SYNTHETIC_ONLY, **dict(options.locale_weight)},
         lookaheads=LOOKAHEADS,
+        split_probability=options.split_probability,
     )
 
 

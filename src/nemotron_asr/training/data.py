@@ -27,6 +27,7 @@ from nemotron_asr.training.cache import AudioCache
 from nemotron_asr.training.manifest import Example, Selection, select
 from nemotron_asr.training.parallel import ALONE, Replicas
 from nemotron_asr.training.sources import read_clips
+from nemotron_asr.training.subwords import SubwordSplitter
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class DataConfig:
     language_weights: Mapping[str, float] = field(default_factory=dict)  # a further factor; 1 where not named
     lookaheads: tuple[int, ...] = (3, 0, 6, 13)  # one is drawn per batch
     augment: AugmentConfig | None = field(default_factory=AugmentConfig)
+    split_probability: float = 0.0  # of a piece to be written as two: subword regularization
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class Batches(Dataset[Batch]):
         share = np.array([w[-1] / b.rows for w, b in zip(self._weights, self.buckets, strict=True)])
         self._bucket_shares = share / share.sum()
         self._augmenter = Augmenter(config.augment, config.seed) if config.augment else None
+        self._split = SubwordSplitter(tokenizer)
 
     def __getitem__(self, step: int) -> Batch:
         """Draw a bucket, its rows, their prompts, one lookahead and all augmentation."""
@@ -215,7 +218,8 @@ class Batches(Dataset[Batch]):
         clips = [self._audio(item, items[i - 1], bucket.samples, rng) for i, item in enumerate(items)]
         auto = rng.random(len(items)) < self.config.auto_share
         prompts = [self.auto if a else item.example.prompt for a, item in zip(auto, items, strict=True)]
-        return collate(clips, [item.example.tokens for item in items], prompts, bucket, lookahead)
+        tokens = [self._split(item.example.tokens, self.config.split_probability, bucket.tokens, rng) for item in items]
+        return collate(clips, tokens, prompts, bucket, lookahead)
 
     def _audio(self, item: Item, other: Item, longest: int, rng: Generator) -> Samples:
         samples = item.load()
