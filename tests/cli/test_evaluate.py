@@ -104,12 +104,20 @@ def test_what_is_named_twice_counts_once(run: Run, manifest: Path) -> None:
     assert json.loads(twice)["locales"] == json.loads(once)["locales"]
 
 
-def test_results_of_another_precision_are_refused(run: Run, manifest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [("--dtype", "bfloat16"), ("--beam", "2")])
+def test_results_of_another_precision_or_beam_are_refused(
+    run: Run, manifest: Path, tmp_path: Path, other: tuple[str, str]
+) -> None:
     results = tmp_path / "results.jsonl"
     run("evaluate", manifest, *MODEL, "--mode", "auto", "--results", results)
-    status, _, err = run("evaluate", manifest, *MODEL, "--mode", "auto", "--results", results, "--dtype", "bfloat16")
+    status, _, err = run("evaluate", manifest, *MODEL, "--mode", "auto", "--results", results, *other)
     assert status == 2
     assert "give another file" in err
+
+
+def test_the_report_says_which_beam(run: Run, manifest: Path) -> None:
+    status, out, _ = run("evaluate", manifest, *MODEL, "--mode", "auto", "--format", "json", "--beam", "3")
+    assert (status, json.loads(out)["beam"]) == (0, 3)
 
 
 def test_draws_and_writes_a_page(run: Run, manifest: Path, samples: list[Sample], tmp_path: Path) -> None:
@@ -126,6 +134,7 @@ def test_draws_and_writes_a_page(run: Run, manifest: Path, samples: list[Sample]
         (("--plot", "plot.txt"), "plot.txt does not say what kind of picture"),
         (("--latency", "100"), "'100' is not one of"),
         (("--mode", "maybe"), "'maybe' is not one of"),
+        (("--beam", "17"), "beam 17"),
     ],
 )
 def test_wrong_usage_is_one_line(run: Run, manifest: Path, arguments: tuple[str, ...], message: str) -> None:

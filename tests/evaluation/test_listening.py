@@ -33,6 +33,14 @@ def test_hears_what_transcribe_hears(recognizer: Recognizer, clips: list[Spoken]
         assert one.compute > 0
 
 
+def test_a_beam_hears_what_transcribe_hears_with_one(recognizer: Recognizer, clips: list[Spoken]) -> None:
+    greedy, beam = (
+        [heard(one).text for one in hear_all(recognizer, clips, Mode.AUTO, 320, batch=2, beam=beam)] for beam in (1, 4)
+    )
+    assert beam == [recognizer.transcribe(clip.path, latency_ms=320, beam=4).text for clip in clips]
+    assert beam != greedy
+
+
 @pytest.mark.parametrize("latency_ms", [80, 320, 1120])
 def test_a_word_appears_with_the_chunk_of_its_last_token(
     recognizer: Recognizer, clips: list[Spoken], latency_ms: int

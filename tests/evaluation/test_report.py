@@ -80,7 +80,7 @@ def test_nothing_heard_is_no_report() -> None:
 
 def test_json_holds_every_figure() -> None:
     entry = json.loads(json.dumps(report_on(HEARINGS).to_dict()))
-    assert list(entry) == ["model", "manners", "locales", "detections", "skipped"]
+    assert list(entry) == ["model", "manners", "locales", "detections", "skipped", "beam"]
     assert entry["skipped"] == ["a.wav: no audio"]
     assert entry["manners"][1]["counts"] == {"hits": 9, "substitutions": 3, "deletions": 0, "insertions": 1}
     assert entry["manners"][1]["calibration"][0].keys() == {"low", "words", "confidence", "right"}

@@ -39,6 +39,7 @@ class _Plan:
     page: Path | None
     results: Path | None
     batch: int
+    beam: int
     device: str
     dtype: str
     skipped: list[str] = field(default_factory=list)
@@ -79,6 +80,7 @@ class _Plan:
 @click.option("--html", "page", type=_FILE, help="Write the worst clips, aligned, with players.")
 @click.option("--results", type=_FILE, help="Keep what is heard of every clip (JSON lines), and go on from it.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Clips heard at once.")
+@click.option("--beam", type=int, default=1, metavar="N", show_default=True, help="As for `transcribe`.")
 @click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
@@ -116,7 +118,7 @@ def _measure(plan: _Plan) -> "Report":
     judged = [judge(hearing) for hearing in _heard(plan)]
     if not judged:
         raise ManifestError("no clip was heard: there is nothing to report")
-    report = make_report(plan.model, judged, plan.skipped)
+    report = make_report(plan.model, judged, plan.skipped, plan.beam)
     if plan.plot:
         from nemotron_asr.evaluation.plots import save_plot
 
@@ -139,7 +141,7 @@ def _heard(plan: _Plan) -> "list[Hearing]":
     clips = list(dict.fromkeys(plan.usable(read_clips(plan.manifests, recognizer.config))))
     manners = [(Mode(mode), int(latency)) for mode in _MODES[plan.mode] for latency in dict.fromkeys(plan.latencies)]
     with Records(plan.results, _identity(plan)) as records:
-        hearings = hear_the_rest(recognizer, clips, manners, records, plan.batch)
+        hearings = hear_the_rest(recognizer, clips, manners, records, plan.batch, plan.beam)
         return plan.usable(_watched(hearings, len(manners) * len(clips)))
 
 
@@ -150,7 +152,9 @@ def _identity(plan: _Plan) -> dict[str, str]:
     from nemotron_asr.checkpoint import load_checkpoint
     from nemotron_asr.evaluation.records import fingerprint
 
-    return {"model": plan.model, "weights": fingerprint(load_checkpoint(plan.model).weights), "dtype": plan.dtype}
+    weights = fingerprint(load_checkpoint(plan.model).weights)
+    beam = {"beam": str(plan.beam)} if plan.beam != 1 else {}  # results are older than beams
+    return {"model": plan.model, "weights": weights, "dtype": plan.dtype, **beam}
 
 
 def _watched(results: Iterable[T], count: int) -> Iterable[T]:

@@ -59,26 +59,31 @@ class Hearing:
 
 
 def hear_all(
-    recognizer: Recognizer, clips: Sequence[Spoken], mode: Mode, latency_ms: int, batch: int
+    recognizer: Recognizer, clips: Sequence[Spoken], mode: Mode, latency_ms: int, batch: int, beam: int = 1
 ) -> Iterator[Hearing | NemotronError]:
-    """Hear clips, so many at once; in order, what goes wrong with one in its place."""
+    """Hear clips, so many at once; in order, what goes wrong with one in its place.
+
+    Raises:
+        OptionError: there are no beams of this width.
+    """
     if not clips:
         return
-    recognizer.transcribe((np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE), latency_ms=latency_ms)  # warms up
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    recognizer.transcribe((silence, SAMPLE_RATE), latency_ms=latency_ms, beam=beam)  # warms up
     with ThreadPoolExecutor(batch, thread_name_prefix="nemotron-asr evaluating") as readers:
         before = time.monotonic()
-        for heard in readers.map(lambda clip: hear(recognizer, clip, mode, latency_ms), clips):
+        for heard in readers.map(lambda clip: hear(recognizer, clip, mode, latency_ms, beam), clips):
             now = time.monotonic()
             yield heard if isinstance(heard, NemotronError) else replace(heard, compute=now - before)
             before = now
 
 
-def hear(recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int) -> Hearing | NemotronError:
+def hear(recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int, beam: int = 1) -> Hearing | NemotronError:
     """Stream one clip."""
     language = AUTO if mode is Mode.AUTO else clip.locale
     try:
         samples = audio.load(clip.path)
-        session = recognizer.engine.open(language=language, latency_ms=latency_ms, recording=True)
+        session = recognizer.engine.open(language=language, latency_ms=latency_ms, beam=beam, recording=True)
         events, words = _stream(session, samples, chunk_frames(latency_ms))
     except NemotronError as error:
         return error

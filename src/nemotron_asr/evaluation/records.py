@@ -91,17 +91,22 @@ def hear_the_rest(
     manners: Iterable[tuple[Mode, int]],
     records: Records,
     batch: int,
+    beam: int = 1,
 ) -> Iterator[Hearing | NemotronError]:
     """All clips in all manners (mode, latency); what the records have is not heard again, what is new is added.
 
     Args:
         batch: clips heard at once.
+        beam: hypotheses that are followed at a time.
+
+    Raises:
+        OptionError: there are no beams of this width.
     """
     for mode, latency_ms in manners:
         known = [records.find(clip, mode, latency_ms) for clip in clips]
         yield from filter(None, known)
         rest = [clip for clip, heard in zip(clips, known, strict=True) if heard is None]
-        for heard in hear_all(recognizer, rest, mode, latency_ms, batch):
+        for heard in hear_all(recognizer, rest, mode, latency_ms, batch, beam):
             if isinstance(heard, Hearing):
                 records.add(heard)
             yield heard

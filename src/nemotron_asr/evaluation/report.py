@@ -79,20 +79,21 @@ class Detection:
 
 @dataclass(frozen=True)
 class Report:
-    """An evaluation. Rates are fractions, times seconds."""
+    """An evaluation. Rates are fractions, times seconds; of the search, `beam` hypotheses were followed."""
 
     model: str
     manners: tuple[MannerScore, ...]
     locales: tuple[LocaleScore, ...]
     detections: tuple[Detection, ...]
     skipped: tuple[str, ...] = ()
+    beam: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """The report as `--format json` prints it."""
         return asdict(self)
 
 
-def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = ()) -> Report:
+def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = (), beam: int = 1) -> Report:
     """All figures; the same hearings, in any order, give the same ones.
 
     Raises:
@@ -111,7 +112,7 @@ def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = (
         manners.append(_manner_score(clips, scores, drawn))
         if mode is Mode.AUTO:
             detections += [_detection(group, latency) for group in groups]
-    return Report(model, tuple(manners), tuple(locales), tuple(detections), tuple(skipped))
+    return Report(model, tuple(manners), tuple(locales), tuple(detections), tuple(skipped), beam)
 
 
 _PLACES = {language.locale: place for place, language in enumerate(LANGUAGES)}
