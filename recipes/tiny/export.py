@@ -1,6 +1,8 @@
 """Puts a trained model into the package: weights in float16, tokenizer, what is known about it.
 
 python -m recipes.tiny.export --data WORK --run WORK/run --output src/nemotron_asr/models/tiny
+
+`--mean-with` gives the mean with the weights that the run began with: runs go to different sides of what is best.
 """
 
 import argparse
@@ -11,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.trainer import BEST, LAST, read_checkpoint
 from recipes.tiny.train import CONFIG
@@ -21,8 +24,8 @@ ABOUT = {
     "name": "tiny",
     "licence": "CC-BY-3.0",
     "trained_on": (
-        "4.7 h of five languages read by six people, their words and sounds put together anew, and 38 h of twelve "
-        "languages spoken by espeak-ng and flite"
+        "4.7 h of five languages read by six people, their words and sounds put together anew, and 59 h of twelve "
+        "languages spoken by espeak-ng, flite and SVOX Pico"
     ),
     "made_by": "recipes/tiny",
 }
@@ -36,6 +39,11 @@ def last(run: Path) -> dict[str, Any]:
     return {"model": inside, "step": state["step"]}
 
 
+def mean(weights: dict[str, Tensor], others: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The mean of two models' weights (Wortsman et al. 2022), to which the others contribute their share."""
+    return {name: torch.lerp(value.float(), others[name].float(), share) for name, value in weights.items()}
+
+
 def main() -> None:
     """Reads the command line and writes the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,12 +52,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--last", action="store_true", help="the last weights, not those that did best on dev.jsonl")
     parser.add_argument("--steps-before", type=int, default=0, help="of the runs whose weights this one began with")
+    parser.add_argument("--mean-with", metavar="MODEL", help="another model of this shape")
+    parser.add_argument("--share", type=float, default=0.3, help="of the other model in the mean")
     options = parser.parse_args()
     trained = last(options.run) if options.last else read_checkpoint(options.run / BEST)
+    weights = trained["model"]
+    if options.mean_with:
+        weights = mean(weights, load_checkpoint(options.mean_with).weights, options.share)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
     config = replace(CONFIG, final_tokens=tuple(sorted(tokenizer.language_tags)))  # utterances end with their tag
     steps = options.steps_before + trained["step"]
-    checkpoint = Checkpoint(config, tokenizer, trained["model"], about={**ABOUT, "steps": steps})
+    checkpoint = Checkpoint(config, tokenizer, weights, about={**ABOUT, "steps": steps})
     with TemporaryDirectory() as folder:
         save_checkpoint(checkpoint, Path(folder) / "tiny", "native", torch.float16)
         options.output.mkdir(parents=True, exist_ok=True)
