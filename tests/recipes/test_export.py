@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nemotron_asr.checkpoint import load_checkpoint, save_checkpoint
+from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.training.trainer import LAST
 from recipes.tiny import export
 
