@@ -1,5 +1,7 @@
 """Augmentation: each effect does what its name says, by the amount it was asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from nemotron_asr.training.augment import (
     Augmenter,
     Samples,
     add_noise,
+    add_silence,
     change_speed,
     change_throat,
     coloured_noise,
@@ -132,3 +135,23 @@ def test_a_throat_of_another_length_moves_resonances(factor: float) -> None:
         assert abs(int(moved[0, 5].argmax()) - int(mel(factor * hertz)[0, 5].argmax())) <= 1
     never = AugmentConfig(throat_probability=0.0)
     torch.testing.assert_close(change_throat(mel(500.0), never, torch.Generator().manual_seed(0)), mel(500.0))
+
+
+def test_silence_follows_a_clip_as_far_as_there_is_room(tone: Samples) -> None:
+    longer = add_silence(tone, 0.5, 3 * SAMPLE_RATE)
+    assert len(longer) == 2.5 * SAMPLE_RATE
+    np.testing.assert_array_equal(longer[: len(tone)], tone)
+    assert not longer[len(tone) :].any()
+    assert len(add_silence(tone, 5.0, 3 * SAMPLE_RATE)) == 3 * SAMPLE_RATE
+    np.testing.assert_array_equal(add_silence(tone, 0.5, SAMPLE_RATE), tone)
+
+
+def test_a_tail_is_as_long_as_asked_and_never_digitally_silent(tone: Samples) -> None:
+    quiet = AugmentConfig(speed_probability=0, room_probability=0, noise_probability=0)
+    config = replace(quiet, tail_probability=1.0, tail_seconds=(0.4, 0.6))
+    for seed in range(8):
+        heard = Augmenter(config)(tone, tone, 4 * SAMPLE_RATE, np.random.default_rng(seed), synthetic=False)
+        assert 0.4 <= (len(heard) - len(tone)) / SAMPLE_RATE <= 0.6
+        tail = heard[len(tone) :]
+        assert 0 < rms(tail) < 0.05 * rms(heard[: len(tone)])
+        assert np.count_nonzero(tail) > 0.9 * len(tail)

@@ -34,6 +34,8 @@ class AugmentConfig:
     noise_snr: tuple[float, float] = (5.0, 30.0)  # dB
     babble_probability: float = 0.2  # of the noises, another clip
     floor_snr: tuple[float, float] = (30.0, 60.0)  # dB; faint noise under clips with digital silence
+    tail_probability: float = 0.0
+    tail_seconds: tuple[float, float] = (0.1, 1.0)  # silence behind the clip, as far as its batch has room
     level: tuple[float, float] = (-36.0, -16.0)  # dB of full scale, root mean square
     throat_probability: float = 0.0
     throat: tuple[float, float] = (0.85, 1.18)  # factor on all resonances: below one as of a longer throat
@@ -52,6 +54,13 @@ def change_speed(samples: Samples, factor: float) -> Samples:
     """Play faster (factor above one) or slower."""
     changed: Samples = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
     return changed
+
+
+def add_silence(samples: Samples, seconds: float, longest: int) -> Samples:
+    """Let silence follow, but make it no more than `longest` samples."""
+    room = max(0, longest - len(samples))
+    longer: Samples = np.pad(samples, (0, min(int(seconds * SAMPLE_RATE), room)))
+    return longer
 
 
 def coloured_noise(n: int, exponent: float, rng: Generator) -> Samples:
@@ -97,18 +106,21 @@ class Augmenter:
             other: another clip, which may be heard in the background.
             longest: samples that the result may have.
             rng: the source of all chance.
-            synthetic: the clip has digital silence, so it always gets a noise floor.
+            synthetic: the clip has digital silence, so it always gets a noise floor, as does one with a tail.
         """
         config = self.config
         slowest = max(config.speed[0], len(samples) / longest)
         if rng.random() < config.speed_probability and slowest < config.speed[1]:
             samples = change_speed(samples, rng.uniform(slowest, config.speed[1]))[:longest]
+        tailed = bool(config.tail_probability) and rng.random() < config.tail_probability  # 0 spends no chance
+        if tailed:
+            samples = add_silence(samples, rng.uniform(*config.tail_seconds), longest)
         if rng.random() < config.room_probability:
             samples = reverberate(samples, rng.uniform(*config.room_seconds), rng)
         if rng.random() < config.noise_probability:
             babble = rng.random() < config.babble_probability
             samples = add_noise(samples, other if babble else self._noise(rng), rng.uniform(*config.noise_snr))
-        if synthetic:
+        if synthetic or tailed:
             samples = add_noise(samples, self._noise(rng), rng.uniform(*config.floor_snr))
         gain = 10 ** (rng.uniform(*config.level) / 20) / rms(samples)
         heard: Samples = np.clip(samples * np.float32(gain), -1, 1)
