@@ -16,5 +16,5 @@ Nothing heavy is imported here, so that the command line can read the settings w
 import os
 
 # gRPC reads this when it is imported. A message that is read by the thread that waits for messages, and not by one of a
-# pool that is woken for it, takes a quarter less of the processor (docs/performance.md).
+# pool that is woken for it, takes a quarter less of the processor (docs/tuning.md).
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
