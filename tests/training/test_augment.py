@@ -155,3 +155,14 @@ def test_a_tail_is_as_long_as_asked_and_never_digitally_silent(tone: Samples) ->
         tail = heard[len(tone) :]
         assert 0 < rms(tail) < 0.05 * rms(heard[: len(tone)])
         assert np.count_nonzero(tail) > 0.9 * len(tail)
+
+
+def test_where_nobody_speaks_there_is_noise_of_every_loudness() -> None:
+    augmenter = Augmenter(AugmentConfig(wordless_level=(-60.0, -20.0)))
+    heard = [augmenter.wordless(3 * SAMPLE_RATE, np.random.default_rng(seed)) for seed in range(40)]
+    levels = np.array([20 * np.log10(rms(noise)) for noise in heard])
+    assert (levels > -60.1).all()
+    assert (levels < -19.9).all()
+    assert np.ptp(levels) > 30
+    steadiness = np.array([min(rms(part) for part in np.split(noise, 12)) / rms(noise) for noise in heard])
+    assert 10 < np.count_nonzero(steadiness > 0.7) < 30  # the others swell and fade

@@ -15,6 +15,7 @@ from nemotron_asr.errors import ManifestError
 from nemotron_asr.features import WINDOW, mel_frames, window_samples, window_start
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training import cache
+from nemotron_asr.training.augment import AugmentConfig
 from nemotron_asr.training.cache import AudioCache
 from nemotron_asr.training.data import Batch, Batches, Bucket, DataConfig, Source, collate, make_buckets
 from nemotron_asr.training.manifest import read_manifest
@@ -148,3 +149,22 @@ def test_talkative_clips_go_to_a_longer_bucket(options: DataConfig, tokenizer: T
     short, long = make_buckets([*calm, talkative], (3.5, 5.0), 10.0)
     assert (short.tokens, len(short.items), short.rows) == (12, 40, 2)
     assert (long.tokens, long.items, long.rows) == (40, [talkative], 2)
+
+
+def test_some_clips_give_way_to_noise_and_have_no_text(
+    options: DataConfig, tokenizer: Tokenizer, config: ModelConfig
+) -> None:
+    """The others stay as they are without: nothing else is drawn differently."""
+    never = Batches(replace(options, augment=AugmentConfig()), tokenizer, config)
+    often = Batches(replace(options, augment=AugmentConfig(wordless_probability=0.4)), tokenizer, config)
+    silent = 0
+    for step in range(12):
+        spoken, mixed = never[step], often[step]
+        quiet = mixed.token_lengths == 0
+        silent += int(quiet.sum())
+        assert not mixed.tokens[quiet].any()
+        assert bool((mixed.lengths[quiet] == mixed.lengths.max()).all())
+        assert torch.equal(mixed.samples[~quiet], spoken.samples[~quiet])
+        assert torch.equal(mixed.tokens[~quiet], spoken.tokens[~quiet])
+    rows = sum(len(never[step].lengths) for step in range(12))
+    assert 0.25 < silent / rows < 0.55

@@ -1,5 +1,6 @@
 """What training loses by computing only the likely cells of the transducer's lattice: on a trained model, nothing."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
@@ -95,3 +96,19 @@ def test_loss_and_gradient_are_those_of_all_cells(
     assert cosine(pruned, whole) > 0.9999
     assert narrow.loss > 1.1 * whole.loss
     assert cosine(narrow, whole) < 0.95
+
+
+@pytest.mark.parametrize("silent", [[1], range(5)], ids=["one", "all"])
+def test_clips_without_words_are_learnt_from(trained: Objective, items: list[Item], silent: Iterable[int]) -> None:
+    """Both losses know what to do where nothing is to be said, even in all of a batch."""
+    batch = batch_of(items, 3)
+    for row in silent:
+        batch.token_lengths[row], batch.tokens[row] = 0, 0
+    trained.options = ObjectiveConfig()
+    losses = trained(batch)
+    gradients = torch.autograd.grad(losses.rnnt + losses.ctc, list(trained.parameters()))
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+    whole, pruned = (outcome(trained, batch, options) for options in (ALL, PRUNED))
+    assert whole.loss > 0
+    assert pruned.loss >= whole.loss * (1 - 1e-6)
+    assert whole.gradient.norm() > 0

@@ -3,11 +3,22 @@
 import json
 
 from nemotron_asr.transcript import Transcript, collect
-from tests.transcript.pieces import events, said, transcript
+from tests.transcript.pieces import events, finals, said, transcript
 
 
 def test_nothing_was_said() -> None:
     assert collect([], 8.0, None, "auto") == Transcript(8.0, None, ())
+
+
+def test_a_word_that_was_told_before_the_end_was_known_ends_with_the_audio() -> None:
+    """Its frame is 80 ms long, of which the model needs the first few."""
+    told = events(said("▁Hal lo <de-DE> ▁wel t <de-DE>", start=0), 9, 3)
+    assert finals(told)[-1].end == 0.72
+    whole, cut = collect(told, 0.8, None, "auto"), collect(told, 0.7, None, "auto")
+    assert [segment.end for segment in whole.segments] == [segment.end for segment in finals(told)]
+    assert cut.segments[0] == whole.segments[0]
+    assert cut.segments[-1].end == cut.words[-1].end == 0.7
+    assert cut.words[-1].start == whole.words[-1].start
 
 
 def test_the_json_of_the_specification() -> None:

@@ -37,6 +37,8 @@ class AugmentConfig:
     tail_probability: float = 0.0
     tail_seconds: tuple[float, float] = (0.1, 1.0)  # silence behind the clip, as far as its batch has room
     level: tuple[float, float] = (-36.0, -16.0)  # dB of full scale, root mean square
+    wordless_probability: float = 0.0  # of a clip to give way to noise in which nobody speaks, its text to none
+    wordless_level: tuple[float, float] = (-75.0, -10.0)  # dB of full scale
     throat_probability: float = 0.0
     throat: tuple[float, float] = (0.85, 1.18)  # factor on all resonances: below one as of a longer throat
     frequency_masks: int = 2
@@ -126,9 +128,24 @@ class Augmenter:
         heard: Samples = np.clip(samples * np.float32(gain), -1, 1)
         return heard
 
+    def wordless(self, n: int, rng: Generator) -> Samples:
+        """What a microphone hears where nobody speaks: two noises of any colour that come and go, or stay."""
+        noise = _swelling(n, rng) + _swelling(n, rng)
+        gain = 10 ** (rng.uniform(*self.config.wordless_level) / 20) / rms(noise)
+        heard: Samples = np.clip(noise * np.float32(gain), -1, 1)
+        return heard
+
     def _noise(self, rng: Generator) -> Samples:
         noise = self.noises[rng.integers(len(self.noises))]
         return np.roll(noise, -rng.integers(len(noise)))
+
+
+def _swelling(n: int, rng: Generator) -> Samples:
+    """Noise that is as loud all the time or, as often, swells and fades as fast as speech at most."""
+    noise = coloured_noise(n, rng.uniform(0, 2), rng)
+    turns = rng.integers(2, 3 + 4 * n // SAMPLE_RATE) if rng.random() < 0.5 else 1
+    loudness = np.interp(np.arange(n), np.linspace(0, n, turns), rng.uniform(0, 1, turns))
+    return noise * loudness.astype(np.float32)
 
 
 def change_throat(mel: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

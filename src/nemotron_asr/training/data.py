@@ -219,6 +219,7 @@ class Batches(Dataset[Batch]):
         auto = rng.random(len(items)) < self.config.auto_share
         prompts = [self.auto if a else item.example.prompt for a, item in zip(auto, items, strict=True)]
         tokens = [self._split(item.example.tokens, self.config.split_probability, bucket.tokens, rng) for item in items]
+        self._silence_some(clips, tokens, bucket.samples, rng)
         return collate(clips, tokens, prompts, bucket, lookahead)
 
     def _audio(self, item: Item, other: Item, longest: int, rng: Generator) -> Samples:
@@ -226,6 +227,13 @@ class Batches(Dataset[Batch]):
         if not self._augmenter:
             return samples
         return self._augmenter(samples, other.load(), longest, rng, synthetic=item.synthetic)
+
+    def _silence_some(self, clips: list[Samples], tokens: list[list[int]], longest: int, rng: Generator) -> None:
+        """Let noise in which nobody speaks stand in for some clips, and no text for theirs."""
+        if not self._augmenter or not self._augmenter.config.wordless_probability:  # spends no chance
+            return
+        for row in np.flatnonzero(rng.random(len(clips)) < self._augmenter.config.wordless_probability):
+            clips[row], tokens[row] = self._augmenter.wordless(longest, rng), []
 
     def loader(self, start: int, stop: int, workers: int) -> DataLoader[Batch]:
         """Batches `start` to `stop - 1` in order, made ahead by `workers` processes (0: in this one)."""

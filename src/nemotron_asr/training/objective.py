@@ -110,7 +110,7 @@ class Objective(nn.Module):
             transducer: false leaves its loss out.
         """
         frames, lengths = self.encode(*self.mel(batch, generator), batch.lookahead)
-        tokens = batch.token_lengths.sum()
+        tokens = batch.token_lengths.sum().clamp(min=1)  # none, where all clips are without words
         cells = valid_cells(lengths, batch.token_lengths, frames.shape[1], batch.tokens.shape[1])
         ctc = frames.new_zeros(())
         if self.ctc is not None:

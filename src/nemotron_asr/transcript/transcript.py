@@ -56,7 +56,7 @@ def collect(events: Sequence[Event], duration: float, detected: str | None, lang
         detected: the last language that the model named.
         language: the locale that was asked for, or "auto".
     """
-    segments = tuple(event.segment for event in events if isinstance(event, Final))
+    segments = tuple(_within(event.segment, duration) for event in events if isinstance(event, Final))
     if not segments:
         return Transcript(duration, None, ())
     spoken: dict[str, int] = {}
@@ -65,6 +65,18 @@ def collect(events: Sequence[Event], duration: float, detected: str | None, lang
             spoken[segment.language] = spoken.get(segment.language, 0) + len(segment.words)
     found = max(spoken, key=spoken.__getitem__, default=detected)
     return Transcript(duration, found if language == AUTO else language, segments)
+
+
+def _within(segment: Segment, duration: float) -> Segment:
+    """A segment cut off at the end of the audio, which its last frame may reach beyond.
+
+    The model can decode that frame before it knows that no audio follows. Without this a transcript's last times would
+    depend on which came first.
+    """
+    others = tuple(replace(other, segment=_within(other.segment, duration)) for other in segment.alternatives)
+    words = tuple(replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in segment.words)
+    start, end = min(segment.start, duration), min(segment.end, duration)
+    return replace(segment, start=start, end=end, words=words, alternatives=others)
 
 
 def merge(channels: Sequence[Transcript]) -> Transcript:
