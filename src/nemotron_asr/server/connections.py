@@ -1,6 +1,7 @@
-"""Connections of HTTP and WebSocket, whose patience with the other side has an end."""
+"""Connections whose patience with the other side has an end."""
 
 import asyncio
+from typing import cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -15,12 +16,24 @@ UNREAD = 60.0
 """Seconds after which a client that does not read what it is told is cut off."""
 
 
-class _Impatient(asyncio.Protocol):
+def close(writer: asyncio.StreamWriter, patience: float) -> None:
+    """Close; who has not read the last of what it was told is cut off after `patience` seconds."""
+    writer.close()
+    if writer.transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(patience, writer.transport.abort)
+
+
+class Impatient(asyncio.Protocol):
     """Cuts off who does not read: whoever tells it something would wait for ever, and so would a close."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """What is not taken counts from its first bytes on, for a close waits for the last of them."""
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)  # with 0, TLS would always be paused
+        super().connection_made(transport)
 
     def pause_writing(self) -> None:
         """What it is told lies about."""
@@ -42,7 +55,7 @@ class _Impatient(asyncio.Protocol):
             self._patience.cancel()
 
 
-class Http(_Impatient, H11Protocol):
+class Http(Impatient, H11Protocol):
     """Waits for a request's headers only so long, however slowly they come."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -70,7 +83,7 @@ class Http(_Impatient, H11Protocol):
             self.transport.close()
 
 
-class WebSockets(_Impatient, WebSocketsSansIOProtocol):
+class WebSockets(Impatient, WebSocketsSansIOProtocol):
     """Keeps no pongs for who does not read, but the last ones."""
 
     _pongs: tuple[bytes, ...] = ()

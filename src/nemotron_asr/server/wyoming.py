@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from nemotron_asr.server.connections import close
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.sockets import bind, bound_file, tls_context
 from nemotron_asr.server.wyoming_client import PROTOCOL, Client
@@ -25,7 +26,7 @@ async def listen(service: Service) -> AsyncIterator[None]:
             await Client(service, reader, writer).serve()
         finally:
             clients.discard(client)
-            writer.close()
+            close(writer, settings.idle_seconds)
 
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_end, clients)
