@@ -45,7 +45,7 @@ def tiny() -> Recognizer:
 @pytest.fixture(scope="module")
 def speech(samples: list[Sample]) -> Samples:
     """Two sentences, and between them a silence after which a stream with `vad` begins anew."""
-    return np.concatenate([samples[0].audio, np.zeros(96_000, np.float32), samples[1].audio])
+    return np.concatenate([samples[1].audio, np.zeros(96_000, np.float32), samples[0].audio])
 
 
 @pytest.fixture

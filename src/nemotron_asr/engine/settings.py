@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from os import fspath
+from os import PathLike, fspath
+from pathlib import Path
 from typing import Protocol, Unpack
 
 from nemotron_asr.audio.activity import require_voice_activity
@@ -126,18 +127,26 @@ def _beam(tokenizer: Tokenizer, options: Options) -> Beam:
         raise OptionError(f"a language model needs a beam of 2 or more, and {LM_BEAM} if none is given; beam is 1")
     if not 0 <= weight <= 1:
         raise OptionError(f"lm_weight {weight:g} is out of range; choose 0 to 1")
-    return Beam(width, _fusion(fspath(path), tokenizer, weight))
+    return Beam(width, _fusion(fspath(path), _written(path), tokenizer, weight))
 
 
 @lru_cache(maxsize=16)
-def _fusion(path: str, tokenizer: Tokenizer, weight: float) -> Fusion:
-    return Fusion(_word_model(path), tokenizer, weight, weight * WORD_BONUS)
+def _fusion(path: str, written: int, tokenizer: Tokenizer, weight: float) -> Fusion:
+    return Fusion(_word_model(path, written), tokenizer, weight, weight * WORD_BONUS)
 
 
 @lru_cache(maxsize=4)
-def _word_model(path: str) -> NGram:
-    """A language model, read once for all streams that ask for it."""
+def _word_model(path: str, _written: int) -> NGram:
+    """A language model, read once for all streams that ask for it, and again when its file is another."""
     return NGram(path)
+
+
+def _written(path: str | PathLike[str]) -> int:
+    """When a file was last changed, in nanoseconds; 0 where it is missing, as who reads it will say."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _frames(what: str, milliseconds: int) -> int:
