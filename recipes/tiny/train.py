@@ -10,7 +10,6 @@ import ctypes
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,12 +32,6 @@ CONFIG = ModelConfig(
     d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
 """Without dropout, for so small a model does not fit even what it hears."""
-
-
-def config_for(tokenizer: Tokenizer) -> ModelConfig:
-    """`CONFIG`, in which utterances end with their language tag."""
-    return replace(CONFIG, final_tokens=tuple(sorted(tokenizer.language_tags)))
-
 
 AUGMENT = AugmentConfig(
     speed=(0.9, 1.12), speed_probability=0.5, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),
@@ -139,9 +132,9 @@ def training_config(options: argparse.Namespace) -> TrainingConfig:
     )
 
 
-def first_model(weights: str | None, tokenizer: Tokenizer) -> NemotronASR:
+def first_model(weights: str | None) -> NemotronASR:
     """With random weights, or with those of another model."""
-    model = NemotronASR(config_for(tokenizer))
+    model = NemotronASR(CONFIG)
     if weights:
         model.load_state_dict(deepened(load_checkpoint(weights).weights, CONFIG.n_layers))
     else:
@@ -163,7 +156,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
-    train(training_config(options), first_model(options.weights, tokenizer), tokenizer)
+    train(training_config(options), first_model(options.weights), tokenizer)
 
 
 if __name__ == "__main__":

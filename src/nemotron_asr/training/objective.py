@@ -29,7 +29,7 @@ class ObjectiveConfig:
 
     fastemit: float = 5e-3
     prune_below: float = 3.5  # CTC loss per token of a batch under which its transducer lattice is pruned; 0: never
-    history_dropout: float = 0.0  # share of tokens, tags aside, that the predictor does not see
+    history_dropout: float = 0.0  # share of tokens that the predictor does not see: it learns few texts by heart
     prune_margin: float = 4.0  # tokens around the alignment that CTC expects
     bfloat16: bool = False  # linear layers of the encoder and the joint in bfloat16
     recompute: bool = False  # encoder blocks keep their inputs alone and are computed again when going back
@@ -137,15 +137,10 @@ class Objective(nn.Module):
         return likely_cells(labels, lengths, batch.token_lengths, self.options.prune_margin)
 
     def _forget(self, history: Tensor) -> Tensor:
-        """In training, some of the tokens that were said, replaced by blank, whose embedding is zero.
-
-        So it learns few texts by heart. Never those that end an utterance: who does not know that it is over says its
-        last sounds again.
-        """
+        """In training, some of the tokens that were said, replaced by blank, whose embedding is zero."""
         if not (self.training and self.options.history_dropout):
             return history
         forgotten = torch.rand(history.shape, device=history.device) < self.options.history_dropout
-        forgotten &= ~torch.isin(history, torch.tensor(self.model.config.final_tokens, device=history.device))
         return history.masked_fill(forgotten, self.model.config.blank)
 
     def _arcs(self, frames: Tensor, cells: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
