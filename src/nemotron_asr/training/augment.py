@@ -52,6 +52,12 @@ def rms(samples: Samples) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
 
 
+def at_level(samples: Samples, level: float) -> Samples:
+    """As loud as `level`, in dB of full scale, root mean square; what is louder than full scale is clipped."""
+    heard: Samples = np.clip(samples * np.float32(10 ** (level / 20) / rms(samples)), -1, 1)
+    return heard
+
+
 def change_speed(samples: Samples, factor: float) -> Samples:
     """Play faster (factor above one) or slower."""
     changed: Samples = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
@@ -124,16 +130,11 @@ class Augmenter:
             samples = add_noise(samples, other if babble else self._noise(rng), rng.uniform(*config.noise_snr))
         if synthetic or tailed:
             samples = add_noise(samples, self._noise(rng), rng.uniform(*config.floor_snr))
-        gain = 10 ** (rng.uniform(*config.level) / 20) / rms(samples)
-        heard: Samples = np.clip(samples * np.float32(gain), -1, 1)
-        return heard
+        return at_level(samples, rng.uniform(*config.level))
 
     def wordless(self, n: int, rng: Generator) -> Samples:
         """What a microphone hears where nobody speaks: two noises of any colour that come and go, or stay."""
-        noise = _swelling(n, rng) + _swelling(n, rng)
-        gain = 10 ** (rng.uniform(*self.config.wordless_level) / 20) / rms(noise)
-        heard: Samples = np.clip(noise * np.float32(gain), -1, 1)
-        return heard
+        return at_level(_swelling(n, rng) + _swelling(n, rng), rng.uniform(*self.config.wordless_level))
 
     def _noise(self, rng: Generator) -> Samples:
         noise = self.noises[rng.integers(len(self.noises))]
