@@ -7,7 +7,6 @@ python -m recipes.tiny.export --data WORK --run WORK/run --output src/nemotron_a
 
 import argparse
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.trainer import BEST, LAST, read_checkpoint
-from recipes.tiny.train import CONFIG
+from recipes.tiny.train import with_ends
 
 ABOUT = {
     "name": "tiny",
@@ -60,9 +59,8 @@ def main() -> None:
     if options.mean_with:
         weights = mean(weights, load_checkpoint(options.mean_with).weights, options.share)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
-    config = replace(CONFIG, final_tokens=tuple(sorted(tokenizer.language_tags)))  # utterances end with their tag
     steps = options.steps_before + trained["step"]
-    checkpoint = Checkpoint(config, tokenizer, weights, about={**ABOUT, "steps": steps})
+    checkpoint = Checkpoint(with_ends(tokenizer), tokenizer, weights, about={**ABOUT, "steps": steps})
     with TemporaryDirectory() as folder:
         save_checkpoint(checkpoint, Path(folder) / "tiny", "native", torch.float16)
         options.output.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ import ctypes
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -132,11 +133,16 @@ def training_config(options: argparse.Namespace) -> TrainingConfig:
     )
 
 
-def first_model(weights: str | None) -> NemotronASR:
+def with_ends(tokenizer: Tokenizer) -> ModelConfig:
+    """`CONFIG` of a model whose utterances end with their tag."""
+    return replace(CONFIG, final_tokens=tuple(sorted(tokenizer.language_tags)))
+
+
+def first_model(weights: str | None, config: ModelConfig) -> NemotronASR:
     """With random weights, or with those of another model."""
-    model = NemotronASR(CONFIG)
+    model = NemotronASR(config)
     if weights:
-        model.load_state_dict(deepened(load_checkpoint(weights).weights, CONFIG.n_layers))
+        model.load_state_dict(deepened(load_checkpoint(weights).weights, config.n_layers))
     else:
         initialise(model)
     parameters = sum(p.numel() for p in model.parameters())
@@ -156,7 +162,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     tokenizer = Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes())
-    train(training_config(options), first_model(options.weights), tokenizer)
+    train(training_config(options), first_model(options.weights, with_ends(tokenizer)), tokenizer)
 
 
 if __name__ == "__main__":

@@ -137,11 +137,11 @@ class Objective(nn.Module):
         return likely_cells(labels, lengths, batch.token_lengths, self.options.prune_margin)
 
     def _forget(self, history: Tensor) -> Tensor:
-        """In training, some of the tokens that were said, replaced by blank, whose embedding is zero."""
+        """In training, some of the tokens that were said, but none that ends an utterance, replaced by blank."""
         if not (self.training and self.options.history_dropout):
             return history
         forgotten = torch.rand(history.shape, device=history.device) < self.options.history_dropout
-        return history.masked_fill(forgotten, self.model.config.blank)
+        return history.masked_fill(forgotten & ~self.model.transducer.ends(history), self.model.config.blank)
 
     def _arcs(self, frames: Tensor, cells: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """The lattice's log-probabilities; the prompt and the predictor stay in float32, they are cheap."""
