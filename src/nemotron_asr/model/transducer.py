@@ -1,7 +1,6 @@
 """The RNN transducer (Graves 2012): a predictor over the tokens said so far, and a joint over both."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -39,29 +38,27 @@ class Transducer(nn.Module):
     def predict(self, tokens: Tensor, state: PredictorState) -> tuple[Tensor, PredictorState]:
         """(B, U) tokens after `state` -> (B, U, d_joint) projected predictions and the new memory.
 
-        A new utterance starts with blank, whose embedding is zero. Behind a final token nothing is known of what was
-        said before: another utterance starts.
+        A new utterance starts with blank, whose embedding is zero. A final token is seen where it is shown alone:
+        among others it is for `training.replay`.
         """
-        if not self.config.final_tokens:
-            return self._listen(tokens, state)
+        memory = (state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous())
+        y, (h, c) = self.lstm(self.embed(tokens), memory)
+        out, after = self.pred(y), PredictorState(h.transpose(0, 1), c.transpose(0, 1))
+        if self.config.final_tokens and tokens.shape[1] == 1:
+            self._start_anew(tokens[:, 0], out, after)
+        return out, after
+
+    def _start_anew(self, tokens: Tensor, out: Tensor, after: PredictorState) -> None:
+        """Behind a final token (B,) the predictor knows nothing, as at the start of an utterance; changes in place."""
         ended = self.ends(tokens)
-        tokens = tokens.masked_fill(ended, self.config.blank)
-        cuts, outs = ended.any(0).nonzero().flatten().tolist(), []
-        for start, stop in pairwise(dict.fromkeys([0, *cuts, tokens.shape[1]])):
-            fresh = ended[:, start, None, None]
-            state = PredictorState(state.h.masked_fill(fresh, 0.0), state.c.masked_fill(fresh, 0.0))
-            out, state = self._listen(tokens[:, start:stop], state)
-            outs.append(out)
-        return torch.cat(outs, 1), state
+        if ended.any():
+            blank = tokens.new_full((1, 1), self.config.blank)
+            fresh, memory = self.predict(blank, self.initial_state(1))
+            out[ended], after.h[ended], after.c[ended] = fresh, memory.h, memory.c
 
     def ends(self, tokens: Tensor) -> Tensor:
         """Which of the tokens, of any shape, end an utterance."""
         return torch.isin(tokens, torch.tensor(self.config.final_tokens, device=tokens.device))
-
-    def _listen(self, tokens: Tensor, state: PredictorState) -> tuple[Tensor, PredictorState]:
-        memory = (state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous())
-        y, (h, c) = self.lstm(self.embed(tokens), memory)
-        return self.pred(y), PredictorState(h.transpose(0, 1), c.transpose(0, 1))
 
     def project(self, frames: Tensor) -> Tensor:
         """(..., d_model) encoder frames -> (..., d_joint)."""

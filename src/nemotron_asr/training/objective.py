@@ -20,6 +20,7 @@ from nemotron_asr.training.augment import AugmentConfig, change_throat, mask_spe
 from nemotron_asr.training.data import Batch
 from nemotron_asr.training.joint import joint_arcs, likely_cells, valid_cells
 from nemotron_asr.training.loss import lattice_loss
+from nemotron_asr.training.replay import replay
 from nemotron_asr.training.spelling import SLOTS, Spelling
 
 
@@ -148,7 +149,7 @@ class Objective(nn.Module):
         transducer = self.model.transducer
         enc = transducer.project(self.model.prompt(frames, batch.prompts))
         history = self._forget(F.pad(batch.tokens, (1, 0), value=self.model.config.blank))
-        pred, _ = transducer.predict(history, transducer.initial_state(len(history)))
+        pred = replay(transducer, history)
         dtype = torch.bfloat16 if self.options.bfloat16 else enc.dtype
         return joint_arcs(enc, pred, transducer.head, batch.tokens, cells, dtype)
 
