@@ -1,9 +1,11 @@
 """How a stream or a recording is to be heard, as its user says it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from os import PathLike
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from nemotron_asr.errors import OptionError
 from nemotron_asr.postprocess import Postprocess
 
 
@@ -42,3 +44,63 @@ class Options(TypedDict, total=False):
     vad: bool
     keep_language_tags: bool
     postprocess: Postprocess | None
+
+
+def check_types(options: Mapping[str, Any]) -> None:
+    """Look at names and types; whether a value is offered, the engine says.
+
+    Raises:
+        OptionError: a name is unknown, or a value of another type.
+    """
+    for name, value in options.items():
+        if name not in _TYPES:
+            raise OptionError(f"option {name!r} is unknown; choose {', '.join(_TYPES)}")
+        fits, meant = _TYPES[name]
+        if not fits(value):
+            raise OptionError(f"{name} is {value!r}, not {meant}"[:200])
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _yes_or_no(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _whole_or_none(value: Any) -> bool:
+    return value is None or _whole(value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, Sequence | set | frozenset) and not _text(value) and all(map(_text, value))
+
+
+def _weights(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_text, value)) and all(map(_number, value.values()))
+    return _text(value) or _texts(value)
+
+
+_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "language": (_text, "a string"),
+    "languages": (_texts, "a list of strings"),
+    "latency_ms": (_whole, "a whole number"),
+    "boost": (_weights, "a list of phrases, or phrases with weights"),
+    "beam": (_whole, "a whole number"),
+    "lm": (lambda value: value is None or isinstance(value, str | PathLike), "the path of a file"),
+    "lm_weight": (_number, "a number"),
+    "endpointing_ms": (_whole_or_none, "a whole number or none"),
+    "longest_segment_ms": (_whole, "a whole number"),
+    "vad": (_yes_or_no, "true or false"),
+    "keep_language_tags": (_yes_or_no, "true or false"),
+    "postprocess": (lambda value: value is None or callable(value) or isinstance(value, Mapping), "a function"),
+}

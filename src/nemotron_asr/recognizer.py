@@ -8,6 +8,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Self, Unpack
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -29,6 +30,9 @@ from nemotron_asr.options import Options
 from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, in_order
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import Transcript
+
+PIECE = 10 * SAMPLE_RATE
+"""Samples of a live packet that are heard before its events are read."""
 
 UNLIMITED = 1_000_000
 """Streams: whoever opens them one by one is not refused."""
@@ -65,11 +69,11 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
         raise OptionError(f"device {name!r} is unknown; choose auto, cpu, cuda, cuda:N or mps")
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
+        raise OptionError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
     device = torch.device(name)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise OptionError("device 'mps' is not there: this machine has no Apple GPU that torch can use")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
     return device
 
 
@@ -237,6 +241,9 @@ class LiveTranscription:
             StreamClosedError: the stream has ended before.
         """
         self._check_open()
+        return [event for piece in _pieces(samples) for event in self._hear(piece)]
+
+    def _hear(self, samples: ArrayLike) -> list[Event]:
         self._session.feed(samples)
         self._session.settle().result()
         return self._session.take()
@@ -255,3 +262,13 @@ class LiveTranscription:
     def _check_open(self) -> None:
         if self._ended:
             raise StreamClosedError("this stream has ended; open a new one to go on")
+
+
+def _pieces(samples: ArrayLike) -> Iterator[ArrayLike]:
+    """A packet in parts, between whose events somebody reads; what is no packet is for the session to refuse."""
+    packet = np.asarray(samples)
+    if packet.ndim != 1 or len(packet) <= PIECE:
+        yield samples
+        return
+    for start in range(0, len(packet), PIECE):
+        yield packet[start : start + PIECE]

@@ -246,7 +246,7 @@ async def test_both_sides_end_with_either() -> None:
 
 def test_memory_of_decoding_is_limited(samples: list[Sample]) -> None:
     async def decode() -> None:
-        decoders = Decoders(1, 60, 120, spare=0)  # too little even to begin
+        decoders = Decoders(1, 1, 60, 120, spare=0)  # too little even to begin
         async with decoders.decoding() as decoding:
             decoding.begin(samples[0].path)
             decoding.end()

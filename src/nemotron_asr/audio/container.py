@@ -127,7 +127,8 @@ def _open_file(source: FileSource) -> AbstractContextManager[BinaryIO]:
 
 
 def _rewind(file: BinaryIO) -> None:
-    if file.seekable():
+    seekable = getattr(file, "seekable", None)
+    if seekable is not None and seekable():
         if not file.seek(0, os.SEEK_END):
             raise ValueError("the file is empty")
         file.seek(0)

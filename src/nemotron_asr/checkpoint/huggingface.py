@@ -94,6 +94,7 @@ def _config(model: Settings, processor: Settings, front_end: Settings) -> ModelC
         pred_layers=model.integer("num_decoder_layers", 2, high=64),
         d_joint=model.integer("decoder_hidden_size", 640),
         max_symbols=model.integer("max_symbols_per_step", 10),
+        final_tokens=tuple(model.integers("final_tokens")) if "final_tokens" in model.values else (),
         dropout=encoder.number("dropout", 0.1),
         **_prompt(model, processor),
     )
@@ -191,6 +192,7 @@ def _model_config(checkpoint: Checkpoint, kind: str) -> dict[str, Any]:
         "num_decoder_layers": config.pred_layers,
         "hidden_act": "relu",
         "max_symbols_per_step": config.max_symbols,
+        **({"final_tokens": list(config.final_tokens)} if config.final_tokens else {}),  # ours: transformers has none
         "is_encoder_decoder": True,
         **(prompt if config.n_prompts else {}),
     }

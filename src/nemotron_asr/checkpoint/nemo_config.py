@@ -203,6 +203,8 @@ def _check_expressible(config: ModelConfig) -> None:
         raise ConfigError(f"d_ff {config.d_ff} is not a multiple of d_model {config.d_model}; NeMo's is")
     if config.n_prompts and config.d_prompt != 2 * config.d_model:
         raise ConfigError(f"d_prompt {config.d_prompt} is not twice d_model {config.d_model}; NeMo's is")
+    if config.final_tokens:
+        raise ConfigError("the predictor starts anew behind final_tokens, which NeMo's does not")
     auto = (config.prompts or PROMPTS).get(AUTO, config.default_prompt)
     if config.n_prompts and config.default_prompt != auto:
         raise ConfigError(f"default_prompt {config.default_prompt} is not that of {AUTO!r}, {auto}; NeMo's is")

@@ -76,12 +76,14 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except LocalEntryNotFoundError:
         raise CheckpointError(
-            f"{name} is not on this machine and Hugging Face cannot be reached; run `hf download {name}` where it can, "
-            "copy the folder here and give its path"
+            f"there is no folder {name}, nor is that model on this machine, and Hugging Face cannot be reached; "
+            f"run `hf download {name}` where it can, copy the folder here and give its path"
         ) from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{name} cannot be fetched from Hugging Face: {reason}") from None
+        raise CheckpointError(
+            f"there is no folder {name}, nor can Hugging Face be asked for it: {reason}"
+        ) from None
 
 
 def save_checkpoint(

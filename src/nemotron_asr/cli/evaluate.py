@@ -17,6 +17,7 @@ from nemotron_asr.config import LATENCIES
 from nemotron_asr.errors import ManifestError, MissingExtraError, NemotronError
 
 if TYPE_CHECKING:
+    from nemotron_asr.evaluation.judging import Judged
     from nemotron_asr.evaluation.listening import Hearing
     from nemotron_asr.evaluation.report import Report
 
@@ -98,8 +99,9 @@ def evaluate(**options: Any) -> int:
         from nemotron_asr.evaluation.plots import check_name
 
         check_name(plan.plot)
-    report = _measure(plan)
+    report, judged = _measure(plan)
     _show(report, plan.form)
+    _keep(plan, report, judged)
     if plan.skipped:
         note(f"{len(plan.skipped)} skipped")
     return FAILED if plan.skipped else DONE
@@ -111,14 +113,18 @@ def _check_extra(*packages: str) -> None:
         raise MissingExtraError(f"evaluate needs an extra ({missing[0]}): pip install 'nemotron-asr[eval]'")
 
 
-def _measure(plan: _Plan) -> "Report":
+def _measure(plan: _Plan) -> "tuple[Report, list[Judged]]":
     from nemotron_asr.evaluation.judging import judge
     from nemotron_asr.evaluation.report import make_report
 
     judged = [judge(hearing) for hearing in _heard(plan)]
     if not judged:
         raise ManifestError("no clip was heard: there is nothing to report")
-    report = make_report(plan.model, judged, plan.skipped, plan.beam)
+    return make_report(plan.model, judged, plan.skipped, plan.beam), judged
+
+
+def _keep(plan: _Plan, report: "Report", judged: "list[Judged]") -> None:
+    """Write the files that were asked for."""
     if plan.plot:
         from nemotron_asr.evaluation.plots import save_plot
 
@@ -127,7 +133,6 @@ def _measure(plan: _Plan) -> "Report":
         from nemotron_asr.evaluation.page import write_page
 
         write_page(judged, plan.page)
-    return report
 
 
 def _heard(plan: _Plan) -> "list[Hearing]":

@@ -37,6 +37,8 @@ def from_stdin(seconds: float) -> Packets:
 
 
 def _raw_samples(most: int) -> Iterator[NDArray[np.int16]]:
+    if sys.stdin is None:
+        raise AudioError("standard input is closed")
     held = os.read(sys.stdin.fileno(), most)
     if not held:
         raise AudioError("standard input: no audio samples")

@@ -65,7 +65,7 @@ def _declared(latency_ms: int) -> list[Callable[[Function], Function]]:
         click.option("--boost", multiple=True, metavar="PHRASE[:WEIGHT]", help=_BOOST),
         click.option(
             "--boost-file",
-            type=click.File(encoding="utf-8"),
+            type=click.File(encoding="utf-8-sig"),
             metavar="FILE",
             help="Phrases to boost, one a line; lines with # are notes.",
         ),
@@ -113,7 +113,11 @@ def _listed(names: str | None) -> list[str]:
 
 
 def _phrases(file: TextIO | None) -> list[str]:
-    lines = [line.strip() for line in file or ()]
+    try:
+        lines = [line.strip() for line in file or ()]
+    except UnicodeDecodeError:
+        name = getattr(file, "name", "it")
+        raise click.BadParameter(f"{name} is not a text in UTF-8", param_hint="--boost-file") from None
     return [line for line in lines if line and not line.startswith("#")]
 
 

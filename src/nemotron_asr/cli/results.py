@@ -108,22 +108,28 @@ class Folder:
 
         Raises:
             UsageError: two recordings would be written to the same file.
+            OSError: the folder cannot be made.
         """
         self._form = form
         self._targets = {
             recording: folder / place
             for recording, place in zip(recordings, _places(recordings, _SUFFIXES.get(form, form)), strict=True)
         }
+        folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, recording: Input, /) -> bool:
         """Whether a recording is done already."""
-        return self._targets[recording].exists()
+        return self._targets[recording].is_file()
 
     def write(self, recording: Input, /, transcript: "Transcript") -> None:
-        """Write a transcript to its file."""
+        """Write a transcript to its file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         target = self._targets[recording]
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+        draft = target.with_name(f".{os.getpid()}.part")  # short: the file's own name may be as long as names can be
         try:
             draft.write_text(RENDER[self._form](transcript), encoding="utf-8", errors="backslashreplace", newline="\n")
             draft.replace(target)

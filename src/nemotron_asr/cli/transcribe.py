@@ -16,6 +16,7 @@ from nemotron_asr.cli.running import DONE, FAILED, note
 from nemotron_asr.errors import NemotronError
 
 if TYPE_CHECKING:
+    from nemotron_asr.transcript import Transcript
     from nemotron_asr.recordings import Channels
 
 
@@ -77,9 +78,20 @@ def _transcribe(recordings: Sequence[Input], results: Results, channels: "Channe
             recording = recordings[number]
             meter.finished(number)
             with meter.aside():
-                if isinstance(result, NemotronError):
-                    failed += 1
-                    note(f"error: {result}")
-                else:
-                    results.write(recording, replace(result, file=recording.name))
+                failed += not _write(results, recording, result)
     return failed
+
+
+def _write(results: Results, recording: Input, result: "Transcript | NemotronError") -> bool:
+    """Write a transcript, or say what went wrong; whether it is written. Without a standard output nothing is."""
+    if isinstance(result, NemotronError):
+        note(f"error: {result}")
+        return False
+    try:
+        results.write(recording, replace(result, file=recording.name))
+    except OSError as error:
+        if results.ordered:
+            raise
+        note(f"error: {recording.name} was heard, but its transcript cannot be written: {error}")
+        return False
+    return True

@@ -75,11 +75,14 @@ def _pairs(boost: Boost) -> Iterable[tuple[str, float]]:
 
 
 def _split(entry: str) -> tuple[str, float]:
-    found = re.fullmatch(r"(.*\S)\s*:\s*([0-9.]+)", entry, re.DOTALL)
-    try:
-        return (found[1], float(found[2])) if found else (entry, 1.0)
-    except ValueError:
+    found = re.fullmatch(r"(.*\S)\s*:\s*([-+]?[\d.,]+(?:e[-+]?\d+)?|nan|inf)", entry, re.DOTALL | re.IGNORECASE)
+    if not found:
         return entry, 1.0
+    try:
+        return found[1], float(found[2])
+    except ValueError:
+        message = f"weight {found[2]!r} of phrase {found[1]!r} is not a number; choose 0 to {MOST_WEIGHT:g}"
+        raise OptionError(message) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,6 +53,11 @@ class Live:
         return max(0.0, self.stream.seconds - self.done)
 
     @property
+    def flushing(self) -> bool:
+        """Whether somebody waits for the words so far."""
+        return bool(self._flushes)
+
+    @property
     def in_a_hurry(self) -> bool:
         """Whether somebody waits for its words: a step with it is not put off."""
         return bool(self._flushes or self.settling or self.stream.closed)

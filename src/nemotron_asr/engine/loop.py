@@ -7,7 +7,7 @@ the words of the step before.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -250,18 +250,19 @@ class Loop:
         self.steps += 1
         self.computing += now - step.began
         self.cost.add(len(lives) * step.batch.frames, now - step.began)
-        self._take(step, said, flushes=True)
+        urgent = {live for live, part in zip(lives, step.parts, strict=True) if part.flush or live.flushing}
+        self._take(step, said, urgent)
         self._go_on()
-        self._take(step, said, flushes=False)
+        self._take(step, said, set(lives) - urgent)
         for live, due in zip(lives, step.dues, strict=True):
             if not live.recording:
                 came = due - step.batch.chunk * FRAME_SECONDS
                 self.admission.served(now - came, late=now > due)
 
-    def _take(self, step: _Step, said: list[Heard], *, flushes: bool) -> None:
-        """Make events of the tokens: before the next step where that depends on it, the others meanwhile."""
+    def _take(self, step: _Step, said: list[Heard], chosen: Collection[Live]) -> None:
+        """Make events of some streams' tokens: before the next step where that depends on it, the others meanwhile."""
         for live, part, heard in zip(step.batch.streams, step.parts, said, strict=True):
-            if part.flush == flushes and live in self._lives:
+            if live in chosen and live in self._lives:
                 try:
                     live.take(part, heard)
                 except StreamFailedError as error:

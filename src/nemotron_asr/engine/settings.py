@@ -17,7 +17,7 @@ from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
 from nemotron_asr.errors import LanguageError, OptionError
 from nemotron_asr.languages import AUTO, canonical, prompt_row
-from nemotron_asr.options import Options
+from nemotron_asr.options import Options, check_types
 from nemotron_asr.postprocess import Postprocessor, by_language
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import TranscriptBuilder, Voice
@@ -76,8 +76,7 @@ def check_options(model: SpeechModel, **options: Unpack[Options]) -> Settings:
         LanguageError: a language is unknown, or the model cannot tell languages apart.
         OptionError: an option is unknown, or its value is not offered.
     """
-    if unknown := options.keys() - (known := Options.__annotations__.keys()):
-        raise OptionError(f"option {min(unknown)!r} is unknown; choose {', '.join(known)}")
+    check_types(options)
     endpointing, postprocess = options.get("endpointing_ms", 800), options.get("postprocess")
     if vad := options.get("vad", False):
         require_voice_activity()

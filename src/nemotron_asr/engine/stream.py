@@ -191,6 +191,8 @@ class Stream:
             return Work(self.chunk, whole) if whole else self._flush_work(self._flushes[0])
         if self.closed:
             left = self.frames_until(self.fed)
+            if left == 0 and self._searching:
+                return Work(self.chunk, 1, self.fed)
             chunks = 1 << (-(-left // self.chunk) - 1).bit_length()
             return Work(self.chunk, self._before_next(chunks), self.fed) if left > 0 else None
         whole = self._whole_chunks(self.fed)
@@ -199,8 +201,13 @@ class Stream:
     def _flush_work(self, position: int) -> Work:
         """One step of what is not yet a whole chunk; of no chunks when all was said before."""
         left = self.frames_until(position)
-        chunks = -(-left // self.chunk) if self.t + left > self.decoded else 0
+        chunks = -(-left // self.chunk) if self.t + left > self.decoded else int(self._searching)
         return Work(self.chunk, chunks, position, flush=True)
+
+    @property
+    def _searching(self) -> bool:
+        """Whether words may be undecided, although all frames were heard: a beam decides when it is told of the end."""
+        return self.beam != GREEDY and self.t > self.origin
 
     def _whole_chunks(self, samples: int) -> int:
         return self._before_next(self.frames_within(samples) // self.chunk)

@@ -1,9 +1,14 @@
 """Options as they come from outside, before the engine sees them: known names, and values of the right type."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from nemotron_asr.errors import OptionError
+from nemotron_asr.options import Options, check_types
 from nemotron_asr.server.problems import invalid
+
+KNOWN = tuple(name for name in Options.__annotations__ if name not in {"lm", "lm_weight", "postprocess"})
+"""Options that a client may give. No files of this machine are among them, and no functions."""
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -15,48 +20,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
         if name not in KNOWN:
             raise invalid(f"option {name!r} is unknown; choose {', '.join(KNOWN)}", name)
-        fits, meant = _TYPES[name]
-        if not fits(value):
-            raise invalid(f"{name} is {value!r}, not {meant}"[:200], name)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _yes_or_no(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _whole_or_none(value: Any) -> bool:
-    return value is None or _whole(value)
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(map(_text, value))
-
-
-def _weights(value: Any) -> bool:
-    if not isinstance(value, Mapping):
-        return _texts(value)
-    return all(map(_text, value)) and all(_whole(weight) or isinstance(weight, float) for weight in value.values())
-
-
-_TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "language": (_text, "a string"),
-    "languages": (_texts, "a list of strings"),
-    "latency_ms": (_whole, "a whole number"),
-    "boost": (_weights, "a list of phrases, or phrases with weights"),
-    "beam": (_whole, "a whole number"),
-    "endpointing_ms": (_whole_or_none, "a whole number or none"),
-    "longest_segment_ms": (_whole, "a whole number"),
-    "vad": (_yes_or_no, "true or false"),
-    "keep_language_tags": (_yes_or_no, "true or false"),
-}
-
-KNOWN = tuple(_TYPES)
-"""Options that a client may give. No files of this machine are among them, and no functions."""
+        try:
+            check_types({name: value})
+        except OptionError as error:
+            raise invalid(str(error), name) from None

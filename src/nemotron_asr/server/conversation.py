@@ -99,7 +99,7 @@ class Conversation:
             self._hear_rest()
             await self._telling.finalize()
 
-    async def change(self, **options: Any) -> None:
+    async def change(self, /, **options: Any) -> None:
         """Change `CHANGES`, from the audio on that is fed next; waits while phrases are compiled.
 
         Raises:

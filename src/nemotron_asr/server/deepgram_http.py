@@ -60,7 +60,7 @@ async def hear(request: Request, service: Service) -> Response:
             key, wish = service.authenticate(token_of(request)), read(request.query_params)
             if request.headers.get("content-type", "").startswith("application/json"):
                 raise invalid("recordings are not fetched from a URL; send the audio itself")
-            stack.enter_context(service.uploading())
+            stack.enter_context(service.uploading(key))
             path = await stack.enter_async_context(stored(body()))
             counted = wish.multichannel and wish.form.encoding == CONTAINER
             channels = await service.channels(path) if counted else wish.form.channels

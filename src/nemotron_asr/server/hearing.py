@@ -133,7 +133,7 @@ class Hearing:
         return True
 
     async def _decode(self) -> None:
-        self._decoding = await self._resources.enter_async_context(self._decoders.decoding())
+        self._decoding = await self._resources.enter_async_context(self._decoders.decoding_live())
         self._decoding.begin(channel=self._form.channel)
         self._pouring = asyncio.create_task(self._pour(self._decoding))
 

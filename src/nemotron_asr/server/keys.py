@@ -9,6 +9,8 @@ import hmac
 import logging
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -34,12 +36,17 @@ class Key:
         name: in logs; not secret.
         streams: that may be open at once; None: any number.
         seconds_per_day: of audio, a day of UTC; None: any number.
+        open: streams.
+        uploads: recordings that are being taken in.
+        revoked: it is no longer in the file.
     """
 
     name: str
     streams: int | None = None
     seconds_per_day: float | None = None
     open: int = 0
+    uploads: int = 0
+    revoked: bool = False
     _day: int = 0
     _spent: float = 0.0
 
@@ -57,6 +64,23 @@ class Key:
     def leave(self) -> None:
         """A stream has ended."""
         self.open -= 1
+
+    @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """Room for one more recording that is taken in: for as many as streams.
+
+        Raises:
+            Problem: the key has as many as it may, or has no seconds left.
+        """
+        if self.streams is not None and self.uploads >= self.streams:
+            message = f"of this API key {self.uploads} recordings are being taken in, and {self.streams} may be"
+            raise Problem(Kind.TOO_MANY, message)
+        self.spend(0.0)
+        self.uploads += 1
+        try:
+            yield
+        finally:
+            self.uploads -= 1
 
     def spend(self, seconds: float) -> None:
         """Hear so much audio.
@@ -104,6 +128,17 @@ class Keys:
             raise Problem(Kind.UNAUTHENTICATED, "this API key is unknown" if token else "an API key is required")
         return found
 
+    def check_again(self, key: Key) -> None:
+        """Whether a key that was shown some time ago still lets anybody in.
+
+        Raises:
+            Problem: it does not.
+        """
+        if self.path:
+            self._look_again()
+        if key.revoked:
+            raise Problem(Kind.UNAUTHENTICATED, "this API key is no longer in force")
+
     def mint(self, key: Key, seconds: float) -> tuple[str, float]:
         """A secret that stands for a key for some time, to be given to a browser; and the time when it ends."""
         secret, ends = f"ek_{secrets.token_urlsafe(24)}", time.time() + seconds
@@ -142,8 +177,9 @@ class Keys:
             old.name, old.streams, old.seconds_per_day = new.name, new.streams, new.seconds_per_day
             keys[digest] = old
         self._keys = keys
-        stay = {id(key) for key in keys.values()}
-        self._secrets = {digest: kept for digest, kept in self._secrets.items() if id(kept[1]) in stay}
+        for digest in before.keys() - keys.keys():
+            before[digest].revoked = True
+        self._secrets = {digest: kept for digest, kept in self._secrets.items() if not kept[1].revoked}
 
 
 def _read_keys(path: str) -> dict[bytes, Key]:

@@ -101,15 +101,16 @@ class Decoders:
     """Starts processes, at most so many at once.
 
     Args:
-        most: processes at work at once; who comes then waits.
+        most: processes at work at once on recordings; who comes then waits.
+        live: on live streams, whose processes are there as long as they are; who comes then is refused.
         seconds: of audio that a piece of media may last.
         megabytes: of memory that a process may take.
         spare: processes that wait ready.
     """
 
-    def __init__(self, most: int, seconds: int, megabytes: int, spare: int = 1) -> None:
+    def __init__(self, most: int, live: int, seconds: int, megabytes: int, spare: int = 1) -> None:
         self._seconds, self._megabytes, self._spare = seconds, megabytes, spare
-        self._room = asyncio.Semaphore(most)
+        self._room, self._live, self._most_live = asyncio.Semaphore(most), 0, live
         self._waiting: list[asyncio.Task[Process]] = []
         self._closed = False
 
@@ -120,15 +121,35 @@ class Decoders:
 
     @asynccontextmanager
     async def decoding(self) -> AsyncIterator[Decoding]:
-        """A process for one piece of media; it ends with the context."""
-        async with self._room:
-            started = self._waiting.pop(0) if self._waiting else asyncio.create_task(self._start())
-            self.prepare()
-            decoding = Decoding(await started, self._seconds)
-            try:
+        """A process for a recording; it ends with the context."""
+        async with self._room, self._process() as decoding:
+            yield decoding
+
+    @asynccontextmanager
+    async def decoding_live(self) -> AsyncIterator[Decoding]:
+        """A process for a live stream; it ends with the context.
+
+        Raises:
+            Problem: there are as many as may be.
+        """
+        if self._live >= self._most_live:
+            raise Problem(Kind.UNAVAILABLE, f"{self._live} live streams are being decoded, which is the limit")
+        self._live += 1
+        try:
+            async with self._process() as decoding:
                 yield decoding
-            finally:
-                await decoding.kill()
+        finally:
+            self._live -= 1
+
+    @asynccontextmanager
+    async def _process(self) -> AsyncIterator[Decoding]:
+        started = self._waiting.pop(0) if self._waiting else asyncio.create_task(self._start())
+        self.prepare()
+        decoding = Decoding(await started, self._seconds)
+        try:
+            yield decoding
+        finally:
+            await decoding.kill()
 
     async def close(self) -> None:
         """End the processes that wait."""

@@ -6,7 +6,7 @@ POST /v1/stream         the body is audio, a file or plain samples; the answer i
                         Server-Sent Events for `Accept: text/event-stream`
 
 Options are in the query: model, language, languages=a,b, latency_ms, boost (phrase or phrase:weight, repeated),
-endpointing_ms (or none), longest_segment_ms, vad, keep_language_tags, interim_results; of the audio encoding,
+endpointing_ms (or none), longest_segment_ms, vad, beam, keep_language_tags, interim_results; of the audio encoding,
 sample_rate, channels, channel; token, the API key, for browsers, which cannot send headers with a WebSocket.
 """
 
@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -25,6 +25,7 @@ from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
 from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.formats import AUTO, AudioFormat
+from nemotron_asr.server.keys import Key
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Problem, invalid
@@ -53,6 +54,7 @@ _READ: dict[str, Callable[[QueryParams, str], Any]] = {
     "endpointing_ms": lambda query, name: None if query[name] == "none" else number(query, name, 0),
     "longest_segment_ms": lambda query, name: number(query, name, 0),
     "vad": flag,
+    "beam": lambda query, name: number(query, name, 1),
     "keep_language_tags": flag,
 }
 """Options of the engine, and how they are read."""
@@ -66,7 +68,7 @@ def routes(service: Service) -> list[BaseRoute]:
     async def stream(websocket: WebSocket) -> None:
         try:
             interim = flag(websocket.query_params, "interim_results", default=True)
-            conversation = await _open(service, websocket.query_params, token_of(websocket))
+            conversation = await _open(service, _key(service, websocket), websocket.query_params)
         except Problem as problem:
             await refuse(websocket, problem)
             return
@@ -75,9 +77,10 @@ def routes(service: Service) -> list[BaseRoute]:
     async def post(request: Request) -> Response:
         async with AsyncExitStack() as stack:
             try:
-                stack.enter_context(service.uploading())
                 interim = flag(request.query_params, "interim_results", default=True)
-                conversation = await _open(service, request.query_params, token_of(request), recording=True)
+                key = _key(service, request)
+                stack.enter_context(service.uploading(key))
+                conversation = await _open(service, key, request.query_params, recording=True)
             except Problem as problem:
                 return answer_problem(problem)
             sse = "text/event-stream" in request.headers.get("accept", "")
@@ -88,8 +91,11 @@ def routes(service: Service) -> list[BaseRoute]:
     return [live_route("/v1/stream", stream), Route("/v1/stream", post, methods=["POST", "PUT"])]
 
 
-async def _open(service: Service, query: QueryParams, token: str | None, *, recording: bool = False) -> Conversation:
-    key = service.authenticate(token or query.get("token"))
+def _key(service: Service, connection: HTTPConnection) -> Key:
+    return service.authenticate(token_of(connection) or connection.query_params.get("token"))
+
+
+async def _open(service: Service, key: Key, query: QueryParams, *, recording: bool = False) -> Conversation:
     unknown = set(query) - {*_READ, *_OTHERS, "token"}
     if unknown:
         raise invalid(f"option {min(unknown)!r} is unknown; choose {', '.join((*_OTHERS, *_READ))}", min(unknown))

@@ -53,7 +53,7 @@ class Nim:
             await self._say({"type": "conversation.created", "conversation": conversation})
             first = await self._receive(self._service.settings.idle_seconds)
         if first["type"] == _UPDATE:
-            self._session = {**self._session, **_session_of(first)}
+            self._session = sessions.updated(self._session, first.get("session"))
         async with await self._open() as stream:
             if first["type"] == _UPDATE:
                 await self._say({"type": "transcription_session.updated", "session": self._session})
@@ -98,7 +98,7 @@ class Nim:
             case "input_audio_buffer.commit":
                 conversation.keep_alive()
             case "transcription_session.update":
-                session = {**self._session, **_session_of(event)}
+                session = sessions.updated(self._session, event.get("session"))
                 if sessions.form_of(session) != sessions.form_of(self._session):
                     raise invalid("the format cannot change in the course of a stream", "input_audio_format")
                 await conversation.change(**sessions.changeable(session))
@@ -134,13 +134,6 @@ class Nim:
 
     async def _say(self, message: Message) -> None:
         await self._websocket.send_text(to_text(message))
-
-
-def _session_of(event: Message) -> Message:
-    session = event.get("session")
-    if not isinstance(session, dict):
-        raise invalid("session is not an object", "session")
-    return {name: value for name, value in session.items() if name != "client_secret"}
 
 
 def _word(word: Word) -> Message:

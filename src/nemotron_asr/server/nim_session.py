@@ -38,6 +38,17 @@ def new_session(model: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def updated(session: Session, update: object) -> Session:
+    """The session after an update, whose parts take the places of those before; parts that no session has are left out.
+
+    Raises:
+        Problem: it is not an object.
+    """
+    if not isinstance(update, dict):
+        raise invalid("session is not an object", "session")
+    return {name: update.get(name, value) for name, value in session.items()}
+
+
 def is_nim(session: object) -> bool:
     """Whether an update is in this shape, and not in that of OpenAI's beta."""
     return isinstance(session, dict) and bool(session.keys() & {"input_audio_params", "recognition_config"})

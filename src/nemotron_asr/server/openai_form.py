@@ -1,6 +1,7 @@
 """The form of OpenAI's `POST /v1/audio/transcriptions` -> what it asks for.
 
-Not heard: `temperature` (the search is greedy), `chunking_strategy`'s threshold and padding.
+Not heard: `temperature` (the search is greedy), `chunking_strategy`'s threshold and padding, `known_speaker_references`
+(speakers are channels).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,8 @@ GRANULARITIES = ("segment", "word")
 _NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
 """Options of ours, in the form beside OpenAI's."""
 
-_LISTS = ("languages", "keywords", "timestamp_granularities", "include", "known_speaker_names")
+_LISTS = ("languages", "keywords", "timestamp_granularities", "include", "known_speaker_names",
+          "known_speaker_references")  # fmt: skip
 _VAD = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
 _KNOWN = {
     "file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", *_NUMBERS,

@@ -32,7 +32,7 @@ def routes(service: Service) -> list[BaseRoute]:
         async with AsyncExitStack() as stack:
             try:
                 key = service.authenticate(token_of(request))
-                stack.enter_context(service.uploading())
+                stack.enter_context(service.uploading(key))
                 form = await form_of(request, service)
                 stack.push_async_callback(form.close)
                 wish = read(form)

@@ -118,7 +118,9 @@ class Realtime:
     async def _update(self, event: Event) -> None:
         session = sessions.updated(self._session, event.get("session"))
         config = sessions.read(session)
-        self._service.models.find(config.model, shapes.FOREIGN_MODELS)
+        await self._service.check(
+            config.model, shapes.FOREIGN_MODELS, endpointing_ms=config.silence, **config.changeable
+        )
         if self._stream is not None and config.needs_another_stream(self._config):
             await self._finish()
         elif self._stream is not None and config.changeable != self._config.changeable:

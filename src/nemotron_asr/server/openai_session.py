@@ -1,7 +1,6 @@
 """What a client of OpenAI's realtime protocol asks for: a session, in today's shape or that of the beta."""
 
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,9 @@ LEAST_SILENCE = 300
 
 _ENCODINGS = {"audio/pcm": "s16le", "audio/pcmu": "mulaw", "audio/pcma": "alaw"}
 _BETA_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
+_TRANSCRIPTION = {"model", "language", "languages", "prompt", "keywords", "delay"}
+"""What is kept of an update; a session that took in everything would grow with each."""
+_REPLACED = ("noise_reduction", "turn_detection")
 _LOGPROBS = "item.input_audio_transcription.logprobs"
 _TELEPHONE, _STUDIO = 8_000, 24_000
 
@@ -76,18 +78,16 @@ def updated(session: Session, update: Any) -> Session:
     update = _object(update, "session")
     if update.get("type", "transcription") != "transcription":
         raise invalid(f"session type {update['type']!r} is not offered; choose transcription", "session.type")
-    session = deepcopy(session)
-    session["include"] = update.get("include", session["include"])
-    if not isinstance(session["include"] or [], list):
+    include, where = update.get("include", session["include"]), "session.audio.input"
+    if not isinstance(include or [], list):
         raise invalid("include is not a list", "session.include")
-    where = "session.audio.input"
-    before = session["audio"]["input"]
-    sound = dict(_object(_object(update.get("audio"), "session.audio").get("input"), where))
+    sound = _object(_object(update.get("audio"), "session.audio").get("input"), where)
+    after = session["audio"]["input"] | {name: sound[name] for name in _REPLACED if name in sound}
     if sound.get("format") is not None:
-        before["format"] = {"type": "audio/pcm", **_object(sound["format"], f"{where}.format")}
-    before["transcription"] |= _object(sound.get("transcription"), f"{where}.transcription")
-    before.update({name: sound[name] for name in ("noise_reduction", "turn_detection") if name in sound})
-    return session
+        after["format"] = {"type": "audio/pcm", **_object(sound["format"], f"{where}.format")}
+    wanted = _object(sound.get("transcription"), f"{where}.transcription")
+    after["transcription"] = after["transcription"] | {name: wanted[name] for name in _TRANSCRIPTION & wanted.keys()}
+    return session | {"include": include, "audio": {"input": after}}
 
 
 def from_beta(update: Any) -> Session:

@@ -47,7 +47,7 @@ def answer_error(problem: Problem) -> JSONResponse:
 def boost(keywords: Sequence[str], prompt: str) -> dict[str, float]:
     """Phrases that are likely, with weights: keywords; and, half as likely, what a prompt is made of."""
     phrases = {phrase: _PROMPT_WEIGHT for part in re.split(r"[,.;:!?\n]+", prompt) for phrase in _phrases(part.split())}
-    return phrases | {keyword.strip(): 1.0 for keyword in keywords}
+    return phrases | {keyword.strip(): 1.0 for keyword in keywords if keyword.strip()}
 
 
 def _phrases(words: Sequence[str]) -> list[str]:

@@ -7,10 +7,11 @@ from starlette.routing import BaseRoute, Route
 
 from nemotron_asr import __version__
 from nemotron_asr.config import LATENCIES
+from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.models import Model
 from nemotron_asr.server.problems import Problem
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.web import answer_problem, token_of
+from nemotron_asr.server.web import token_of
 
 
 def routes(service: Service) -> list[BaseRoute]:
@@ -34,9 +35,9 @@ def routes(service: Service) -> list[BaseRoute]:
             service.authenticate(token_of(request))
             name = request.path_params.get("name")
             if name is not None:
-                return JSONResponse(_about(service.models.find(name)))
+                return JSONResponse(_about(service.models.find(name, shapes.FOREIGN_MODELS)))
         except Problem as problem:
-            return answer_problem(problem)
+            return shapes.answer_error(problem)
         return JSONResponse({"object": "list", "data": [_about(model) for model in service.models.by_name.values()]})
 
     answers = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}

@@ -44,6 +44,9 @@ STATUS = {
     Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 
+SLOWEST = 100_000
+"""Bytes of a recording per second, beyond the time that it may stand still: it takes up room while it comes."""
+
 Context = ServicerContext[bytes, bytes]
 
 
@@ -79,11 +82,11 @@ class Recognition:
             ]
             await side_by_side(_hear(talks, head, messages), _Teller(context, first, wish, idle).tell_all(talks))
 
-    async def recognize(self, data: bytes, context: Context) -> bytes:
-        """`Recognize`: a recording."""
+    async def recognize(self, context: Context) -> bytes:
+        """`Recognize`: a recording, which is not taken in before there is room for it."""
         key = self._key(context)
-        with self._service.uploading():
-            request = parse(RecognizeRequest, data)
+        with self._service.uploading(key):
+            request = parse(RecognizeRequest, await self._recording(context))
             wish, response = wish_of(request.config), RecognizeResponse()
             if request.HasField("id"):
                 response.id.CopyFrom(request.id)
@@ -95,6 +98,17 @@ class Recognition:
                     said = await conversation.transcript()
                     response.results.extend(results(said.segments, said.duration, number, wish))
         return bytes(response.SerializeToString())
+
+    async def _recording(self, context: Context) -> bytes:
+        """The call's one message; gRPC does not say how much of it has come."""
+        settings = self._service.settings
+        patience = settings.idle_seconds + settings.max_upload_bytes / SLOWEST
+        try:
+            async with asyncio.timeout(patience):
+                data: object = await context.read()
+        except TimeoutError:
+            raise Problem(Kind.TIMEOUT, f"the recording came for {patience:.0f} s, which is the limit") from None
+        return data if isinstance(data, bytes) else b""
 
     def config(self, data: bytes, context: Context) -> bytes:
         """`GetRivaSpeechRecognitionConfig`: what each model can be asked for."""
@@ -205,9 +219,9 @@ def handlers(recognition: Recognition) -> grpc.GenericRpcHandler:
         async with recognition.answering(context):
             await recognition.streaming(context)
 
-    async def recognize(request: bytes, context: Context) -> bytes:
+    async def recognize(_requests: AsyncIterator[bytes], context: Context) -> bytes:
         async with recognition.answering(context):
-            return await recognition.recognize(request, context)
+            return await recognition.recognize(context)
 
     async def config(request: bytes, context: Context) -> bytes:
         async with recognition.answering(context):
@@ -215,7 +229,7 @@ def handlers(recognition: Recognition) -> grpc.GenericRpcHandler:
 
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "StreamingRecognize": grpc.stream_stream_rpc_method_handler(streaming),
-        "Recognize": grpc.unary_unary_rpc_method_handler(recognize),
+        "Recognize": grpc.stream_unary_rpc_method_handler(recognize),  # the same for clients; here the key comes first
         "GetRivaSpeechRecognitionConfig": grpc.unary_unary_rpc_method_handler(config),
     }
     return grpc.method_handlers_generic_handler(SERVICE, methods)

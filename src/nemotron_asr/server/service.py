@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from nemotron_asr.engine.settings import check_options as stream_settings
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.languages import AUTO
 from nemotron_asr.server.bounds import Bounds
@@ -20,7 +21,7 @@ from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.metrics import Metrics
 from nemotron_asr.server.models import Model, Models
 from nemotron_asr.server.phrases import Phrases
-from nemotron_asr.server.problems import Kind, Problem, problem_of
+from nemotron_asr.server.problems import Kind, Problem, problem_of, translated
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.traces import traces_of
 from nemotron_asr.server.watch import Watch
@@ -54,7 +55,9 @@ class Service:
         self.conversations: set[Conversation] = set()
         self.ports: dict[str, int] = {}
         self.ready = self.draining = False
-        self._decoders = Decoders(settings.max_decoders, settings.max_audio_seconds, settings.decoder_megabytes)
+        self._decoders = Decoders(
+            settings.max_decoders, settings.max_live_decoders, settings.max_audio_seconds, settings.decoder_megabytes
+        )
         self._phrases = Phrases(settings.max_phrases)
         self.traces = traces_of()
         self._uploads = 0
@@ -105,6 +108,18 @@ class Service:
             logger.info("refused", extra={"fields": {"protocol": protocol, "key": key.name, "problem": str(problem)}})
             raise problem from error
 
+    async def check(self, model: str, foreign: Iterable[str], **options: Any) -> None:
+        """Look whether a conversation could be opened with these options, without opening one.
+
+        Raises:
+            Problem: it could not.
+        """
+        recognizer = self.models.find(model, foreign).recognizer
+        check_options(options)
+        with translated():
+            await self._phrases.prepare(options.get("boost", ()), recognizer.tokenizer)
+            stream_settings(recognizer, **options)
+
     async def channels(self, path: str) -> int:
         """How many a recording has, whatever it is.
 
@@ -115,17 +130,18 @@ class Service:
             return await decoding.count_channels(path)
 
     @contextmanager
-    def uploading(self) -> Iterator[None]:
+    def uploading(self, key: Key) -> Iterator[None]:
         """Room for one recording that is taken in.
 
         Raises:
-            Problem: as many as may be are on their way.
+            Problem: as many as may be are on their way, of this key or of all.
         """
         if self._uploads >= self.settings.max_uploads:
             raise Problem(Kind.UNAVAILABLE, f"{self._uploads} recordings are being taken in, which is the limit")
         self._uploads += 1
         try:
-            yield
+            with key.uploading():
+                yield
         finally:
             self._uploads -= 1
 
@@ -164,6 +180,7 @@ class Service:
         bounds = Bounds(longest, settings.idle_seconds, float("inf") if recording else longest)
         prepare = partial(self._phrases.prepare, tokenizer=model.recognizer.tokenizer)
         with ExitStack() as refused:
+            self.keys.check_again(key)
             key.enter()
             refused.callback(key.leave)
             await prepare(options.get("boost", ()))

@@ -63,7 +63,10 @@ class _Command:
 
 
 class Client:
-    """One connection; any number of commands, one after the other."""
+    """One connection; any number of commands, one after the other, until something goes wrong.
+
+    An error is the last event: Home Assistant passes over it, and knows by the end alone that no transcript will come.
+    """
 
     def __init__(self, service: Service, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._service, self._reader, self._writer = service, reader, writer
@@ -83,12 +86,10 @@ class Client:
     async def _listen(self) -> None:
         try:
             while (event := await read_event(self._reader, self._service.settings)) is not None:
-                try:
-                    await self._take(event)
-                except Problem as problem:
-                    await self._fail(problem)
+                await self._take(event)
         except Problem as problem:
-            await self._fail(problem)
+            await self._end()
+            await self._write(_error(problem))
 
     async def _take(self, event: Event) -> None:
         """Do what an event asks for; those that nobody knows are passed over, as the protocol has it."""
@@ -154,6 +155,7 @@ class Client:
         except Problem as problem:
             self._command, self._deaf = None, True
             await self._write(_error(problem))
+            self._writer.close()
         else:
             transcript = collect(finals, conversation.duration, conversation.detected, conversation.language)
             await self._tell_words(command)
@@ -168,12 +170,6 @@ class Client:
             await self._write(TranscriptStart(language=None if language == AUTO else language).event())
         if delta:
             await self._write(TranscriptChunk(delta).event())
-
-    async def _fail(self, problem: Problem) -> None:
-        """Say what is wrong; the command is over."""
-        await self._end()
-        self._command, self._deaf = None, True
-        await self._write(_error(problem))
 
     async def _end(self) -> None:
         if self._telling is not None:

@@ -58,7 +58,10 @@ def _with_tag(checkpoint: Checkpoint, locale: str, like: str) -> Checkpoint:
 
     changed = {name: insert(weights[f"transducer.{name}"]) for name in ("embed.weight", "head.weight", "head.bias")}
     weights |= {f"transducer.{name}": tensor for name, tensor in changed.items()}
-    config = replace(checkpoint.config, vocab_size=tokenizer.vocab_size)
+    final = checkpoint.config.final_tokens
+    config = replace(
+        checkpoint.config, vocab_size=tokenizer.vocab_size, final_tokens=(*final, blank) if source in final else final
+    )
     return replace(checkpoint, config=config, tokenizer=tokenizer, weights=weights)
 
 

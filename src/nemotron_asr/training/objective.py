@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from nemotron_asr.config import HOP, ModelConfig
+from nemotron_asr.config import HOP, SUBSAMPLING, ModelConfig
 from nemotron_asr.features import LogMel, window_start
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.model.subsampling import STAGES, halved
@@ -92,7 +92,8 @@ class Objective(nn.Module):
         if self.augment and generator:
             if self.augment.throat_probability:  # else no chance is spent, and the masks are those of older runs
                 mel = change_throat(mel, self.augment, generator)
-            mel = mask_spectrogram(mel, frames, self.augment, generator)
+            early, heard = mel[:, : SUBSAMPLING - 1], mel[:, SUBSAMPLING - 1 :]  # frames before time zero, and the rest
+            mel = torch.cat([early, mask_spectrogram(heard, frames, self.augment, generator)], 1)
         return mel, frames
 
     def encode(self, mel: Tensor, mel_lengths: Tensor, lookahead: int) -> tuple[Tensor, Tensor]:

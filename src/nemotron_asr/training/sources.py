@@ -1,6 +1,7 @@
 """Where clips come from: a NeMo manifest, a folder of recordings and texts, or a Hugging Face dataset."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,5 +94,8 @@ def _line(row: Mapping[str, Any], stem: Path, language: str, name: str) -> dict[
         raise ManifestError(f"dataset {name!r} has no column of {wanted}; it has {', '.join(row)}")
     audio = row["audio"]
     target = stem.with_suffix(Path(audio["path"] or "").suffix or ".audio")
-    target.write_bytes(audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes())
+    if not target.exists():  # another process of the same training may be fetching it, too
+        partial = target.with_suffix(f".{os.getpid()}.part")
+        partial.write_bytes(audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes())
+        partial.replace(target)
     return {"audio_filepath": target.name, "duration": 0.0, "text": text, "target_lang": spoken}

@@ -1,0 +1,50 @@
+"""Pages of others in a user's browser: where no key is asked for, they may not use the server."""
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_READING = {"GET", "HEAD", "OPTIONS"}
+
+
+class OwnPages:
+    """Refuses what a browser sends for a page that is neither ours nor among the `allowed` origins.
+
+    A browser asks nobody before it opens a WebSocket or sends a form for any page that its user has opened (CORS only
+    keeps answers from it), so that such a page could use a server on the user's own machine. Only browsers send an
+    `Origin`. Pages of the same machine may, whatever their port: who develops has one.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self._app, self._allowed = app, allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        asks = scope["type"] == "websocket" or (scope["type"] == "http" and scope["method"] not in _READING)
+        origin = Headers(scope=scope).get("origin") if asks else None
+        if origin is None or self._may(origin, Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+        message = f"pages of {origin[:100]} may not use this server, unless cors_origin names them"
+        error = {"kind": "forbidden", "message": message, "parameter": "cors_origin"}
+        await JSONResponse({"error": error}, 403)(scope, receive, send)
+
+    def _may(self, origin: str, headers: Headers) -> bool:
+        page, hosts = _host(origin), [_host(f"//{headers.get(name, '')}") for name in ("host", "x-forwarded-host")]
+        if origin in self._allowed or "*" in self._allowed:
+            return True
+        return page in hosts or {page[0], hosts[0][0]} <= _LOOPBACK
+
+
+def _host(url: str) -> tuple[str | None, int | None]:
+    """Name and port; neither where there are none."""
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname, parts.port
+    except ValueError:
+        return None, None
+    return named
