@@ -255,3 +255,16 @@ def test_memory_of_decoding_is_limited(samples: list[Sample]) -> None:
 
     with pytest.raises(Problem, match="too much time or memory"):
         asyncio.run(decode())
+
+
+async def test_live_streams_take_no_room_from_recordings(samples: list[Sample]) -> None:
+    """Who finds none of their own is refused; a recording waits for none of them."""
+    decoders = Decoders(1, 1, 60, 1024, spare=0)
+    async with decoders.decoding_live():
+        with pytest.raises(Problem, match="1 live streams are being decoded, which is the limit"):
+            async with decoders.decoding_live():
+                pass
+        async with decoders.decoding() as decoding:
+            assert await decoding.count_channels(samples[0].path) == 1
+    async with decoders.decoding_live():
+        pass

@@ -52,6 +52,31 @@ def test_streams_and_seconds_are_limited(file: Path, monkeypatch: pytest.MonkeyP
     key.spend(9)
 
 
+def test_recordings_of_a_key_are_as_many_as_its_streams(file: Path) -> None:
+    """Who may have one stream takes one recording in at a time, and not all the room there is."""
+    keys = Keys(str(file))
+    key = keys.check("alpha")
+    with key.uploading():
+        with pytest.raises(Problem, match="1 recordings are being taken in, and 1 may be"), key.uploading():
+            pass
+        with keys.check("beta").uploading(), keys.check("beta").uploading():
+            pass
+    with key.uploading():
+        key.enter()  # the recording that was taken in is heard
+
+
+def test_a_key_that_is_taken_away_opens_nothing_more(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has shown it before, and may still be connected."""
+    monkeypatch.setattr(keys_module, "LOOK_AGAIN", 0.0)
+    keys = Keys(str(file))
+    alpha, beta = keys.check("alpha"), keys.check("beta")
+    keys.check_again(beta)
+    file.write_text("alpha name=lab\n")
+    keys.check_again(alpha)
+    with pytest.raises(Problem, match="no longer in force"):
+        keys.check_again(beta)
+
+
 def test_the_file_is_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys_module, "LOOK_AGAIN", 0.0)
     keys = Keys(str(file))

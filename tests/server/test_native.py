@@ -156,6 +156,24 @@ def test_events_come_while_the_body_still_does(server: Running, speech: NDArray[
     assert "speech_started" in first
 
 
+@pytest.mark.parametrize("message", ['{"type": "change", "self": 1}', '{"type": "change", "beam": 2}'])
+async def test_what_cannot_change_is_named(server: Running, message: str) -> None:
+    async with websockets.connect(f"{server.websocket}/v1/stream") as socket:
+        await socket.send(message)
+        error = json.loads(await socket.recv())
+        assert (error["type"], error["kind"]) == ("error", "invalid")
+        assert "cannot change" in error["message"]
+
+
+def test_a_wider_search(server: Running, samples: list[Sample]) -> None:
+    data = Path(samples[0].path).read_bytes()
+    answer = httpx.post(f"{server.http}/v1/stream?beam=4&latency_ms=1120", content=data, timeout=60)
+    expected = server.recognizer.transcribe(samples[0].path, beam=4)
+    finals = [event for event in lines(answer) if event["type"] == "final"]
+    assert [final["text"] for final in finals] == [segment.text for segment in expected.segments]
+    assert "choose" in httpx.post(f"{server.http}/v1/stream?beam=99", content=data).json()["error"]["message"]
+
+
 @given(st.one_of(st.text(max_size=40), st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(

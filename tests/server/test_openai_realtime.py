@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.typing import Subprotocol
 
 from nemotron_asr.events import Final, Segment, SpeechEnded
-from nemotron_asr.server import openai_realtime
+from nemotron_asr.server import nim_session, openai_realtime
 from nemotron_asr.server.formats import AudioFormat, PlainReader
 from nemotron_asr.server.openai_session import new_session, read, updated
 from nemotron_asr.transcript import Transcript
@@ -210,6 +210,35 @@ async def test_the_session_is_as_the_client_wants_it(server: Running) -> None:
             transcription = updated.session.audio.input.transcription
             assert (transcription.delay, transcription.keywords, transcription.language) == (delay, ["Nemotron"], "de")
             assert updated.session.audio.input.turn_detection is None
+
+
+def test_a_session_does_not_grow() -> None:
+    """It keeps what it knows, and the last of each."""
+    session = new_session()
+    for number in range(3):
+        update = {
+            "transcription": {f"k{number}": "x" * 1000, "model": "tiny"},
+            "noise_reduction": {"type": "near_field"},
+        }
+        session = updated(session, {"audio": {"input": update}})
+    assert session["audio"]["input"]["transcription"] == {"model": "tiny", "language": None, "prompt": ""}
+    assert session["audio"]["input"]["noise_reduction"] == {"type": "near_field"}
+    nim = nim_session.updated(nim_session.new_session("tiny"), {"client_secret": 1, "extra": 2, "modalities": ["text"]})
+    assert nim.keys() == nim_session.new_session("tiny").keys()
+
+
+async def test_what_could_not_be_heard_is_named_before_there_is_audio(
+    server: Running, speech: NDArray[np.int16]
+) -> None:
+    """And the connection goes on, with the session that it had."""
+    async with connected(server) as connection:
+        await connection.session.update(session=wanted(keywords=["x" * 201]))
+        assert "201 characters" in (await receive(connection, "error")).error.message
+        await connection.session.update(session=wanted(keywords=["", "Nemotron"]))
+        await receive(connection, "session.updated")
+        await append(connection, speech.tobytes())
+        await connection.input_audio_buffer.commit()
+        await receive(connection, f"{TRANSCRIPTION}.completed")
 
 
 def test_delays_are_latencies() -> None:

@@ -61,12 +61,16 @@ def test_subtitles_are_those_of_the_transcript(server: Running, samples: list[Sa
     assert httpx.post(f"{server.http}/page/transcript.vtt", content=body).text == transcript.to_vtt()
 
 
+WORD = '{"word": "b", "start": 0, "end": 1}'
+
+
 @pytest.mark.parametrize(
     "body",
     [
         "", "[]", "{", "[" * 10_000, "{}", '{"segments": 1, "duration": 2}',
         '{"duration": 1, "segments": [{"words": [{"word": "a"}], "text": "b", "start": 0, "end": 1}]}',
         '{"duration": 1, "segments": [{"words": [], "text": "b", "start": 0, "end": 1e999}]}',
+        f'{{"duration": 1, "segments": [{{"text": "b", "start": 0, "end": 1, "words": [{WORD}, {WORD}]}}]}}',
     ],
 )  # fmt: skip
 def test_what_is_no_transcript(server: Running, body: str) -> None:

@@ -197,24 +197,24 @@ def test_other_formats_of_samples(server: Running, speech: NDArray[np.int16]) ->
         ([Transcribe(transcript_names=["long" * 100]).event(), START], "invalid", "400 characters"),
     ],
 )
-def test_what_is_wrong_is_told_and_the_connection_goes_on(
+def test_what_is_wrong_is_told_and_ends_the_connection(
     server: Running, events: list[Event], code: str, words: str
 ) -> None:
-    *_, error, pong = ask_through_errors(server, [*events, Ping("still there?").event()])
+    """Home Assistant waits for a transcript, or for the end, whatever else it is told."""
+    *_, error = ask_to_the_end(server, events)
     assert error.type == "error"
     assert Error.from_event(error).code == code
     assert words in error.data["text"]
-    assert pong.data == {"text": "still there?"}
 
 
-def ask_through_errors(server: Running, events: Iterable[Event]) -> list[Event]:
+def ask_to_the_end(server: Running, events: Iterable[Event]) -> list[Event]:
     async def talk() -> list[Event]:
         async with AsyncTcpClient("127.0.0.1", server.ports["wyoming"]) as client:
             for event in events:
                 await client.write_event(event)
             said: list[Event] = []
-            while not said or said[-1].type != "pong":
-                said += await until(client, "pong")
+            while (event := await asyncio.wait_for(client.read_event(), 60)) is not None:
+                said.append(event)
             return said
 
     return asyncio.run(talk())

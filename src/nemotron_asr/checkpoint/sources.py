@@ -81,9 +81,7 @@ def _download(name: str) -> Path:
         ) from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(
-            f"there is no folder {name}, nor can Hugging Face be asked for it: {reason}"
-        ) from None
+        raise CheckpointError(f"there is no folder {name}, nor can Hugging Face be asked for it: {reason}") from None
 
 
 def save_checkpoint(

@@ -16,8 +16,8 @@ from nemotron_asr.cli.running import DONE, FAILED, note
 from nemotron_asr.errors import NemotronError
 
 if TYPE_CHECKING:
-    from nemotron_asr.transcript import Transcript
     from nemotron_asr.recordings import Channels
+    from nemotron_asr.transcript import Transcript
 
 
 @click.command()

@@ -37,7 +37,7 @@ class OwnPages:
         page, hosts = _host(origin), [_host(f"//{headers.get(name, '')}") for name in ("host", "x-forwarded-host")]
         if origin in self._allowed or "*" in self._allowed:
             return True
-        return page in hosts or {page[0], hosts[0][0]} <= _LOOPBACK
+        return page[0] is not None and (page in hosts or {page[0], hosts[0][0]} <= _LOOPBACK)
 
 
 def _host(url: str) -> tuple[str | None, int | None]:
