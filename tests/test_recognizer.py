@@ -2,6 +2,7 @@ import io
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import nemotron_asr
 from nemotron_asr.audio import AudioSource
 from nemotron_asr.checkpoint import load_checkpoint, save_checkpoint, to_float
 from nemotron_asr.config import LATENCIES
+from nemotron_asr.engine import events
 from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.recognizer import Recognizer
@@ -260,3 +262,34 @@ def test_a_model_without_prompt_hears_english_only(samples: list[Sample]) -> Non
     assert english.transcribe(samples[1].path, language="en").language in {"en-US", None}
     with pytest.raises(LanguageError, match="'de-DE' is not this model's; it takes auto or English"):
         english.transcribe(samples[0].path, language="de-DE")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"beam": 2.0}, {"beam": "4"}, {"beam": True}, {"endpointing_ms": "500"}, {"endpointing_ms": float("nan")},
+        {"language": None}, {"boost": None}, {"boost": {"x": "a"}}, {"latency_ms": [320]}, {"vad": 1}, {"lm": 7},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_of_another_type_are_named(recognizer: Recognizer, samples: list[Sample], option: Any) -> None:
+    """And the engine goes on."""
+    (name,) = option
+    with pytest.raises(OptionError, match=f"^{name} is .*, not "):
+        recognizer.transcribe(samples[0].path, **option)
+    assert recognizer.transcribe(samples[0].path).duration > 0
+
+
+def test_a_packet_may_be_as_long_as_an_hour(
+    recognizer: Recognizer, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More events than a stream keeps for those who do not read."""
+    monkeypatch.setattr(events, "UNREAD", 20)
+    speech = np.tile(samples[0].audio, 12)
+    said = []
+    for packets in ([speech], np.split(speech, 4)):
+        with recognizer.stream(latency_ms=1120, endpointing_ms=80) as stream:
+            heard = [event for packet in packets for event in stream.feed(packet)] + stream.finish()
+        said.append([event.segment.text for event in heard if isinstance(event, Final)])
+    assert len(said[0]) > 1
+    assert said[0] == said[1]

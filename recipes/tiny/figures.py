@@ -1,7 +1,7 @@
 """Writes what `nemotron-asr evaluate` found of `tiny` into the tables of the pages that say it.
 
-    nemotron-asr evaluate $WORK/dev.jsonl --latency {80,160,320,560,1120} --format markdown > $WORK/dev.md
-    nemotron-asr evaluate $DATA/speech/eval.jsonl --mode auto --latency {80,1120} --format markdown > $WORK/eval.md
+    nemotron-asr evaluate $WORK/dev.jsonl --latency={80,160,320,560,1120} --format markdown > $WORK/dev.md
+    nemotron-asr evaluate $DATA/speech/eval.jsonl --mode auto --latency={80,1120} --format markdown > $WORK/eval.md
     python -m recipes.tiny.figures dev=$WORK/dev.md eval=$WORK/eval.md
 
 A page's table that has `<!-- figures of dev -->` above it keeps its rows and columns. Of each row those cells are

@@ -239,3 +239,11 @@ def test_defaults_of_absent_keys_are_those_of_transformers(tmp_path: Path) -> No
     assert (ours.use_bias, ours.xscaling) == (theirs.encoder_config.attention_bias, theirs.encoder_config.scale_input)
     assert ours.conv_kernel == theirs.encoder_config.conv_kernel_size
     assert (ours.pred_layers, ours.max_symbols) == (theirs.num_decoder_layers, theirs.max_symbols_per_step)
+
+
+def test_final_tokens_are_kept(tmp_path: Path) -> None:
+    """transformers knows of none; we do when we read what we have written."""
+    save_checkpoint(make_checkpoint(final_tokens=(3, 5)), tmp_path, "huggingface")
+    assert load_checkpoint(tmp_path).config.final_tokens == (3, 5)
+    save_checkpoint(make_checkpoint(), tmp_path, "huggingface")
+    assert "final_tokens" not in (tmp_path / "config.json").read_text(encoding="utf-8")

@@ -149,3 +149,12 @@ def test_a_missing_extra_is_named(run: Run, manifest: Path, monkeypatch: pytest.
     status, _, err = run("evaluate", manifest, *MODEL)
     assert status == 2
     assert "pip install 'nemotron-asr[eval]'" in err
+
+
+def test_a_picture_that_cannot_be_written_takes_nothing_with_it(run: Run, manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    options = ("--model", "MODEL", "--latency", "80", "--mode", "language")
+    status, out, errors = run("evaluate", manifest, *options, "--plot", tmp_path / "file/x.png")
+    assert status == 1
+    assert "given" in out
+    assert "file" in errors

@@ -234,3 +234,38 @@ def test_a_closed_pipe_is_quiet(model: str, clips: Path) -> None:
 
 def test_stderr_is_silent_in_a_process_of_its_own(process: Run, samples: list[Sample], heard: Transcript) -> None:
     assert process("transcribe", samples[0].path, "--model", "MODEL") == (0, f"{heard.text}\n", "")
+
+
+def test_what_cannot_be_written_is_named_and_the_rest_is(run: Run, clips: Path, tmp_path: Path) -> None:
+    """A name may be as long as names can be; where the result's would be longer, the others are there nevertheless."""
+    recordings = sorted(path for path in clips.iterdir() if path.suffix == ".opus")[:1]
+    for stem in ("a" * 250, "b" * 249, "c"):
+        shutil.copy(recordings[0], tmp_path / f"{stem}.opus")
+    out = tmp_path / "out"
+    sources = [tmp_path / f"{stem}.opus" for stem in ("b" * 249, "c")]
+    assert run("transcribe", "--model", "MODEL", *sources, "--format", "json", "--output", out)[0] == 0
+    assert {path.name for path in out.iterdir()} == {f"{'b' * 249}.json", "c.json"}
+    (tmp_path / "c.txt").mkdir()
+    status, _, errors = run("transcribe", "--model", "MODEL", *sources, "--output", tmp_path)
+    assert status == 1
+    assert "c.opus was heard, but its transcript cannot be written" in errors
+    assert (tmp_path / f"{'b' * 249}.txt").is_file()
+
+
+def test_a_folder_that_cannot_be_is_known_first(run: Run, samples: list[Sample], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, _, errors = run("transcribe", "--model", "nowhere", samples[0].path, "--output", tmp_path / "file/sub")
+    assert (status, "nowhere" in errors, "file" in errors) == (1, False, True)
+
+
+def test_a_name_that_is_too_long_stops_nobody(run: Run, samples: list[Sample], heard: Transcript) -> None:
+    status, out, errors = run("transcribe", "--model", "MODEL", samples[0].path, "x" * 300)
+    assert status == 1
+    assert heard.text in out
+    assert "xxx" in errors
+
+
+def test_phrases_that_are_no_text_are_named(run: Run, samples: list[Sample], tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"Stra\xdfe\n")
+    status, _, errors = run("transcribe", "--model", "MODEL", samples[0].path, "--boost-file", tmp_path / "latin.txt")
+    assert (status, "latin.txt is not a text in UTF-8" in errors) == (2, True)

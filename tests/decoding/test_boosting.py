@@ -115,3 +115,9 @@ def test_every_arc_leads_somewhere(tokenizer: Tokenizer, phrases: list[str]) -> 
         assert node.tolist() == sorted(node, reverse=True)  # those that gain nothing are the last
     for phrase in phrases:
         assert gains(tree, tokenizer.encode(" ".join(phrase.split())))[-1] > 0
+
+
+@pytest.mark.parametrize("weight", ["-1", "5", "1e1", "2,5", "nan", "1.2.3"])
+def test_a_weight_that_is_none_is_named(weight: str) -> None:
+    with pytest.raises(OptionError, match="choose 0 to 4"):
+        phrase_weights([f"rock:{weight}"])

@@ -54,3 +54,12 @@ def test_what_is_there_stays_and_what_cannot_be_is_named(checkpoint: Checkpoint)
     silent = replace(checkpoint, config=replace(checkpoint.config, n_prompts=0))
     with pytest.raises(LanguageError, match="takes no prompts"):
         add_locale(silent, "cy-GB")
+
+
+def test_its_tag_ends_an_utterance_as_the_other_does(checkpoint: Checkpoint) -> None:
+    """Where the predictor starts anew behind the one, it does behind the other."""
+    like = checkpoint.tokenizer.id_of("<en-US>")
+    final = replace(checkpoint, config=replace(checkpoint.config, final_tokens=(like,)))
+    added = add_locale(final, "cy-GB", like="en-US")
+    assert added.config.final_tokens == (like, added.tokenizer.id_of("<cy-GB>"))
+    assert add_locale(checkpoint, "cy-GB", like="en-US").config.final_tokens == ()

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nemotron_asr.config import ModelConfig
+from nemotron_asr.config import SUBSAMPLING, ModelConfig
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.model.transducer import PredictorState
 from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.augment import AugmentConfig
 from nemotron_asr.training.data import Batch, Batches, DataConfig, Source
 from nemotron_asr.training.initialise import initialise
 from nemotron_asr.training.objective import Objective, ObjectiveConfig
@@ -52,3 +53,19 @@ def test_some_of_the_history_is_hidden(objective: Objective, batch: Batch, monke
 
 def test_none_of_it_outside_training(objective: Objective, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(shown(objective.eval(), batch, monkeypatch)[:, 1:], batch.tokens)
+
+
+def test_masks_lie_where_the_audio_does(batch: Batch, config: ModelConfig) -> None:
+    """Seven frames lie before time zero: nobody is there, and the last ones may be hidden as any others."""
+    model = NemotronASR(config)
+    initialise(model)
+    wide = AugmentConfig(frequency_masks=0, time_masks=20, time_share=0.2)
+    masked, plain = Objective(model, None, ObjectiveConfig(), wide), Objective(model, None, ObjectiveConfig(), None)
+    mel, frames = plain.mel(batch, None)
+    changed = torch.zeros_like(mel[..., 0], dtype=torch.bool)
+    for seed in range(20):
+        heard, _ = masked.mel(batch, torch.Generator().manual_seed(seed))
+        changed |= (heard != mel).any(-1)
+    early = SUBSAMPLING - 1
+    assert not changed[:, :early].any()
+    assert all(row[early + n - 5 : early + n].any() for row, n in zip(changed, frames.tolist(), strict=True))
