@@ -284,8 +284,8 @@ def test_a_packet_may_be_as_long_as_an_hour(
     recognizer: Recognizer, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More events than a stream keeps for those who do not read."""
-    monkeypatch.setattr(events, "UNREAD", 20)
-    speech = np.tile(samples[0].audio, 12)
+    monkeypatch.setattr(events, "UNREAD", 60)
+    speech = np.tile(samples[0].audio, 40)
     said = []
     for packets in ([speech], np.split(speech, 4)):
         with recognizer.stream(latency_ms=1120, endpointing_ms=80) as stream:
