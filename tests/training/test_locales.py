@@ -59,6 +59,7 @@ def test_what_is_there_stays_and_what_cannot_be_is_named(checkpoint: Checkpoint)
 def test_its_tag_ends_an_utterance_as_the_other_does(checkpoint: Checkpoint) -> None:
     """Where the predictor starts anew behind the one, it does behind the other."""
     like = checkpoint.tokenizer.id_of("<en-US>")
+    assert like is not None
     final = replace(checkpoint, config=replace(checkpoint.config, final_tokens=(like,)))
     added = add_locale(final, "cy-GB", like="en-US")
     assert added.config.final_tokens == (like, added.tokenizer.id_of("<cy-GB>"))
