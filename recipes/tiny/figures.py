@@ -53,7 +53,7 @@ def refreshed(table: str, report: Sequence[Sequence[Row]]) -> str:
         place = _place(row, keys)
         if place not in found:
             raise ValueError(f"no row of the report is about {place}; there are {', '.join(found)}")
-        new = {name: found[place].get(name, value) for name, value in row.items()}
+        new = {name: value if name in keys else found[place].get(name, value) for name, value in row.items()}
         lines.append(f"| {' | '.join(new.values())} |")
     return "".join(f"{line}\n" for line in lines)
 
