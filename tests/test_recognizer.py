@@ -107,6 +107,20 @@ def test_many_come_in_order_and_errors_as_values(recognizer: Recognizer, samples
             assert said(result.segments) == said(recognizer.transcribe(path).segments)
 
 
+def test_what_is_no_audio_is_an_error_among_the_others(recognizer: Recognizer, samples: list[Sample]) -> None:
+    """A tuple with too much or too little in it, rows of different lengths, an object that can only be read."""
+
+    class Pipe:
+        def read(self, _: int = -1) -> bytes:
+            return b""
+
+    one = samples[0].audio
+    sources: list[Any] = [(one,), (one, 16_000, 1), ([[0.0, 1.0], [0.0]], 16_000), Pipe(), samples[0].path]
+    *wrong, right = recognizer.transcribe_many(sources)
+    assert all(isinstance(result, AudioError) for result in wrong)
+    assert isinstance(right, Transcript)
+
+
 def test_sources_are_read_as_they_are_needed(recognizer: Recognizer, samples: list[Sample]) -> None:
     asked = 0
 

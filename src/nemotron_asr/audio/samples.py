@@ -40,7 +40,10 @@ def as_float32(samples: ArrayLike) -> Samples:
 
 def to_planes(samples: ArrayLike) -> NDArray[Any]:
     """View an array as (channels, samples), as `as_float32` describes."""
-    array = np.asarray(samples)
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:
+        raise AudioError(f"the samples are no array: {error}") from None
     if array.ndim == 1:
         return array[None]
     if array.ndim != 2 or min(array.shape) > MAX_CHANNELS:

@@ -99,7 +99,7 @@ def probe_duration(source: AudioSource) -> float | None:
     """
     with _naming(source):
         if isinstance(source, tuple):
-            samples, rate = source
+            samples, rate = _pair(source)
             return float(to_planes(samples).shape[1] / checked_rate(rate))
         if hasattr(source, "seekable") and not source.seekable():
             return None  # looking would consume what is to be decoded
@@ -108,6 +108,12 @@ def probe_duration(source: AudioSource) -> float | None:
             if stream.duration and stream.time_base:
                 return float(stream.duration * stream.time_base)
             return float(container.duration / av.time_base) if container.duration else None
+
+
+def _pair(source: tuple[Any, ...]) -> tuple[ArrayLike, int]:
+    if len(source) != 2:
+        raise AudioError(f"a tuple of {len(source)} is no audio; give (samples, sample rate)")
+    return source
 
 
 @contextmanager
@@ -129,12 +135,13 @@ def _name(source: AudioSource) -> str:
 def _pieces(source: AudioSource, hear: _Hear) -> Iterator[tuple[Samples, int]]:
     """Yield (samples, rate)."""
     first = 0
-    for planes, rate in _split(*source) if isinstance(source, tuple) else decode(source):
+    for planes, rate in _split(source) if isinstance(source, tuple) else decode(source):
         yield hear(planes, first), rate
         first += planes.shape[1]
 
 
-def _split(samples: ArrayLike, rate: int) -> Iterator[tuple[NDArray[Any], int]]:
+def _split(source: tuple[ArrayLike, int]) -> Iterator[tuple[NDArray[Any], int]]:
+    samples, rate = _pair(source)
     return ((planes, rate) for planes in parts(to_planes(samples)))
 
 
