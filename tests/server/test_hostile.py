@@ -59,11 +59,17 @@ async def test_headers_without_end(server: Running) -> None:
     writer.close()
 
 
-async def test_a_form_that_drips(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (b"/v1/audio/transcriptions", b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"),
+        (b"/v1/listen", b"Content-Type: audio/wav\r\n\r\n"),
+    ],
+)
+async def test_a_body_that_drips(monkeypatch: pytest.MonkeyPatch, path: bytes, kind: bytes) -> None:
     """However seldom it stands still: it takes up a place that others could have."""
     monkeypatch.setattr(connections, "HEADERS", 1)
-    head = b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n"
-    head += b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    head = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n%b" % (path, kind)
     with running(idle_seconds=1) as server:
         answer = await drip(server.ports["http"], b"X-Slow: yes\r\n" * 100, head)
         assert answer.startswith(b"HTTP/1.1 408 ")

@@ -22,7 +22,7 @@ from nemotron_asr.server.formats import CONTAINER
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.web import LiveResponse, body_of, headers_of, stored, token_of
+from nemotron_asr.server.web import SLOWEST, LiveResponse, body_of, headers_of, stored, token_of
 
 PROTOCOL = "deepgram"
 
@@ -51,7 +51,7 @@ async def hear(request: Request, service: Service) -> Response:
     request_id, sha256 = str(uuid4()), hashlib.sha256()
 
     async def body() -> AsyncIterator[bytes]:
-        async for data in body_of(request, service):
+        async for data in body_of(request, service, SLOWEST):
             sha256.update(data)
             yield data
 

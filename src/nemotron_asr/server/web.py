@@ -27,7 +27,8 @@ MAX_FIELDS = 1000
 """Fields of a form."""
 
 SLOWEST = 1000
-"""Bytes of a form per second, beyond the time that it may stand still: it takes up room while it comes."""
+"""Bytes per second of a form, or of a recording that is heard when whole, beyond the time that it may stand still:
+it takes up room while it comes."""
 
 MOST_DIGITS = 12
 """Of a number among options: longer ones are cut off, and still beyond all limits."""
@@ -69,13 +70,13 @@ async def refuse(websocket: WebSocket, problem: Problem) -> None:
     await websocket.send_denial_response(answer_problem(problem))
 
 
-async def body_of(request: Request, service: Service) -> AsyncIterator[bytes]:
+async def body_of(request: Request, service: Service, slowest: int = 0) -> AsyncIterator[bytes]:
     """The body as it comes, maybe as fast as somebody speaks, within the limits of size and time.
 
     Raises:
-        Problem: it is too long, stands still, or breaks off.
+        Problem: it is too long, stands still, comes at fewer than `slowest` bytes a second, or breaks off.
     """
-    receive, more = _limited(request, service.settings), True
+    receive, more = _limited(request, service.settings, slowest), True
     while more:
         message = await receive()
         more = message.get("more_body", False)
