@@ -69,6 +69,8 @@ class ModelConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.d_model % self.n_heads or self.d_model % 2:
             raise ConfigError(f"d_model {self.d_model} is not an even multiple of the {self.n_heads} heads")
+        if beyond := [token for token in self.final_tokens if not 0 <= token < self.vocab_size]:
+            raise ConfigError(f"final_tokens has {beyond[0]}; the tokens are 0..{self.vocab_size - 1}")
         if self.mel_dtype not in {"float32", "bfloat16", "float16"}:
             raise ConfigError(f"mel_dtype {self.mel_dtype!r} is unknown; choose float32, bfloat16 or float16")
         if self.n_prompts and not 0 <= self.default_prompt < self.n_prompts:

@@ -245,5 +245,9 @@ def test_final_tokens_are_kept(tmp_path: Path) -> None:
     """transformers knows of none; we do when we read what we have written."""
     save_checkpoint(make_checkpoint(final_tokens=(3, 5)), tmp_path, "huggingface")
     assert load_checkpoint(tmp_path).config.final_tokens == (3, 5)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "final_tokens": [3, 10**6]}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="final_tokens has 1000000; the tokens are 0"):
+        load_checkpoint(tmp_path)
     save_checkpoint(make_checkpoint(), tmp_path, "huggingface")
     assert "final_tokens" not in (tmp_path / "config.json").read_text(encoding="utf-8")
