@@ -17,7 +17,7 @@ from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import events
 from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final, Partial, Segment
-from nemotron_asr.recognizer import Recognizer
+from nemotron_asr.recognizer import Recognizer, choose_device
 from nemotron_asr.transcript import Transcript
 from tests.conftest import PIECES, Sample, checkpoint_of, random_model, tiny_config
 from tests.near import leaves, near
@@ -307,3 +307,10 @@ def test_a_packet_may_be_as_long_as_an_hour(
         said.append([event.segment.text for event in heard if isinstance(event, Final)])
     assert len(said[0]) > 1
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("name", ["cuda:128", "cuda:99999999999999"])
+def test_a_device_that_is_beyond_all_is_not_there(name: str) -> None:
+    """torch wraps such numbers around."""
+    with pytest.raises(OptionError, match=f"device '{name}' is not there"):
+        choose_device(name)

@@ -202,3 +202,9 @@ def test_the_microphone_is_heard_until_ctrl_c(
     said = load(model).transcribe((np.frombuffer(pcm(samples[0]), np.int16), 16_000), latency_ms=320)
     assert (status, err) == (0, "listening to fake input; Ctrl-C ends\n")
     assert out.splitlines() == [segment.text for segment in said.segments]
+
+
+def test_a_standard_input_that_is_closed_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    status, _, errors = run("stream", "-", "--model", "MODEL")
+    assert (status, errors.splitlines()[-1]) == (1, "error: standard input is closed")
