@@ -1,6 +1,7 @@
 """`nemotron-asr transcribe`, from files on disk to what is printed or written."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -161,6 +162,17 @@ def test_output_skips_what_is_done(run: Run, clips: Path, tmp_path: Path) -> Non
     assert (out / "a.json").read_text() == "done before"
     assert json.loads((out / "more" / "c.json").read_text(encoding="utf-8"))["file"] == str(clips / "more" / "c.OPUS")
     assert run(*command) == (0, "", "3 of 3 done already, skipped\n")
+
+
+def test_a_newer_recording_is_not_done(run: Run, clips: Path, tmp_path: Path) -> None:
+    result = tmp_path / "out" / "a.txt"
+    result.parent.mkdir()
+    result.write_text("of an older recording")
+    command = ("transcribe", clips / "a.opus", "--model", "MODEL", "--output", result.parent)
+    os.utime(result, (0, 0))
+    assert run(*command) == (0, "", "")
+    assert result.read_text(encoding="utf-8") != "of an older recording"
+    assert run(*command) == (0, "", "1 of 1 done already, skipped\n")
 
 
 def test_a_failure_is_tried_again(run: Run, clips: Path, tmp_path: Path) -> None:

@@ -226,6 +226,40 @@ def test_the_pool_does_not_change_under_a_running_step(
 
 
 @pytest.mark.usefixtures("bystander")
+def test_a_stream_for_which_there_is_no_memory_ends_alone(
+    engine: Engine, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, acquire = says(engine, samples[0]), Pool.acquire
+
+    def short(_: Pool) -> int:
+        raise MemoryError("no row")
+
+    monkeypatch.setattr(Pool, "acquire", short)
+    session = engine.open()
+    session.feed(samples[0].audio)
+    session.close()
+    with pytest.raises(StreamFailedError, match="no row"):
+        list(session)
+    monkeypatch.setattr(Pool, "acquire", acquire)
+    assert says(engine, samples[0]) == expected
+
+
+def test_a_pool_that_cannot_grow_stays_as_it_is(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(_: object) -> None:
+        raise MemoryError
+
+    pool = recognizer.runner.pool()
+    rows = len(pool.encoder.t)
+    taken = [pool.acquire() for _ in range(rows)]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(pool.decoder), "grown", short)
+        with pytest.raises(MemoryError):
+            pool.acquire()
+    assert len(pool.encoder.t) == rows
+    assert sorted([*taken, pool.acquire()]) == list(range(rows + 1))
+
+
+@pytest.mark.usefixtures("bystander")
 @pytest.mark.parametrize("where", range(12))
 async def test_a_task_may_be_cancelled_at_every_await(engine: Engine, samples: list[Sample], where: int) -> None:
     """Cancelled after so many turns of the event loop, wherever that is: awaiting room, words, a flush or events."""

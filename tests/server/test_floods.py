@@ -68,7 +68,7 @@ async def pings(server: Running) -> AsyncIterator[Send]:
             if socket.transport.is_closing():
                 raise ConnectionAbortedError
             socket.transport.write(many)
-            while socket.transport.get_write_buffer_size() > len(many) and not socket.transport.is_closing():  # noqa: ASYNC110
+            while socket.transport.get_write_buffer_size() > len(many) and not socket.transport.is_closing():  # noqa: ASYNC110 - no event tells of an emptier buffer
                 await asyncio.sleep(0.01)
 
         yield send

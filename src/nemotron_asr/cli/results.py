@@ -118,8 +118,12 @@ class Folder:
         folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, recording: Input, /) -> bool:
-        """Whether a recording is done already."""
-        return self._targets[recording].is_file()
+        """Whether a recording is done already; one that is newer than its transcript was another at the time."""
+        source, target = Path(recording.name), self._targets[recording]
+        try:
+            return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
+        except (OSError, ValueError):
+            return False  # why it cannot be read is said where it is
 
     def write(self, recording: Input, /, transcript: "Transcript") -> None:
         """Write a transcript to its file.

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -24,7 +24,7 @@ from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.engine.scheduler import Batch, Ready, choose, spare_time
-from nemotron_asr.engine.stream import NO_ROW, Samples, Target, Work
+from nemotron_asr.engine.stream import NO_ROW, Samples, Stream, Target, Work
 from nemotron_asr.engine.worker import Worker
 from nemotron_asr.errors import EngineClosedError, StreamFailedError
 from nemotron_asr.events import Segment
@@ -184,26 +184,42 @@ class Loop:
         self._put_off = self._spare_time(batch, works) if batch else None
         if batch is not None and not self._put_off:
             self._put_off = None
-            dues = [live.due(works[live]) for live in batch.streams]
-            self._give_rows(batch.streams)
-            parts = [live.begin(works[live], batch.frames) for live in batch.streams]
-            self._step = step = _Step(batch, parts, dues, self.clock())
-            compute = partial(self.runner.step, self._pool, parts, batch.frames, batch.chunk)
-            self._worker.start(compute, lambda said, error: self.tell(self._finished, step, said, error))
-            for live in batch.streams:
-                self._let_on(live)
+            self._begin(replace(batch, streams=tuple(live for live in batch.streams if self._has_row(live))), works)
 
-    def _give_rows(self, lives: Sequence[Live]) -> None:
-        """Streams get their rows at their first step: the pool may grow, which no step must meet on its way."""
-        for stream in (live.stream for live in lives):
-            if stream.row == NO_ROW:
-                stream.row = self._pool.acquire()
-            elif stream.anew:
-                self._pool.reset(stream.row)
-            else:
-                continue
-            if stream.beam != GREEDY:
-                self._pool.search(stream.row, stream.beam)
+    def _begin(self, batch: Batch[Live], works: Mapping[Live, Work]) -> None:
+        """Hand a step to the thread that computes."""
+        if not batch.streams:
+            self._go_on()
+            return
+        dues = [live.due(works[live]) for live in batch.streams]
+        parts = [live.begin(works[live], batch.frames) for live in batch.streams]
+        self._step = step = _Step(batch, parts, dues, self.clock())
+        compute = partial(self.runner.step, self._pool, parts, batch.frames, batch.chunk)
+        self._worker.start(compute, lambda said, error: self.tell(self._finished, step, said, error))
+        for live in batch.streams:
+            self._let_on(live)
+
+    def _has_row(self, live: Live) -> bool:
+        """A stream gets its row at its first step: the pool may grow, which no step must meet on its way.
+
+        One for which there is no memory ends, and the others know nothing of it.
+        """
+        try:
+            self._give_row(live.stream)
+        except Exception as error:  # noqa: BLE001 - torch has several errors for memory that is not there
+            self._failed([live], error)
+            return False
+        return True
+
+    def _give_row(self, stream: Stream) -> None:
+        if stream.row == NO_ROW:
+            stream.row = self._pool.acquire()
+        elif stream.anew:
+            self._pool.reset(stream.row)
+        else:
+            return
+        if stream.beam != GREEDY:
+            self._pool.search(stream.row, stream.beam)
 
     def _take_row(self, live: Live) -> None:
         if live.stream.row != NO_ROW:
@@ -242,10 +258,7 @@ class Loop:
             if live not in self._lives:
                 self._take_row(live)
         if said is None:
-            for live in lives:
-                failure = StreamFailedError(f"a step of the engine failed: {error!r}")
-                failure.__cause__ = error
-                self.fail(live, failure)
+            self._failed(lives, error)
             return
         self.steps += 1
         self.computing += now - step.began
@@ -258,6 +271,14 @@ class Loop:
             if not live.recording:
                 came = due - step.batch.chunk * FRAME_SECONDS
                 self.admission.served(now - came, late=now > due)
+
+    def _failed(self, lives: Sequence[Live], error: Exception | None) -> None:
+        """End the streams of a step that cannot be computed; the next one is begun without them."""
+        for live in lives:
+            live.computing = False
+            failure = StreamFailedError(f"a step of the engine failed: {error!r}")
+            failure.__cause__ = error
+            self.fail(live, failure)
 
     def _take(self, step: _Step, said: list[Heard], chosen: Collection[Live]) -> None:
         """Make events of some streams' tokens: before the next step where that depends on it, the others meanwhile."""

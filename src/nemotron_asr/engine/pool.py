@@ -64,10 +64,10 @@ class Pool:
             self.release(row)
 
     def _grow(self) -> None:
-        """Twice as many rows."""
-        self.encoder, self.decoder = self.encoder.grown(), self.decoder.grown()
-        self.boosted = torch.cat([self.boosted, self.boosted])
-        self.beams = {width: state.grown() for width, state in self.beams.items()}
+        """Twice as many rows, of all states or, where memory is short, of none."""
+        encoder, decoder, boosted = self.encoder.grown(), self.decoder.grown(), torch.cat([self.boosted, self.boosted])
+        beams = {width: state.grown() for width, state in self.beams.items()}
+        self.encoder, self.decoder, self.boosted, self.beams = encoder, decoder, boosted, beams
         self._free = list(reversed(range(self._rows, 2 * self._rows)))
         self._rows *= 2
         trim()
