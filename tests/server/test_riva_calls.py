@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -229,6 +230,20 @@ def test_without_a_key_nobody_does(guarded: Running, folder: Path) -> None:
         with service(guarded, **mutual(folder, *metadata)) as asr:
             code, _ = refusal(asr.streaming_response_generator([SECOND], streaming()))
             assert code == Code.UNAUTHENTICATED
+
+
+def test_a_recording_is_not_read_before_its_key(guarded: Running, folder: Path) -> None:
+    answered = threading.Event()
+
+    def recordings() -> Iterator[bytes]:
+        answered.wait(30)
+        yield from ()
+
+    with service(guarded, **mutual(folder, ["authorization", "Bearer wrong"])) as asr:
+        recognize = asr.auth.channel.stream_unary(f"/{SERVICE}/Recognize")
+        call = recognize.future(recordings(), metadata=asr.auth.get_auth_metadata(), timeout=20)
+        assert call.code() == Code.UNAUTHENTICATED
+        answered.set()
 
 
 def test_without_a_certificate_nobody_does(guarded: Running, folder: Path) -> None:
