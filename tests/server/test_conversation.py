@@ -1,6 +1,7 @@
 """Conversations: the order of what is told, changes on the way, any format, and media that cannot be decoded."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from nemotron_asr.events import Final, Partial
@@ -166,6 +168,43 @@ async def test_a_compressed_stream(service: Service, samples: list[Sample]) -> N
     whole = heard(service, samples[0].path)
     assert transcript.text == whole.text
     assert [(word.start, word.end) for word in transcript.words] == [(word.start, word.end) for word in whole.words]
+
+
+@pytest.mark.parametrize(("codec", "behind"), [("libopus", 0.1), ("mp3", 0.2), ("flac", 0.8)])
+async def test_a_compressed_stream_is_heard_before_it_is_finalized(
+    service: Service, samples: list[Sample], codec: str, behind: float
+) -> None:
+    """But for what a decoder holds back until it has seen what follows."""
+    file = encoded(samples[0].audio, codec)
+    conversation = await talk(service, AudioFormat(CONTAINER))
+    async with conversation:
+        for start in range(0, len(file), 5000):
+            await conversation.feed(file[start : start + 5000])
+        await conversation.finalize()
+        told = [event async for event in until(conversation, Finalized)]
+        assert len(samples[0].audio) / RATE - told[-1].time < behind
+        assert any(isinstance(event, RequestedFinal) for event in told)
+        await conversation.close()
+        assert (await conversation.transcript()).duration == pytest.approx(len(samples[0].audio) / RATE, abs=0.15)
+
+
+async def until(conversation: Conversation, kind: type[Heard]) -> AsyncIterator[Heard]:
+    async for event in conversation:
+        yield event
+        if isinstance(event, kind):
+            return
+
+
+def encoded(audio: np.ndarray, codec: str) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format={"libopus": "webm"}.get(codec, codec)) as container:
+        stream = container.add_stream(codec, rate=48_000 if codec == "libopus" else RATE, layout="mono")
+        assert isinstance(stream, AudioStream)
+        frame = av.AudioFrame.from_ndarray(as_int16(audio)[None], format="s16", layout="mono")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
 
 
 async def test_a_file_whose_index_is_at_its_end(service: Service, samples: list[Sample], tmp_path: Path) -> None:

@@ -19,8 +19,16 @@ from nemotron_asr.errors import AudioError
 FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
 
-def decode(source: FileSource) -> Iterator[tuple[Samples, int]]:
+BLOCK = 1 << 14
+"""Samples that are given at once: many cost less than few."""
+
+
+def decode(source: FileSource, block: int = BLOCK) -> Iterator[tuple[Samples, int]]:
     """Decode the first audio track, stepping over damage.
+
+    Args:
+        source: of which it is read what is needed next.
+        block: samples that are given at once; 0: as many as the codec gives, as soon as they are there.
 
     Yields:
         Samples, float32 of shape (channels, samples), and their rate in Hz; channels and rate may change on the way.
@@ -31,7 +39,7 @@ def decode(source: FileSource) -> Iterator[tuple[Samples, int]]:
     with open_container(source) as container:
         exact = audio_stream(container).codec_context.name.startswith("pcm_")  # else wild values are a codec's damage
         for _, run in itertools.groupby(_frames(container), key=_kind):
-            for frame in _packed(run):
+            for frame in _packed(run, block):
                 samples = np.asarray(frame.to_ndarray(), np.float32)
                 if not exact:
                     samples = np.where(np.abs(samples) <= MAX_LEVEL, samples, np.float32(0))
@@ -95,12 +103,12 @@ def _kind(frame: av.AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _packed(frames: Iterable[av.AudioFrame]) -> Iterator[av.AudioFrame]:
+def _packed(frames: Iterable[av.AudioFrame], block: int) -> Iterator[av.AudioFrame]:
     """Convert frames of one kind to interleaved float32, inside FFmpeg.
 
     PyAV's own `to_ndarray` reads beyond the planes of a planar frame of eight channels or more, and crashes.
     """
-    converter = av.AudioResampler(format="flt", frame_size=1 << 14)
+    converter = av.AudioResampler(format="flt", frame_size=block)
     for frame in itertools.chain(frames, [None]):
         yield from converter.resample(frame)
 

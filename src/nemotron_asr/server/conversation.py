@@ -96,7 +96,7 @@ class Conversation:
             Problem: the stream has ended.
         """
         with self._failing():
-            self._hear_rest()
+            await self._hear_rest()
             await self._telling.finalize()
 
     async def change(self, /, **options: Any) -> None:
@@ -111,7 +111,7 @@ class Conversation:
         check_options(options)
         with translated():
             await self._prepare(options.get("boost", ()))
-            self._hear_rest()
+            await self._hear_rest()
             if options.keys() & {"language", "languages"}:
                 language = options.get("language", AUTO)
                 self._session.set_language(language, options.get("languages", ()))
@@ -203,9 +203,9 @@ class Conversation:
         if len(samples) and not (room := self._take(samples)).done():
             await room
 
-    def _hear_rest(self) -> None:
+    async def _hear_rest(self) -> None:
         """Hear what is held back: what comes next belongs behind it."""
-        if (samples := self._hearing.rest()) is not None:
+        if len(samples := await self._hearing.rest()):
             self._take(samples)
 
     def _take(self, samples: Array) -> Promise[None]:

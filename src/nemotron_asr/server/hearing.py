@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import numpy as np
+
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.server.formats import AUTO, CONTAINER, ENOUGH, AudioFormat, PlainReader, looks_like_container
@@ -23,8 +26,8 @@ class Hearing:
         form: what the bytes are.
         decoders: for those that are not plain.
         hear: takes samples; waits while the engine is busy.
-        wanted: how many samples it takes for something new to be heard. Plain ones are held back until then, for what
-            is done with a packet costs the same however short it is.
+        wanted: how many samples it takes for something new to be heard. Fewer are held back, for what is done with a
+            packet costs the same however short it is.
         ended: called when all samples were heard.
         failed: called with what went wrong behind the back of whoever feeds.
     """
@@ -39,6 +42,7 @@ class Hearing:
         self._left: int | None = None  # bytes of samples that a WAV header announced
         self._plain: PlainReader | None = None
         self._decoding: Decoding | None = None
+        self._decoded: list[Samples] = []  # what is held back of it
         self._pouring: asyncio.Task[None] | None = None
         self._resources = AsyncExitStack()
         if form.encoding not in {AUTO, CONTAINER}:
@@ -65,11 +69,13 @@ class Hearing:
     @property
     def held(self) -> float:
         """Seconds that are held back."""
-        return self._plain.held / SAMPLE_RATE if self._plain is not None else 0.0
+        return (self._plain.held if self._plain is not None else sum(map(len, self._decoded))) / SAMPLE_RATE
 
-    def rest(self) -> Array | None:
-        """What is held back, to be heard now."""
-        return self._plain.read() if self._plain is not None and self._plain.held else None
+    async def rest(self) -> Array:
+        """What is held back of all that was fed, to be heard now."""
+        if self._decoding is not None:
+            await self._decoding.taken()
+        return self._plain.read() if self._plain is not None else self._read_decoded()
 
     async def play(self, path: str) -> None:
         """Hear a file, whatever it is, to its end.
@@ -140,8 +146,16 @@ class Hearing:
     async def _pour(self, decoding: Decoding) -> None:
         try:
             async for samples in decoding:
-                await self._hear(samples)
+                self._decoded.append(samples)
+                if sum(map(len, self._decoded)) >= self._wanted():
+                    await self._hear(self._read_decoded())
+            await self._hear(self._read_decoded())
         except NemotronError as error:
             self._failed(error)
         else:
             self._ended()
+
+    def _read_decoded(self) -> Samples:
+        whole = np.concatenate([np.empty(0, np.float32), *self._decoded])
+        self._decoded.clear()
+        return whole

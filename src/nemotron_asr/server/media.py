@@ -11,11 +11,9 @@ from contextlib import asynccontextmanager, suppress
 import numpy as np
 
 from nemotron_asr.audio import Samples
-from nemotron_asr.server.decoder import SPOILT
+from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.server.decoder import HEADER, PIECE, SPOILT
 from nemotron_asr.server.problems import Kind, Problem, invalid
-
-BLOCK = 1 << 16
-"""Bytes that are read at once: a second of samples."""
 
 
 class Decoding:
@@ -26,6 +24,8 @@ class Decoding:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise ValueError("a decoding process has three pipes")
         self._in, self._out, self._err = process.stdin, process.stdout, process.stderr
+        self._written = self._taken = 0  # bytes of the media
+        self._moved, self._over = asyncio.Event(), False
 
     def begin(self, path: str | None = None, channel: int | None = None) -> None:
         """Say what comes.
@@ -53,9 +53,16 @@ class Decoding:
 
     async def write(self, data: bytes) -> None:
         """Hand over bytes; waits while the process is busy with those before."""
+        self._written += len(data)
         with suppress(ConnectionError):  # it has ended: reading says why
             self._in.write(data)
             await self._in.drain()
+
+    async def taken(self) -> None:
+        """Wait until all that was written has been heard, as far as that is possible without more, and told."""
+        while self._taken < self._written and not self._over:
+            self._moved.clear()
+            await self._moved.wait()
 
     def end(self) -> None:
         """No more bytes."""
@@ -67,17 +74,28 @@ class Decoding:
         Raises:
             Problem: the media are not usable, or longer than allowed.
         """
-        rest, seconds = b"", 0.0
-        while data := await self._out.read(BLOCK):
-            data = rest + data
-            whole = len(data) - len(data) % 4
-            rest = data[whole:]
-            seconds += whole / 4 / 16_000
-            if seconds > self._seconds:
-                raise Problem(Kind.TOO_LARGE, f"the audio lasts longer than {self._seconds} s, which is the limit")
-            yield np.frombuffer(data[:whole], np.float32)
+        seconds = 0.0
+        try:
+            async for samples in self._pieces():
+                seconds += len(samples) / SAMPLE_RATE
+                if seconds > self._seconds:
+                    raise Problem(Kind.TOO_LARGE, f"the audio lasts longer than {self._seconds} s, which is the limit")
+                yield samples
+        finally:
+            self._over = True
+            self._moved.set()
         if await self._process.wait():
             raise invalid(await self._reason())
+
+    async def _pieces(self) -> AsyncIterator[Samples]:
+        with suppress(asyncio.IncompleteReadError):  # it has ended
+            while True:
+                taken, size = HEADER.unpack(await self._out.readexactly(HEADER.size))
+                if size:
+                    yield np.frombuffer(await self._out.readexactly(min(size, PIECE)), np.float32)
+                else:
+                    self._taken = taken
+                    self._moved.set()
 
     async def _reason(self) -> str:
         said = (await self._err.read(1000)).decode(errors="replace").strip()
@@ -92,7 +110,7 @@ class Decoding:
         self._in.close()
         with suppress(ConnectionError):
             await self._in.wait_closed()
-        while await self._out.read(BLOCK):  # what it had still to say, so that its pipes close
+        while await self._out.read(PIECE):  # what it had still to say, so that its pipes close
             pass
         await self._process.wait()
 
