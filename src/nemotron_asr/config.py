@@ -89,5 +89,6 @@ def chunk_frames(latency_ms: int) -> int:
         OptionError: the latency is not one of `LATENCIES`.
     """
     if latency_ms not in LATENCIES:
-        raise OptionError(f"latency {latency_ms!r} ms is not offered; choose {', '.join(map(str, LATENCIES))}")
+        choices = ", ".join(map(str, LATENCIES))
+        raise OptionError(f"latency {latency_ms!r} ms is not offered; choose {choices}", "latency_ms")
     return LATENCIES[latency_ms] + 1

@@ -36,7 +36,15 @@ class LanguageError(NemotronError, ValueError):
 
 
 class OptionError(NemotronError, ValueError):
-    """An argument outside its choices."""
+    """An argument outside its choices.
+
+    Attributes:
+        option: its name, where it is one of `nemotron_asr.options.Options`.
+    """
+
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class StreamClosedError(NemotronError):

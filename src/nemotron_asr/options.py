@@ -57,7 +57,7 @@ def check_types(options: Mapping[str, Any]) -> None:
             raise OptionError(f"option {name!r} is unknown; choose {', '.join(_TYPES)}")
         fits, meant = _TYPES[name]
         if not fits(value):
-            raise OptionError(f"{name} is {value!r}, not {meant}"[:200])
+            raise OptionError(f"{name} is {value!r}, not {meant}"[:200], name)
 
 
 def _text(value: Any) -> bool:

@@ -264,7 +264,7 @@ def test_endpointing_is_a_streams_own(engine: Engine, samples: list[Sample]) -> 
         return len(finals(session))
 
     assert segments(160) > segments(1600)
-    with pytest.raises(OptionError, match="endpointing 10 ms is too short; it must be at least 80"):
+    with pytest.raises(OptionError, match="endpointing_ms 10 is too short; it must be at least 80"):
         engine.open(endpointing_ms=10)
 
 

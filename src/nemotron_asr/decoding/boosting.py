@@ -57,14 +57,14 @@ def phrase_weights(boost: Boost) -> dict[str, float]:
     """
     weights = {" ".join(phrase.split()): float(weight) for phrase, weight in _pairs(boost)}
     if len(weights) > MOST_PHRASES:
-        raise OptionError(f"{len(weights)} phrases are too many to boost; the limit is {MOST_PHRASES}")
+        raise OptionError(f"{len(weights)} phrases are too many to boost; the limit is {MOST_PHRASES}", "boost")
     for phrase, weight in weights.items():
         if not 0 < len(phrase) <= LONGEST_PHRASE:
-            raise OptionError(
-                f"phrase {phrase[:40]!r} has {len(phrase)} characters; 1 to {LONGEST_PHRASE} are possible"
-            )
+            message = f"phrase {phrase[:40]!r} has {len(phrase)} characters; 1 to {LONGEST_PHRASE} are possible"
+            raise OptionError(message, "boost")
         if not 0 <= weight <= MOST_WEIGHT:
-            raise OptionError(f"weight {weight:g} of phrase {phrase!r} is out of range; choose 0 to {MOST_WEIGHT:g}")
+            message = f"weight {weight:g} of phrase {phrase!r} is out of range; choose 0 to {MOST_WEIGHT:g}"
+            raise OptionError(message, "boost")
     return {phrase: weight for phrase, weight in weights.items() if weight}
 
 
@@ -82,7 +82,7 @@ def _split(entry: str) -> tuple[str, float]:
         return found[1], float(found[2])
     except ValueError:
         message = f"weight {found[2]!r} of phrase {found[1]!r} is not a number; choose 0 to {MOST_WEIGHT:g}"
-        raise OptionError(message) from None
+        raise OptionError(message, "boost") from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -270,7 +270,7 @@ class Loop:
         for live, due in zip(lives, step.dues, strict=True):
             if not live.recording:
                 came = due - step.batch.chunk * FRAME_SECONDS
-                self.admission.served(now - came, late=now > due)
+                self.admission.served(max(0.0, now - came), late=now > due)  # audio may come before it is due
 
     def _failed(self, lives: Sequence[Live], error: Exception | None) -> None:
         """End the streams of a step that cannot be computed; the next one is begun without them."""

@@ -85,8 +85,8 @@ def check_options(model: SpeechModel, **options: Unpack[Options]) -> Settings:
         chunk_frames(options.get("latency_ms", LIVE_MS)),
         boost_tree(options.get("boost", ()), model.tokenizer),
         _beam(model.tokenizer, options),
-        None if endpointing is None else _frames("endpointing", endpointing),
-        _frames("the longest segment", options.get("longest_segment_ms", 30_000)),
+        None if endpointing is None else _frames("endpointing_ms", endpointing),
+        _frames("longest_segment_ms", options.get("longest_segment_ms", 30_000)),
         vad,
         options.get("keep_language_tags", False),
         None if postprocess is None else by_language(postprocess),
@@ -108,7 +108,8 @@ def choose_target(model: SpeechModel, language: str, languages: Sequence[str] = 
     if not allowed:
         return target
     if target.language != AUTO:
-        raise OptionError(f"language {language!r} leaves nothing to choose from {', '.join(languages)}; give one")
+        message = f"language {language!r} leaves nothing to choose from {', '.join(languages)}; give one"
+        raise OptionError(message, "languages")
     tags = {locale: token for token, locale in model.tokenizer.language_tags.items()}
     if missing := sorted(allowed - tags.keys()):
         raise LanguageError(f"the model never names {', '.join(missing)}; it can name {', '.join(sorted(tags))}")
@@ -119,13 +120,15 @@ def _beam(tokenizer: Tokenizer, options: Options) -> Beam:
     path, weight = options.get("lm"), options.get("lm_weight", LM_WEIGHT)
     width = options.get("beam", LM_BEAM if path else 1)
     if not 1 <= width <= WIDEST_BEAM:
-        raise OptionError(f"beam {width} is not offered; choose from 1, which is greedy search, to {WIDEST_BEAM}")
+        message = f"beam {width} is not offered; choose from 1, which is greedy search, to {WIDEST_BEAM}"
+        raise OptionError(message, "beam")
     if path is None:
         return Beam(width)
     if width == 1:
-        raise OptionError(f"a language model needs a beam of 2 or more, and {LM_BEAM} if none is given; beam is 1")
+        message = f"a language model needs a beam of 2 or more, and {LM_BEAM} if none is given; beam is 1"
+        raise OptionError(message, "beam")
     if not 0 <= weight <= 1:
-        raise OptionError(f"lm_weight {weight:g} is out of range; choose 0 to 1")
+        raise OptionError(f"lm_weight {weight:g} is out of range; choose 0 to 1", "lm_weight")
     return Beam(width, _fusion(fspath(path), _written(path), tokenizer, weight))
 
 
@@ -148,7 +151,7 @@ def _written(path: str | PathLike[str]) -> int:
         return 0
 
 
-def _frames(what: str, milliseconds: int) -> int:
+def _frames(option: str, milliseconds: int) -> int:
     if milliseconds < FRAME_MS:
-        raise OptionError(f"{what} {milliseconds} ms is too short; it must be at least {FRAME_MS} ms")
+        raise OptionError(f"{option} {milliseconds} is too short; it must be at least {FRAME_MS}", option)
     return round(milliseconds / FRAME_MS)

@@ -18,3 +18,6 @@ import os
 # gRPC reads this when it is imported. A message that is read by the thread that waits for messages, and not by one of a
 # pool that is woken for it, takes a quarter less of the processor (docs/tuning.md).
 os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
+# Processes that are started have nothing to do with gRPC, which otherwise says at each of them, in a line of its own,
+# that it does nothing about them.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -20,7 +20,7 @@ class Finalized:
     """All that was said before a `finalize` has been told."""
 
     type: ClassVar[str] = "finalized"
-    time: float  # audio fed so far
+    time: float  # audio fed before it was asked for
     segment: Segment | None  # what that ended; None: nothing was said since the last final
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Answers:
         self.ready: deque[Heard] = deque()
         self._duration, self._answered = duration, answered
         self._arrived: deque[Event] = deque()
-        self._asked: deque[tuple[float, Answer]] = deque()  # when, and the answer
+        self._asked: deque[tuple[float, float, Answer]] = deque()  # when, behind how much audio, and the answer
 
     @property
     def waiting(self) -> bool:
@@ -62,7 +62,7 @@ class Answers:
 
     def ask(self, answer: Answer) -> None:
         """A `finalize` was asked for."""
-        self._asked.append((time.monotonic(), answer))
+        self._asked.append((time.monotonic(), self._duration(), answer))
 
     def sort(self, arrived: Iterable[Event], *, over: bool) -> None:
         """Take in events; say of every final whether it answers a finalize, and hold it back until that is known.
@@ -75,7 +75,7 @@ class Answers:
         while self._arrived:
             event = self._arrived[0]
             if isinstance(event, Final) and self._asked:
-                answers = [answer.result() for _, answer in self._asked if answer.done()]
+                answers = [answer.result() for *_, answer in self._asked if answer.done()]
                 place = next((i for i, segment in enumerate(answers) if segment is event.segment), None)
                 if place is None and len(answers) < len(self._asked):
                     return
@@ -87,7 +87,7 @@ class Answers:
                     self._answer(event, place or 0)
             else:
                 self.ready.append(self._arrived.popleft())
-        while self._asked and self._asked[0][1].done() and (over or self._asked[0][1].result() is None):
+        while self._asked and self._asked[0][2].done() and (over or self._asked[0][2].result() is None):
             self._finalized(None)
 
     def _answer(self, final: Final, place: int) -> None:
@@ -103,6 +103,6 @@ class Answers:
         self._finalized(final.segment)
 
     def _finalized(self, segment: Segment | None) -> None:
-        asked, _ = self._asked.popleft()
+        asked, duration, _ = self._asked.popleft()
         self._answered(time.monotonic() - asked)
-        self.ready.append(Finalized(self._duration(), segment))
+        self.ready.append(Finalized(duration, segment))

@@ -185,7 +185,7 @@ class Keys:
 def _read_keys(path: str) -> dict[bytes, Key]:
     """The keys of a file, by digest."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise OptionError(f"the API key file {path} cannot be read: {error}") from None
     keys: dict[bytes, Key] = {}

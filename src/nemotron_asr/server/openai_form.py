@@ -13,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from nemotron_asr.engine.settings import RECORDING_MS
 from nemotron_asr.languages import AUTO
 from nemotron_asr.server import openai_shapes as shapes
+from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.web import flag, number
 
@@ -27,6 +28,7 @@ _NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
 
 _LISTS = ("languages", "keywords", "timestamp_granularities", "include", "known_speaker_names",
           "known_speaker_references")  # fmt: skip
+VAD = "server_vad"
 _VAD = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
 _KNOWN = {
     "file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", *_NUMBERS,
@@ -92,12 +94,20 @@ def _options(form: FormData, fields: Mapping[str, str]) -> dict[str, Any]:
     options |= {name: number(fields, name, 0) for name in _NUMBERS if name in fields}
     if languages := [language for language in map(_language, _list(form, "languages")) if language != AUTO]:
         options["languages"] = languages
-    silence = fields.get("chunking_strategy[silence_duration_ms]")
-    if silence is not None:
-        options["endpointing_ms"] = number(fields, "chunking_strategy[silence_duration_ms]", 0)
+    if silence := _silence(fields):
+        options["endpointing_ms"] = number({"silence_duration_ms": silence}, "silence_duration_ms", 0)
     if boost := shapes.boost(_list(form, "keywords"), fields.get("prompt", "")):
         options["boost"] = boost
     return options
+
+
+def _silence(fields: Mapping[str, str]) -> str:
+    """Milliseconds that end speech, of a `chunking_strategy` in fields of its own or in JSON; empty: as we choose."""
+    strategy = fields.get("chunking_strategy", "auto")
+    given = {} if strategy in {"auto", ""} else object_of(strategy, "chunking_strategy")
+    given |= {name: fields[field] for name in _VAD if (field := f"chunking_strategy[{name}]") in fields}
+    _choice(str(given.get("type", VAD)), "chunking_strategy", (VAD, "auto"))
+    return str(given.get("silence_duration_ms", ""))
 
 
 def _language(name: str) -> str:

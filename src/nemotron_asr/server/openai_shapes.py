@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from nemotron_asr.decoding.boosting import LONGEST_PHRASE
 from nemotron_asr.events import Final, Partial, Segment, Word
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.web import headers_of
@@ -18,7 +19,9 @@ FOREIGN_MODELS = ("whisper*", "gpt-*")
 
 _PROMPT_WEIGHT = 0.5
 
-_LONGEST_PHRASE = 4
+_MARKS = re.compile(r"[,.;:!?\n，。、；：！？]+")  # noqa: RUF001 - those of Chinese and Japanese, too
+
+_MOST_WORDS = 4
 """Words between two marks of a prompt that are one phrase; of more, each that is longer than this is one."""
 
 _TYPES = {
@@ -46,14 +49,15 @@ def answer_error(problem: Problem) -> JSONResponse:
 
 def boost(keywords: Sequence[str], prompt: str) -> dict[str, float]:
     """Phrases that are likely, with weights: keywords; and, half as likely, what a prompt is made of."""
-    phrases = {phrase: _PROMPT_WEIGHT for part in re.split(r"[,.;:!?\n]+", prompt) for phrase in _phrases(part.split())}
+    parts = [part.split() for part in _MARKS.split(prompt)]
+    phrases = {phrase: _PROMPT_WEIGHT for part in parts for phrase in _phrases(part) if len(phrase) <= LONGEST_PHRASE}
     return phrases | {keyword.strip(): 1.0 for keyword in keywords if keyword.strip()}
 
 
 def _phrases(words: Sequence[str]) -> list[str]:
-    if len(words) <= _LONGEST_PHRASE:
+    if len(words) <= _MOST_WORDS:
         return [" ".join(words)] if words else []
-    return [word for word in words if len(word) > _LONGEST_PHRASE]
+    return [word for word in words if len(word) > _MOST_WORDS]
 
 
 class Deltas:

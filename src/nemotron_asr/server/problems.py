@@ -1,5 +1,6 @@
 """What goes wrong, in no protocol's words: a kind, which has a status in HTTP, and one line for the user."""
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -14,6 +15,9 @@ from nemotron_asr.errors import (
     OptionError,
     StreamClosedError,
 )
+
+LONGEST, LONGEST_NAME = 500, 100
+"""Characters of a message, and of a parameter: what a client sent is named in it, however long that was."""
 
 
 class Kind(Enum):
@@ -43,8 +47,8 @@ class Problem(NemotronError):  # noqa: N818 - adapters raise it on purpose, and 
     """
 
     def __init__(self, kind: Kind, message: str, parameter: str | None = None) -> None:
-        super().__init__(message)
-        self.kind, self.parameter = kind, parameter
+        super().__init__(textwrap.shorten(message, LONGEST, placeholder="..."))
+        self.kind, self.parameter = kind, parameter and parameter[:LONGEST_NAME]
 
     @property
     def status(self) -> int:
@@ -57,25 +61,18 @@ def invalid(message: str, parameter: str | None = None) -> Problem:
     return Problem(Kind.INVALID, message, parameter)
 
 
-_KINDS: tuple[tuple[type[NemotronError], Kind, str | None], ...] = (
-    (LanguageError, Kind.INVALID, "language"),
-    (OptionError, Kind.INVALID, None),
-    (AudioError, Kind.INVALID, None),
-    (MissingExtraError, Kind.INVALID, None),
-    (StreamClosedError, Kind.INVALID, None),
-    (AtCapacity, Kind.UNAVAILABLE, None),
-    (EngineClosedError, Kind.UNAVAILABLE, None),
-)
+_INVALID = (LanguageError, OptionError, AudioError, MissingExtraError, StreamClosedError)
+_UNAVAILABLE = (AtCapacity, EngineClosedError)
 
 
 def problem_of(error: NemotronError) -> Problem:
     """The problem that an error of the engine is."""
     if isinstance(error, Problem):
         return error
-    for kind_of_error, kind, parameter in _KINDS:
-        if isinstance(error, kind_of_error):
-            return Problem(kind, str(error), parameter)
-    return Problem(Kind.INTERNAL, str(error))
+    if isinstance(error, _INVALID):
+        parameter = "language" if isinstance(error, LanguageError) else getattr(error, "option", None)
+        return invalid(str(error), parameter)
+    return Problem(Kind.UNAVAILABLE if isinstance(error, _UNAVAILABLE) else Kind.INTERNAL, str(error))
 
 
 @contextmanager

@@ -104,13 +104,18 @@ def _transcript(content: Message) -> Transcript:
 
 def _segment(content: Mapping[str, Any]) -> Segment:
     words = tuple(_word(each) for each in content["words"])
-    text, start, end, place = str(content["text"]), float(content["start"]), float(content["end"]), 0
+    text, (start, end), place = str(content["text"]), _span(content), 0
     for word in words:
         place = text.index(word.word, place) + len(word.word)  # in their order, and so in one walk
-    if not 0 <= start <= end < 10**6:
-        raise ValueError
     return Segment(start, end, text, None, 0.0, words)
 
 
 def _word(content: Mapping[str, Any]) -> Word:
-    return Word(str(content["word"]), float(content["start"]), float(content["end"]), 0.0)
+    return Word(str(content["word"]), *_span(content), 0.0)
+
+
+def _span(content: Mapping[str, Any]) -> tuple[float, float]:
+    start, end = float(content["start"]), float(content["end"])
+    if not 0 <= start <= end < 10**6:
+        raise ValueError
+    return start, end
