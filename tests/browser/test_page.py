@@ -46,6 +46,45 @@ def test_the_microphone_becomes_captions(page: Chrome, server: Running, samples:
     assert not page.find_element(By.ID, "problem").is_displayed()
 
 
+def test_stop_while_the_browser_asks_for_the_microphone(page: Chrome, server: Running) -> None:
+    page.execute_script("""
+      const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        await new Promise((resolve) => { window.allow = resolve; });
+        window.given = await ask(wanted);
+        return window.given;
+      };
+    """)
+    for pressed in ("true", "false"):
+        page.find_element(By.ID, "speak").click()
+        wait(page, f"document.getElementById('speak').getAttribute('aria-pressed') === '{pressed}'")
+    page.execute_script("window.allow()")
+    wait(page, "window.given && window.given.getTracks().every((track) => track.readyState === 'ended')")
+    assert not server.service.conversations
+
+
+def test_a_file_takes_the_place_of_speech(page: Chrome, server: Running, samples: list[Sample]) -> None:
+    """Nothing that is still to be told of what was said gets into its transcript."""
+    page.find_element(By.ID, "speak").click()
+    wait(page, "document.querySelector('#captions .word')")
+    open_file(page, samples[1].path)
+    assert page.find_element(By.ID, "speak").get_attribute("aria-pressed") == "false"
+    WebDriverWait(page, LONG).until(lambda _: not server.service.conversations)
+    assert shown(page) == server.recognizer.transcribe(samples[1].path).text
+
+
+def test_speech_ends_the_transcription_of_a_file(page: Chrome, samples: list[Sample]) -> None:
+    page.execute_script("""
+      const ask = window.fetch;
+      window.fetch = (url, options) => { window.asked = options?.signal ?? window.asked; return ask(url, options); };
+    """)
+    open_file(page, samples[0].path)
+    page.find_element(By.ID, "speak").click()
+    wait(page, "window.asked.aborted")
+    page.find_element(By.ID, "speak").click()
+    wait(page, "document.getElementById('speak').getAttribute('aria-pressed') === 'false'")
+
+
 def test_settings_take_effect_while_speaking(page: Chrome, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = list[Any]()
     for name in ("set_language", "set_latency", "set_boost"):

@@ -36,7 +36,7 @@ async def service(random_model_folder: Path) -> AsyncIterator[Service]:
 
 
 async def talk(service: Service, form: AudioFormat | None = None, **options: Any) -> Conversation:
-    return await service.open(service.authenticate(None), "test", form or AudioFormat("s16le"), **options)
+    return await service.open(service.authenticate(None, "test"), "test", form or AudioFormat("s16le"), **options)
 
 
 async def hear(service: Service, data: bytes, form: AudioFormat, packet: int = 4000, **options: Any) -> Transcript:
@@ -186,6 +186,16 @@ async def test_a_compressed_stream_is_heard_before_it_is_finalized(
         assert any(isinstance(event, RequestedFinal) for event in told)
         await conversation.close()
         assert (await conversation.transcript()).duration == pytest.approx(len(samples[0].audio) / RATE, abs=0.15)
+
+
+async def test_a_finalize_is_told_behind_the_audio_that_came_before_it(service: Service) -> None:
+    conversation = await talk(service)
+    async with conversation:
+        for seconds in (1, 2):
+            await conversation.feed(bytes(2 * RATE * seconds))
+            await conversation.finalize()
+        await conversation.close()
+        assert [event.time for event in [each async for each in conversation] if isinstance(event, Finalized)] == [1, 3]
 
 
 async def until(conversation: Conversation, kind: type[Heard]) -> AsyncIterator[Heard]:

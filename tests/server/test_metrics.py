@@ -1,15 +1,17 @@
 """What Prometheus reads of the engine."""
 
 import json
+from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
 from nemotron_asr.audio import Samples
 from nemotron_asr.engine import Engine
 from tests.conftest import Sample
-from tests.server.conftest import Running
+from tests.server.conftest import Running, running
 
 
 def read(server: Running) -> dict[str, float]:
@@ -47,6 +49,17 @@ def test_the_time_to_a_final_that_was_asked_for(server: Running) -> None:
     name = "nemotron_asr_audio_seconds_total"
     assert after[name] == before.get(name, 0) + 1
     assert after["nemotron_asr_stream_seconds_count"] > before.get("nemotron_asr_stream_seconds_count", 0)
+
+
+def test_a_key_that_is_unknown_is_counted_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("\N{ZERO WIDTH NO-BREAK SPACE}a-secret\n", encoding="utf-8")  # as Windows' Notepad begins a file
+    with running(api_key_file=str(keys)) as server, caplog.at_level("INFO", "nemotron_asr"):
+        for key, status in (("guessed", 401), ("a-secret", 400)):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert httpx.post(f"{server.http}/v1/audio/transcriptions", headers=headers).status_code == status
+        assert read(server)["nemotron_asr_refused_total"] == 1
+    assert [vars(record)["fields"]["protocol"] for record in caplog.records if record.message == "refused"] == ["openai"]
 
 
 def test_chunks_are_counted_with_their_delays(server: Running, samples: list[Sample]) -> None:

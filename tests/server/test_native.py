@@ -165,6 +165,22 @@ async def test_what_cannot_change_is_named(server: Running, message: str) -> Non
         assert "cannot change" in error["message"]
 
 
+async def test_an_error_is_short_however_long_what_it_names(server: Running) -> None:
+    for message in ({"type": "z" * 500_000}, {"type": "change", "z" * 500_000: 1}):
+        async with websockets.connect(f"{server.websocket}/v1/stream") as socket:
+            await socket.send(json.dumps(message))
+            error = await socket.recv()
+        assert json.loads(error)["type"] == "error"
+        assert len(error) < 1000
+
+
+async def test_another_path_is_not_found(server: Running) -> None:
+    for path in ("/v2/listen", "/v1/stream/", "/nowhere"):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(server.websocket + path)
+        assert refused.value.response.status_code == 404
+
+
 def test_a_wider_search(server: Running, samples: list[Sample]) -> None:
     data = Path(samples[0].path).read_bytes()
     answer = httpx.post(f"{server.http}/v1/stream?beam=4&latency_ms=1120", content=data, timeout=60)

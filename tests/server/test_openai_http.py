@@ -146,6 +146,12 @@ def test_speakers_are_channels(transcribe: Any, server: Running, samples: list[S
     assert {one.speaker for one in said.segments} == set(names)
 
 
+def test_a_prompt_is_a_hint_in_any_script(transcribe: Any, samples: list[Sample]) -> None:
+    boosted = shapes.boost([], "\u4f60\u597d\uff0c\u4e16\u754c\u3002" + "x" * 201)
+    assert list(boosted) == ["\u4f60\u597d", "\u4e16\u754c"]
+    assert transcribe(model="tiny", file=Path(samples[0].path), prompt="x" * 5000).text
+
+
 @pytest.mark.parametrize(
     ("wrong", "parameter", "status"),
     [
@@ -155,7 +161,9 @@ def test_speakers_are_channels(transcribe: Any, server: Running, samples: list[S
         ({"response_format": "diarized_json", "stream": True}, "stream", 400),
         ({"timestamp_granularities": ["phoneme"]}, "timestamp_granularities", 400),
         ({"extra_body": {"colour": "red"}}, "colour", 400),
-        ({"extra_body": {"latency_ms": "90"}}, None, 400),
+        ({"extra_body": {"chunking_strategy": '{"type": "by_ear"}'}}, "chunking_strategy", 400),
+        ({"extra_body": {"chunking_strategy": '{"silence_duration_ms": 50}'}}, "endpointing_ms", 400),
+        ({"extra_body": {"latency_ms": "90"}}, "latency_ms", 400),
         ({"file": ("a.wav", b"RIFF no wave at all")}, None, 400),
         ({"file": ("a.wav", b"")}, None, 400),
     ],

@@ -264,6 +264,17 @@ async def test_the_session_changes_while_speaking(server: Running, speech: NDArr
         await receive(connection, f"{TRANSCRIPTION}.completed")
 
 
+async def test_a_change_that_needs_another_stream_ends_the_turn(server: Running, speech: NDArray[np.int16]) -> None:
+    async with connected(server) as connection:
+        await connection.session.update(session=wanted())
+        await append(connection, speech.tobytes())
+        await connection.session.update(session=wanted(turn_detection={"type": "server_vad"}))
+        committed = await receive(connection, "input_audio_buffer.committed")
+        completed = await receive(connection, f"{TRANSCRIPTION}.completed")
+        assert (completed.item_id, bool(completed.transcript)) == (committed.item_id, True)
+        await receive(connection, "session.updated")
+
+
 async def test_what_is_cleared_is_not_told(server: Running, speech: NDArray[np.int16]) -> None:
     async with connected(server) as connection:
         await connection.session.update(session=wanted())

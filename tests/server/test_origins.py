@@ -6,8 +6,15 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 import websockets
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 from websockets.typing import Origin
 
+from nemotron_asr.server.origins import OwnPages
 from tests.server.conftest import Running, running
 
 FOREIGN = "https://elsewhere.example"
@@ -19,11 +26,10 @@ def server() -> Iterator[Running]:
         yield server
 
 
-async def status(server: Running, origin: str | None, host: str | None = None) -> int:
-    headers = {"X-Forwarded-Host": host} if host else {}
+async def status(server: Running, origin: str | None) -> int:
     try:
         page = None if origin is None else Origin(origin)
-        async with websockets.connect(f"{server.websocket}/v1/stream", origin=page, additional_headers=headers):
+        async with websockets.connect(f"{server.websocket}/v1/stream", origin=page):
             return 101
     except websockets.InvalidStatus as refused:
         return refused.response.status_code
@@ -36,12 +42,28 @@ async def test_a_page_of_others_opens_no_websocket(server: Running) -> None:
 
 
 async def test_everybody_else_does(server: Running) -> None:
-    """Programs, our own page, a page behind a proxy, those that are named, and pages of the same machine."""
+    """Programs, our own page, those that are named, and pages of the same machine."""
     assert await status(server, None) == 101
     assert await status(server, server.http) == 101
-    assert await status(server, "https://asr.example", "asr.example") == 101
     assert await status(server, "https://friend.example") == 101
     assert await status(server, "http://localhost:3000") == 101
+
+
+@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
+def test_a_name_that_was_made_to_mean_this_machine(server: Running, header: str) -> None:
+    headers = {header: "asr.example:8000", "Origin": "http://asr.example:8000"}
+    assert httpx.post(f"{server.http}/v1/stream", headers=headers, content=b"").status_code == 403
+
+
+@pytest.mark.parametrize(("address", "answer"), [("192.0.2.7", 200), ("127.0.0.1", 403)])
+def test_a_page_has_the_name_that_its_machine_has_elsewhere(address: str, answer: int) -> None:
+    def app(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("heard")
+
+    routes, middleware = [Route("/", app, methods=["POST"])], [Middleware(OwnPages, allowed=[])]
+    client = TestClient(Starlette(routes=routes, middleware=middleware), client=(address, 4000))
+    headers = {"Host": "asr.example", "Origin": "https://asr.example"}
+    assert client.post("/", headers=headers).status_code == answer
 
 
 def test_forms_are_refused_in_words_and_reading_is_not(server: Running) -> None:

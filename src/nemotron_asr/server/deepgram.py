@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from nemotron_asr.events import Final
 from nemotron_asr.server import deepgram_shapes as shapes
 from nemotron_asr.server.conversation import Conversation, Heard
-from nemotron_asr.server.deepgram_http import hear, open_channels, refusal
+from nemotron_asr.server.deepgram_http import PROTOCOL, hear, open_channels, refusal
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
@@ -39,7 +39,7 @@ def routes(service: Service) -> list[BaseRoute]:
         request_id = str(uuid4())
         async with AsyncExitStack() as stack:
             try:
-                key = service.authenticate(token_of(websocket) or _spoken_token(websocket))
+                key = service.authenticate(token_of(websocket) or _spoken_token(websocket), PROTOCOL)
                 wish = read(websocket.query_params)
                 conversations = [
                     await stack.enter_async_context(one)

@@ -57,10 +57,10 @@ async def hear(request: Request, service: Service) -> Response:
 
     async with AsyncExitStack() as stack:
         try:
-            key, wish = service.authenticate(token_of(request)), read(request.query_params)
+            key, wish = service.authenticate(token_of(request), PROTOCOL), read(request.query_params)
             if request.headers.get("content-type", "").startswith("application/json"):
                 raise invalid("recordings are not fetched from a URL; send the audio itself")
-            stack.enter_context(service.uploading(key))
+            stack.enter_context(service.uploading(key, PROTOCOL))
             path = await stack.enter_async_context(stored(body()))
             counted = wish.multichannel and wish.form.encoding == CONTAINER
             channels = await service.channels(path) if counted else wish.form.channels

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -14,6 +15,15 @@ GONE = 1006
 def live_route(path: str, converse: Callable[[WebSocket], Awaitable[None]]) -> WebSocketRoute:
     """A route to an adapter; who has gone away is told nothing, and nobody is told of it."""
     return WebSocketRoute(path, _Live(converse))
+
+
+def no_websockets_elsewhere() -> WebSocketRoute:
+    """The last route: another path is not found, where Starlette would say that it is forbidden."""
+
+    async def refuse(websocket: WebSocket) -> None:
+        await websocket.send_denial_response(PlainTextResponse("Not Found", 404))
+
+    return live_route("/{path:path}", refuse)
 
 
 class _Live:

@@ -79,7 +79,7 @@ def routes(service: Service) -> list[BaseRoute]:
             try:
                 interim = flag(request.query_params, "interim_results", default=True)
                 key = _key(service, request)
-                stack.enter_context(service.uploading(key))
+                stack.enter_context(service.uploading(key, PROTOCOL))
                 conversation = await _open(service, key, request.query_params, recording=True)
             except Problem as problem:
                 return answer_problem(problem)
@@ -92,7 +92,7 @@ def routes(service: Service) -> list[BaseRoute]:
 
 
 def _key(service: Service, connection: HTTPConnection) -> Key:
-    return service.authenticate(token_of(connection) or connection.query_params.get("token"))
+    return service.authenticate(token_of(connection) or connection.query_params.get("token"), PROTOCOL)
 
 
 async def _open(service: Service, key: Key, query: QueryParams, *, recording: bool = False) -> Conversation:

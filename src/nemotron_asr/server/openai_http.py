@@ -31,8 +31,8 @@ def routes(service: Service) -> list[BaseRoute]:
     async def transcriptions(request: Request) -> Response:
         async with AsyncExitStack() as stack:
             try:
-                key = service.authenticate(token_of(request))
-                stack.enter_context(service.uploading(key))
+                key = service.authenticate(token_of(request), PROTOCOL)
+                stack.enter_context(service.uploading(key, PROTOCOL))
                 form = await form_of(request, service)
                 stack.push_async_callback(form.close)
                 wish = read(form)

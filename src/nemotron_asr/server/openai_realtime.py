@@ -110,7 +110,7 @@ class Realtime:
         if waited >= PATIENCE:
             self._problem = Problem(Kind.TIMEOUT, f"nothing came for {waited:g} s, which is the limit")
             self._listening.cancel()
-        elif self._stream is not None and self._turns.by_client and self._stream.duration > self._committed:
+        elif self._stream is not None and self._turns.by_client and self._uncommitted(self._stream) > 0:
             self._stream.keep_alive()
         elif self._stream is not None and not self._turns.waiting:
             await self._finish()
@@ -122,6 +122,8 @@ class Realtime:
             config.model, shapes.FOREIGN_MODELS, endpointing_ms=config.silence, **config.changeable
         )
         if self._stream is not None and config.needs_another_stream(self._config):
+            if self._turns.by_client and self._uncommitted(self._stream) >= SHORTEST_COMMIT:
+                await self._end_turn(self._stream)
             await self._finish()
         elif self._stream is not None and config.changeable != self._config.changeable:
             await self._stream.change(**config.changeable)
@@ -144,10 +146,17 @@ class Realtime:
 
     async def _commit(self, event: Event) -> None:
         stream = self._stream
-        if stream is None or stream.duration - self._committed < SHORTEST_COMMIT:
+        if stream is None or self._uncommitted(stream) < SHORTEST_COMMIT:
             problem = invalid(f"there is less than {SHORTEST_COMMIT:g} s of audio to commit")
             await self._fail(problem, event.get("event_id"), "input_audio_buffer_commit_empty")
-            return
+        else:
+            await self._end_turn(stream)
+
+    def _uncommitted(self, stream: Conversation) -> float:
+        """Seconds of audio behind the last commit."""
+        return stream.duration - self._committed
+
+    async def _end_turn(self, stream: Conversation) -> None:
         self._committed = stream.duration
         for message in self._turns.commit():
             await self._say(message)

@@ -13,6 +13,8 @@ from nemotron_asr.server.problems import Problem
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import token_of
 
+PROTOCOL = "operations"
+
 
 def routes(service: Service) -> list[BaseRoute]:
     """What the adapter answers. Health and metrics need no API key: they say nothing of any stream."""
@@ -32,7 +34,7 @@ def routes(service: Service) -> list[BaseRoute]:
 
     def models(request: Request) -> Response:
         try:
-            service.authenticate(token_of(request))
+            service.authenticate(token_of(request), PROTOCOL)
             name = request.path_params.get("name")
             if name is not None:
                 return JSONResponse(_about(service.models.find(name, shapes.FOREIGN_MODELS)))

@@ -17,6 +17,9 @@ class OwnPages:
     A browser asks nobody before it opens a WebSocket or sends a form for any page that its user has opened (CORS only
     keeps answers from it), so that such a page could use a server on the user's own machine. Only browsers send an
     `Origin`. Pages of the same machine may, whatever their port: who develops has one.
+
+    What comes from the same machine under another name is a page whose name was made to mean this machine (DNS
+    rebinding), or a proxy, for which the pages are to be named.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
@@ -26,18 +29,19 @@ class OwnPages:
         """Answer."""
         asks = scope["type"] == "websocket" or (scope["type"] == "http" and scope["method"] not in _READING)
         origin = Headers(scope=scope).get("origin") if asks else None
-        if origin is None or self._may(origin, Headers(scope=scope)):
+        near = (scope.get("client") or ("",))[0] in _LOOPBACK
+        if origin is None or self._may(origin, Headers(scope=scope), near=near):
             await self._app(scope, receive, send)
             return
         message = f"pages of {origin[:100]} may not use this server, unless cors_origin names them"
         error = {"kind": "forbidden", "message": message, "parameter": "cors_origin"}
         await JSONResponse({"error": error}, 403)(scope, receive, send)
 
-    def _may(self, origin: str, headers: Headers) -> bool:
+    def _may(self, origin: str, headers: Headers, *, near: bool) -> bool:
         page, hosts = _host(origin), [_host(f"//{headers.get(name, '')}") for name in ("host", "x-forwarded-host")]
-        if origin in self._allowed or "*" in self._allowed:
+        if origin in self._allowed or "*" in self._allowed or {page[0], hosts[0][0]} <= _LOOPBACK:
             return True
-        return page[0] is not None and (page in hosts or {page[0], hosts[0][0]} <= _LOOPBACK)
+        return page[0] is not None and page in hosts and not near
 
 
 def _host(url: str) -> tuple[str | None, int | None]:

@@ -14,7 +14,7 @@ from nemotron_asr.server.keys import Key
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.nim_realtime import Nim
 from nemotron_asr.server.nim_session import new_session as new_nim_session
-from nemotron_asr.server.openai_realtime import Realtime
+from nemotron_asr.server.openai_realtime import PROTOCOL, Realtime
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import headers_of, object_in, token_of
@@ -51,7 +51,7 @@ class _Doors:
         offered = websocket.scope["subprotocols"]
         token = token_of(websocket) or _offered_token(offered)
         try:
-            key, session = self._service.authenticate(token), self._session(websocket, token)
+            key, session = self._service.authenticate(token, PROTOCOL), self._session(websocket, token)
         except Problem as problem:
             await websocket.send_denial_response(shapes.answer_error(problem))
             return
@@ -122,7 +122,7 @@ def _seconds(wanted: dict[str, Any]) -> int:
 async def _minting(request: Request, service: Service) -> tuple[Key, dict[str, Any]]:
     """Who wants a secret, and what for."""
     token = token_of(request)
-    key = service.authenticate(token)
+    key = service.authenticate(token, PROTOCOL)
     if token and token.startswith("ek_"):
         raise Problem(Kind.UNAUTHENTICATED, "a client secret makes no others; show an API key")
     return key, await object_in(request, service, min(_LONGEST_SESSION, service.settings.max_message_bytes))

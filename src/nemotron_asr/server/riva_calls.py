@@ -85,7 +85,7 @@ class Recognition:
     async def recognize(self, context: Context) -> bytes:
         """`Recognize`: a recording, which is not taken in before there is room for it."""
         key = self._key(context)
-        with self._service.uploading(key):
+        with self._service.uploading(key, PROTOCOL):
             request = parse(RecognizeRequest, await self._recording(context))
             wish, response = wish_of(request.config), RecognizeResponse()
             if request.HasField("id"):
@@ -124,7 +124,8 @@ class Recognition:
     def _key(self, context: Context) -> Key:
         metadata = _metadata(context)
         scheme, _, token = metadata.get("authorization", "").partition(" ")
-        return self._service.authenticate(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
+        shown = token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key")
+        return self._service.authenticate(shown, PROTOCOL)
 
     async def _open(self, key: Key, form: AudioFormat, wish: Wish, *, recording: bool) -> Conversation:
         options = {"latency_ms": RECORDING_MS, **wish.options} if recording else wish.options

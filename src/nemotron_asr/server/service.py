@@ -73,13 +73,14 @@ class Service:
         await asyncio.to_thread(self.models.load, self.settings)
         self.ready = not self.draining
 
-    def authenticate(self, token: str | None) -> Key:
+    def authenticate(self, token: str | None, protocol: str) -> Key:
         """The key that a client shows.
 
         Raises:
             Problem: none, or an unknown one.
         """
-        return self.keys.check(token)
+        with self._refusing(protocol):
+            return self.keys.check(token)
 
     async def open(
         self, key: Key, protocol: str, form: AudioFormat, *,
@@ -99,14 +100,8 @@ class Service:
         Raises:
             Problem: it is refused.
         """
-        try:
+        with self._refusing(protocol, key):
             return await self._open(key, protocol, form, self.models.find(model, foreign), recording, options)
-        except NemotronError as error:
-            problem = problem_of(error)
-            self.traces.begin(f"{protocol} refused", protocol=protocol).end(problem)
-            self.metrics.refused.labels(protocol, problem.kind.word).inc()
-            logger.info("refused", extra={"fields": {"protocol": protocol, "key": key.name, "problem": str(problem)}})
-            raise problem from error
 
     async def check(self, model: str, foreign: Iterable[str], **options: Any) -> None:
         """Look whether a conversation could be opened with these options, without opening one.
@@ -130,20 +125,36 @@ class Service:
             return await decoding.count_channels(path)
 
     @contextmanager
-    def uploading(self, key: Key) -> Iterator[None]:
+    def uploading(self, key: Key, protocol: str) -> Iterator[None]:
         """Room for one recording that is taken in.
 
         Raises:
             Problem: as many as may be are on their way, of this key or of all.
         """
-        if self._uploads >= self.settings.max_uploads:
-            raise Problem(Kind.UNAVAILABLE, f"{self._uploads} recordings are being taken in, which is the limit")
-        self._uploads += 1
-        try:
-            with key.uploading():
+        with ExitStack() as room:
+            with self._refusing(protocol, key):
+                if self._uploads >= self.settings.max_uploads:
+                    message = f"{self._uploads} recordings are being taken in, which is the limit"
+                    raise Problem(Kind.UNAVAILABLE, message)
+                room.enter_context(key.uploading())
+            self._uploads += 1
+            try:
                 yield
-        finally:
-            self._uploads -= 1
+            finally:
+                self._uploads -= 1
+
+    @contextmanager
+    def _refusing(self, protocol: str, key: Key | None = None) -> Iterator[None]:
+        """Who is refused in here is counted and logged, as a problem."""
+        try:
+            yield
+        except NemotronError as error:
+            problem = problem_of(error)
+            self.traces.begin(f"{protocol} refused", protocol=protocol).end(problem)
+            self.metrics.refused.labels(protocol, problem.kind.word).inc()
+            fields = {"protocol": protocol, "key": key and key.name, "problem": str(problem)}
+            logger.info("refused", extra={"fields": fields})
+            raise problem from error
 
     async def drain(self) -> None:
         """Let nobody in, and wait until all conversations have ended; in the end close those that have not."""

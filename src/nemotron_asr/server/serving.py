@@ -15,6 +15,7 @@ from nemotron_asr.engine import settle_process
 from nemotron_asr.server import connections
 from nemotron_asr.server.adapters import LISTENERS, ROUTES
 from nemotron_asr.server.connections import Http, WebSockets
+from nemotron_asr.server.live import no_websockets_elsewhere
 from nemotron_asr.server.origins import OwnPages
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
@@ -76,7 +77,7 @@ def application(service: Service) -> Starlette:
     """All adapters over HTTP and WebSocket."""
     origins = list(service.settings.cors_origin)
     cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
-    routes = [route for of in ROUTES for route in of(service)]
+    routes = [*(route for of in ROUTES for route in of(service)), no_websockets_elsewhere()]
     own, joining = Middleware(OwnPages, allowed=origins), Middleware(Joining, traces=service.traces)
     doors = ([cors] if origins else []) + ([] if service.settings.api_key_file else [own])
     return Starlette(routes=routes, middleware=[*doors, joining])

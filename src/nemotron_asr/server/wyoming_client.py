@@ -114,7 +114,7 @@ class Client:
         if self._telling is not None:
             await self._telling
         form, options, self._options = format_of(event), self._options, {}
-        key = self._service.authenticate(None)
+        key = self._service.authenticate(None, PROTOCOL)
         conversation = await self._service.open(key, PROTOCOL, form, foreign=FOREIGN_MODELS, **options)
         self._command, self._deaf = _Command(conversation, form), False
         self._telling = asyncio.create_task(self._tell(self._command))

@@ -20,6 +20,8 @@ from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import answer_problem, object_in, token_of
 from nemotron_asr.transcript import Transcript
 
+PROTOCOL = "page"
+
 FILES = Path(__file__).with_name("files")
 
 HEADERS = {
@@ -60,14 +62,14 @@ def routes(service: Service) -> list[BaseRoute]:
 
     def state(request: Request) -> Response:
         try:
-            service.authenticate(token_of(request))
+            service.keys.check(token_of(request))  # the page asks every two seconds: not to be counted
         except Problem as problem:
             return answer_problem(problem)
         return JSONResponse({name: asdict(engine.statistics) for name, engine in service.models.engines.items()})
 
     async def subtitles(request: Request) -> Response:
         try:
-            with service.uploading(service.authenticate(token_of(request))):
+            with service.uploading(service.authenticate(token_of(request), PROTOCOL), PROTOCOL):
                 content = await object_in(request, service, LARGEST)
                 text = await asyncio.to_thread(_subtitles, content, srt=request.url.path.endswith(".srt"))
         except Problem as problem:

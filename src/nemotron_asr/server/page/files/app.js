@@ -47,10 +47,10 @@ function showLatency() {
 }
 
 $("model").addEventListener("change", showLanguages);
-$("language").addEventListener("change", () => live?.stream.change({ language: $("language").value }));
+$("language").addEventListener("change", () => live?.stream?.change({ language: $("language").value }));
 $("latency").addEventListener("input", showLatency);
-$("latency").addEventListener("change", () => live?.stream.change({ latency_ms: latency() }));
-$("boost").addEventListener("change", () => live?.stream.change({ boost: boost() }));
+$("latency").addEventListener("change", () => live?.stream?.change({ latency_ms: latency() }));
+$("boost").addEventListener("change", () => live?.stream?.change({ boost: boost() }));
 $("key").addEventListener("change", () => sessionStorage.setItem("key", $("key").value));
 document.forms[0].addEventListener("submit", (event) => event.preventDefault());
 
@@ -70,6 +70,7 @@ function complain(problem) {
 // Speaking
 
 async function speak() {
+  upload?.abort();
   complain();
   $("player").hidden = true;
   const offset = heard.duration;
@@ -85,8 +86,13 @@ async function speak() {
     ended(started, `No microphone: ${error.message}`);
     return;
   }
+  if (live !== started) {
+    ended(started); // stopped while the browser asked
+    return;
+  }
   const asked = { ...options(), encoding: "s16le", sample_rate: started.microphone.rate, token: $("key").value };
   const onEvent = (event) => {
+    if (live !== started) return;
     heard.duration = Math.max(heard.duration, offset + event.time);
     show(event, offset);
   };
@@ -95,15 +101,28 @@ async function speak() {
 }
 
 async function stop() {
-  await live.microphone?.stop();
-  live.stream?.close();
+  const stopped = live;
+  if (!stopped.stream) {
+    ended(stopped);
+    return;
+  }
+  await stopped.microphone.stop();
+  stopped.stream.close();
 }
 
 function ended(which, problem) {
-  complain(problem);
   which.microphone?.stop().catch(() => {});
-  if (live === which) live = null;
+  if (live !== which) return;
+  live = null;
+  complain(problem);
   press(false);
+}
+
+/** Stop, and hear no more of it. */
+function leave() {
+  const left = live;
+  stop();
+  ended(left);
 }
 
 function press(speaking) {
@@ -116,7 +135,7 @@ $("speak").addEventListener("click", () => (live ? stop() : speak()));
 // Files
 
 async function open(file) {
-  if (live) await stop();
+  if (live) leave();
   upload?.abort();
   clear();
   upload = new AbortController();
