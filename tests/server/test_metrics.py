@@ -59,7 +59,8 @@ def test_a_key_that_is_unknown_is_counted_and_logged(tmp_path: Path, caplog: pyt
             headers = {"Authorization": f"Bearer {key}"}
             assert httpx.post(f"{server.http}/v1/audio/transcriptions", headers=headers).status_code == status
         assert read(server)["nemotron_asr_refused_total"] == 1
-    assert [vars(record)["fields"]["protocol"] for record in caplog.records if record.message == "refused"] == ["openai"]
+    refused = [vars(record)["fields"] for record in caplog.records if record.message == "refused"]
+    assert [fields["protocol"] for fields in refused] == ["openai"]
 
 
 def test_chunks_are_counted_with_their_delays(server: Running, samples: list[Sample]) -> None:
