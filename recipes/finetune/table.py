@@ -20,9 +20,16 @@ def table(reports: Sequence[Path]) -> list[str]:
     names, columns = [report.stem for report in reports], [rates(report) for report in reports]
     lines = [f"| locale | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for locale, before in columns[0].items():
-        others = (f"{column[locale]:.1f} ({column[locale] / before - 1:+.0%})" for column in columns[1:])
+        others = (_cell(before, column.get(locale)) for column in columns[1:])
         lines.append(f"| {' | '.join([locale, f'{before:.1f}', *others])} |")
     return lines
+
+
+def _cell(before: float, after: float | None) -> str:
+    """A rate and its change; a dash where there is none."""
+    if after is None:
+        return "-"
+    return f"{after:.1f} ({after / before - 1:+.0%})" if before else f"{after:.1f}"
 
 
 def main() -> None:

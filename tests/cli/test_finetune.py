@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from nemotron_asr.cli.finetune import _one_by_one
+from nemotron_asr.errors import OptionError
+from nemotron_asr.training.options import FinetuneConfig
 from tests.cli.conftest import Run
 from tests.conftest import Sample
 
@@ -68,6 +70,8 @@ def test_fine_tunes_and_the_best_model_transcribes(
         (("--train", "none.jsonl", "--validation", "none.jsonl"), "cannot read manifest"),
         (("--train", "calls", "--validation", "none.jsonl"), "say the language that is spoken"),
         (("--train", "none.jsonl:0", "--validation", "none.jsonl"), "has the weight 0"),
+        (("--train", "a.jsonl", "--validation", "none.jsonl:2"), "--validation 'none.jsonl:2' has a weight"),
+        (("--train", "a.jsonl", "--validation", "b.jsonl", "--lr", "nan"), "lr is nan; it must be a finite number"),
         (("--validation", "none.jsonl"), "Missing option '--train'"),
         (("--train", "a.jsonl", "--validation", "b.jsonl", "--lora-rank", "2", "--freeze-encoder"), "is frozen"),
         (("--train", "a.jsonl", "--validation", "b.jsonl", "--device", "tpu"), "device 'tpu' is unknown"),
@@ -81,6 +85,21 @@ def test_what_cannot_work_is_one_line(
     status, out, err = run("finetune", "--output", tmp_path / "run", *arguments)
     assert (status, out) == (2, "")
     assert message in err
+
+
+def test_weights_of_replay_share_its_share(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[FinetuneConfig] = []
+
+    def stop(config: FinetuneConfig, _watchers: object) -> None:
+        told.append(config)
+        raise OptionError("stopped")
+
+    monkeypatch.setattr("nemotron_asr.training.finetune.finetune", stop)
+    run(
+        *("finetune", "--train", "c.jsonl:5", "--validation", "c.jsonl", "--output", tmp_path / "run"),
+        *("--replay", "b.jsonl:9", "a.jsonl:1", "--replay-share", "0.5"),
+    )
+    assert [source.share for source in told[0].train] == pytest.approx([0.0, 0.45, 0.05])
 
 
 def test_options_take_several_values_after_one_name() -> None:

@@ -27,6 +27,13 @@ def test_the_last_word_is_timed_from_the_end_of_speech() -> None:
     assert judge(hearing("ein Haus", "")).delays == ()
 
 
+@pytest.mark.parametrize("mark", ["", " !", " [rire]", " ! -"])
+def test_marks_behind_the_last_word_take_no_time(mark: str) -> None:
+    assert judge(hearing(f"Bonjour toi{mark}", "Bonjour toi", locale="fr-FR", ends=(0.9,))).delays == pytest.approx(
+        (0.1,)
+    )
+
+
 def test_all_words_are_timed_where_their_ends_are_known() -> None:
     judged = judge(hearing("ein Haus am See", "ein Haus beim See", ends=(0.3, 0.6, 1.0, 1.5)))
     assert judged.delays == pytest.approx((0.2, 0.4, 0.5))

@@ -1,16 +1,19 @@
 """Clips are heard as everywhere else, and words appear when they can be known."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nemotron_asr.audio import load
 from nemotron_asr.config import chunk_frames
 from nemotron_asr.errors import AudioError, NemotronError
 from nemotron_asr.evaluation.listening import Hearing, Mode, end_of_speech, hear, hear_all
 from nemotron_asr.evaluation.manifests import Spoken
 from nemotron_asr.recognizer import Recognizer
+from nemotron_asr.training.parts import Part
 from tests.conftest import Sample
 
 
@@ -57,6 +60,16 @@ def test_a_word_appears_with_the_chunk_of_its_last_token(
                 assert shown.shown == pytest.approx(0.08 * complete + 0.016)  # and 16 ms to see its middle
                 checked += 1
     assert checked > 5
+
+
+def test_of_a_part_nothing_else_is_heard(recognizer: Recognizer, clips: list[Spoken]) -> None:
+    samples = load(clips[0].path)
+    one = heard(hear(recognizer, replace(clips[0], part=Part(0.5, 2.0)), Mode.AUTO, 320))
+    assert (one.audio, one.duration) == (f"{clips[0].path}#t=0.5,2.0", 1.5)
+    assert one.text == recognizer.transcribe((samples[8000:32000], 16000), latency_ms=320).text
+    behind = hear(recognizer, replace(clips[0], part=Part(1.0, 100.0)), Mode.AUTO, 320)
+    assert "#t=1.0,100.0 is not a part of the recording, which has" in str(behind)
+    assert isinstance(behind, AudioError)
 
 
 def test_what_cannot_be_heard_stands_in_its_place(recognizer: Recognizer, clips: list[Spoken], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.evaluation.manifests import Spoken, read_clips
+from nemotron_asr.training.parts import Part
 
 LINE = '{"audio_filepath": "a.wav", "duration": 1, "text": "Ein Haus.", "target_lang": "de"}'
 
@@ -29,6 +30,26 @@ def test_what_cannot_be_evaluated_stands_in_its_place(tmp_path: Path) -> None:
     assert "m.jsonl, line 2: not JSON" in messages[0]
     assert "a.wav: language 'xx-XX' is unknown" in messages[1]
     assert "a.wav: '....' has no words" in messages[2]
+
+
+def test_a_part_of_a_recording_is_named_as_such(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    lines = [f'{LINE[:-1]}, "offset": 2.5}}', LINE.replace("Ein Haus", "..")[:-1] + ', "offset": 4}']
+    manifest.write_text("\n".join(lines), encoding="utf-8")
+    part, bad = read_clips([str(manifest)], ModelConfig())
+    assert part == Spoken(str(tmp_path / "a.wav"), "de-DE", "Ein Haus.", part=Part(2.5, 3.5))
+    assert "a.wav#t=4.0,5.0: '...' has no words" in str(bad)
+
+
+def test_clips_of_languages_that_a_model_cannot_be_told_are_named(tmp_path: Path) -> None:
+    manifest = tmp_path / "m.jsonl"
+    lines = [LINE, LINE.replace("a.wav", "b.wav"), LINE.replace('"de"', '"en-US"')]
+    manifest.write_text("\n".join(lines), encoding="utf-8")
+    *bad, english = read_clips([str(manifest)], ModelConfig(n_prompts=0, d_prompt=0))
+    assert isinstance(english, Spoken)
+    assert [
+        f"{name}: language 'de' is not this model's" in str(e) for name, e in zip(("a.wav", "b.wav"), bad, strict=True)
+    ] == [True, True]
 
 
 def test_ends_of_words_are_those_of_all_words(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ LOCALES = [language.locale for language in LANGUAGES]
         ("de-DE", "Die Straße, bitte!", "die straße bitte"),
         ("en-US", "Mr. Miller doesn't like colour.", "mister miller does not like color"),
         ("en-US", "We\u2019re at twenty-one [laughs] cats (three)", "we are at 21 cats"),
+        ("en-US", "Well\u2026 I... think....so. 3.5% of $20", "well i think so 3.5% of $20"),
         ("fr-FR", "L\u2019été, c'est beau\u00a0!", "l été c est beau"),
         ("tr-TR", "IŞIK İstanbul", "ışık istanbul"),
+        ("tr-TR", "I\u0307stanbul", "istanbul"),
         ("es-ES", "¿Qué? ¡Mañana, niño!", "qué mañana niño"),
         ("ar-AR", "أَحْمَد إلى", "احمد الي"),
         ("he-IL", "שָׁלוֹם", "שלום"),
@@ -49,6 +51,12 @@ def test_languages_without_spaces_are_compared_by_characters(locale: str, text: 
 
 def test_a_korean_word_is_the_same_however_it_is_composed() -> None:
     assert units(unicodedata.normalize("NFD", "안녕"), "ko-KR") == units("안녕", "ko-KR")
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("text", ["...", "\u2026", ". .", "- ! \u2013", "[laughs]"])
+def test_marks_are_no_words(locale: str, text: str) -> None:
+    assert units(text, locale) == []
 
 
 def test_all_other_languages_are_compared_by_words() -> None:

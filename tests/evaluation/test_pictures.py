@@ -51,6 +51,13 @@ def test_the_page_begins_with_the_worst_and_plays_them(tmp_path: Path, monkeypat
     assert "taken for no language" in reader.text
 
 
+def test_of_a_part_the_page_plays_no_more(tmp_path: Path) -> None:
+    parts = [judge(hearing("eins", "zwei", audio=f"a#t.wav#t={begin}")) for begin in ("1.5,2.0", "3.0")]
+    write_page(parts, tmp_path / "worst.html")
+    page = (tmp_path / "worst.html").read_text(encoding="utf-8")
+    assert all(f'a%23t.wav#t={begin}"' in page for begin in ("1.5,2.0", "3.0"))
+
+
 def test_what_was_heard_is_text(tmp_path: Path) -> None:
     judged = judge(hearing("<script> eins", "eins <script>", audio='"><script>.wav'))
     write_page([judged], tmp_path / "worst.html")

@@ -1,5 +1,6 @@
 """Adapters: they alone are trained, and merged into the model's matrices they compute the same."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nemotron_asr.checkpoint.adapter import fingerprint
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.training.adapters import TARGETS, add_adapters, narrow_frozen, save_adapter
@@ -113,10 +116,26 @@ def test_an_adapter_that_does_not_fit_is_one_clear_error(
         load_checkpoint(folder)
 
 
-def test_an_adapter_knows_the_version_of_its_model(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["encoder.blocks.0.norm_out.weight", "encoder.blocks.1.ff1.up.weight"])
+def test_an_adapter_knows_the_version_of_its_model(
+    adapted: NemotronASR, base: Checkpoint, tmp_path: Path, name: str
+) -> None:
     save_adapter(weights(adapted), tmp_path / "adapter", str(tmp_path / "base"), base, "# Card")
-    name = "encoder.blocks.0.norm_out.weight"
     save_checkpoint(replace(base, weights={**base.weights, name: 1.01 * base.weights[name]}), tmp_path / "base")
+    with pytest.raises(CheckpointError, match="made for another version of the model"):
+        load_checkpoint(tmp_path / "adapter")
+
+
+def test_an_older_adapter_knows_the_norms_of_its_model(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+    save_adapter(weights(adapted), tmp_path / "adapter", str(tmp_path / "base"), base, "# Card")
+    norms = torch.cat([base.weights[f"encoder.blocks.{i}.norm_out.weight"] for i in range(2)])
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    factors = load_file(path)
+    save_file(
+        factors, path, metadata={"format": "pt", "made_for": hashlib.sha256(norms.numpy().tobytes()).hexdigest()[:16]}
+    )
+    assert load_checkpoint(tmp_path / "adapter").weights
+    save_file(factors, path, metadata={"format": "pt", "made_for": "of another model"})
     with pytest.raises(CheckpointError, match="made for another version of the model"):
         load_checkpoint(tmp_path / "adapter")
 
@@ -127,3 +146,11 @@ def test_factors_that_do_not_fit_are_named(adapted: NemotronASR, base: Checkpoin
     save_adapter({**wrong, name: torch.zeros(5, RANK)}, tmp_path / "adapter", str(tmp_path / "base"), base, "")
     with pytest.raises(CheckpointError, match=r"factors of 'encoder\.blocks\.0\.ff1\.up' do not fit"):
         load_checkpoint(tmp_path / "adapter")
+
+
+def test_other_weights_have_another_fingerprint() -> None:
+    weights = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
+    found = fingerprint(weights)
+    assert fingerprint(dict(reversed(weights.items()))) == found
+    assert fingerprint({**weights, "a": weights["a"] + 1}) != found
+    assert fingerprint({"a": weights["a"], "c": weights["b"]}) != found

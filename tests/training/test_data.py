@@ -1,5 +1,6 @@
 """Batches: decoded once, few shapes, and every draw a function of seed and step."""
 
+import json
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
@@ -44,6 +45,56 @@ def test_the_cache_holds_what_the_decoder_gives_and_decodes_once(
         np.testing.assert_array_equal(first[row], second[row])
 
 
+def test_manifests_whose_names_have_dots_keep_their_own_audio(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
+) -> None:
+    for name, line in (("x.train", lines[2]), ("x.dev", lines[3])):
+        path = write_manifest(tmp_path / f"{name}.jsonl", [line])
+        [bucket] = Batches(DataConfig((Source(path),), tmp_path / "cache"), tokenizer, config).buckets
+        np.testing.assert_allclose(bucket.items[0].load(), load(line["audio_filepath"]), atol=0.5001 / 32768)
+
+
+def test_parts_of_a_recording_are_cut_out_of_it(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = load(lines[0]["audio_filepath"])
+    length = len(whole) / SAMPLE_RATE
+    times = [(0.5, 1.0), (1.5, round(length - 1.5 + 0.09, 3)), (0, 1.0), (length - 1, 1.2), (length + 0.01, 0.02)]
+    parts = [{**lines[0], "text": "Neben.", "offset": begin, "duration": seconds} for begin, seconds in times]
+    path = write_manifest(tmp_path / "m.jsonl", [lines[0], *parts])
+    with caplog.at_level("INFO"):
+        buckets = Batches(DataConfig((Source(path),), tmp_path / "cache"), tokenizer, config).buckets
+    found = {item.example.clip.row: item.load() for bucket in buckets for item in bucket.items}
+    expected = [whole, whole[8000:24000], whole[24000:], whole[:16000]]
+    assert sorted(found) == [0, 1, 2, 3]
+    for row, samples in enumerate(expected):
+        np.testing.assert_allclose(found[row], samples, atol=0.5001 / 32768)
+    assert "left out, unreadable: 2" in caplog.text
+    assert f"#t={length + 0.01}," in caplog.text
+
+
+def test_another_part_is_another_cache(tmp_path: Path, lines: list[Line]) -> None:
+    paths = [write_manifest(tmp_path / f"{i}.jsonl", [{**lines[0], "offset": i, "duration": 1}]) for i in range(2)]
+    first, second = (AudioCache(read_manifest(path), tmp_path, "clips")[0] for path in paths)
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("line", ["{", '{"audio_filepath": "a.wav", "text": "\\ud800", "target_lang": "de-DE"}'])
+@pytest.mark.parametrize("name", ["a" * 300 + ".wav", "a\x00.wav", "a\ud800.wav"])
+def test_a_line_or_a_name_that_cannot_be_is_left_out(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, name: str, line: str
+) -> None:
+    path = write_manifest(tmp_path / "m.jsonl", [lines[2]])
+    bad = json.dumps({**lines[0], "audio_filepath": name})
+    path.write_text("\n".join([line, bad, path.read_text(encoding="utf-8")]), encoding="utf-8")
+    [bucket] = Batches(DataConfig((Source(path),), tmp_path / "cache"), tokenizer, config).buckets
+    assert [item.example.clip.text for item in bucket.items] == [lines[2]["text"]]
+    [named] = (tmp_path / "cache").glob("*-left-out.jsonl")
+    rejected = [json.loads(entry) for entry in named.read_text(encoding="utf-8").splitlines()]
+    assert rejected[0]["reason"] == "unreadable"
+    assert f"{path}, line 1: " in rejected[1]["reason"]
+
+
 def test_unreadable_audio_is_left_out_not_fatal(
     tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -64,8 +115,10 @@ def test_nothing_usable_is_an_error(
     tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
 ) -> None:
     path = write_manifest(tmp_path / "m.jsonl", [{**lines[0], "audio_filepath": "missing.wav"}])
-    with pytest.raises(ManifestError, match="no usable clip"):
-        Batches(DataConfig((Source(path),), tmp_path), tokenizer, config)
+    (tmp_path / "text.jsonl").write_text("{")  # not even a clip
+    for manifest in (path, tmp_path / "text.jsonl"):
+        with pytest.raises(ManifestError, match="no usable clip"):
+            Batches(DataConfig((Source(manifest),), tmp_path), tokenizer, config)
 
 
 def test_a_batch_is_a_function_of_seed_and_step(options: DataConfig, tokenizer: Tokenizer, config: ModelConfig) -> None:

@@ -1,17 +1,21 @@
 """Fine-tuning, from a checkpoint on disk to a folder that `load` takes."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import torch
 
 from nemotron_asr import load
-from nemotron_asr.checkpoint import Checkpoint, load_checkpoint
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nemotron_asr.config import LATENCIES
-from nemotron_asr.errors import OptionError
+from nemotron_asr.errors import ManifestError, OptionError
+from nemotron_asr.model import NemotronASR
+from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Source
 from nemotron_asr.training.finetune import finetune, prepare, training_config
 from nemotron_asr.training.options import FinetuneConfig
@@ -102,6 +106,44 @@ def test_another_run_is_not_overwritten(options: FinetuneConfig) -> None:
     finetune(replace(options, steps=1, workers=1))
     with pytest.raises(OptionError, match="which is frozen"):
         finetune(replace(options, lora_rank=2, freeze_encoder=True))
+
+
+def test_a_run_that_never_began_leaves_its_folder_free(
+    options: FinetuneConfig, tmp_path: Path, lines: list[Line]
+) -> None:
+    with pytest.raises(ManifestError, match="cannot read manifest"):
+        finetune(replace(options, train=(Source(tmp_path / "nope.jsonl"),)))
+    finetune(replace(options, steps=1))
+    other = write_manifest(tmp_path / "other.jsonl", lines)
+    with pytest.raises(OptionError, match=r"holds a run with train \S+clips\.jsonl; repeat that"):
+        finetune(replace(options, steps=1, train=(Source(other, weight=2.0),)))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["lr", "ema", "batch_seconds"])
+def test_numbers_that_are_none_are_refused(options: FinetuneConfig, name: str, value: float) -> None:
+    changes: dict[str, Any] = {name: value}
+    with pytest.raises(OptionError, match=rf"{name} is {value}; it must be a finite number"):
+        finetune(replace(options, **changes))
+    with pytest.raises(OptionError, match=rf"clips\.jsonl: share is {value}"):
+        finetune(replace(options, train=(replace(options.train[0], share=value),)))
+
+
+def test_a_model_without_tags_is_not_asked_for_languages(
+    options: FinetuneConfig, tmp_path: Path, lines: list[Line], base: Checkpoint
+) -> None:
+    untagged = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([line["text"] for line in lines]), model_writer=untagged, model_type="bpe",
+        vocab_size=120, bos_id=-1, eos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    config = replace(base.config, vocab_size=120, n_prompts=0, d_prompt=0)
+    tokenizer = Tokenizer.from_sentencepiece(untagged.getvalue())
+    save_checkpoint(Checkpoint(config, tokenizer, dict(NemotronASR(config).state_dict())), tmp_path / "base")
+    outcome = finetune(replace(options, steps=1))
+    assert outcome.after["auto"].detected is None
+    assert "language right" not in (outcome.folder / "README.md").read_text(encoding="utf-8")
+    assert finetune(replace(options, steps=1)) == outcome  # read back from disk
 
 
 def test_the_folder_has_scores_curves_and_a_card(options: FinetuneConfig, base: Checkpoint) -> None:

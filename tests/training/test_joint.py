@@ -1,5 +1,6 @@
 """The joint without its big tensor against the joint with it."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -122,6 +123,15 @@ def test_cells_without_weight_are_left_out_of_the_gradient(case: Case, monkeypat
     torch.testing.assert_close(gradients(case, tiled(case)), plain_gradients, rtol=1e-7, atol=1e-7)
     cells = int(valid_cells(case.frames, case.tokens, 30, 12).sum())
     assert cells < count < 1.7 * cells
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_felt(case: Case, value: float) -> None:
+    with torch.no_grad():
+        case.enc[0, 3, 2] = value
+    losses = tiled(case)
+    assert losses[0].isnan()
+    assert all(not gradient.isfinite().all() for gradient in gradients(case, losses))
 
 
 @pytest.mark.parametrize("frozen", [True, False])

@@ -129,6 +129,18 @@ def test_what_cannot_happen_costs_infinity_and_pulls_at_nothing() -> None:
     assert grad[1].abs().sum() > 0
 
 
+def test_what_is_no_number_gives_none() -> None:
+    logits = torch.zeros(2, 3, 2, BLANK + 1)
+    logits[0, 1, 0, 2] = math.nan
+    logits.requires_grad_()
+    losses = rnnt_loss(logits, torch.tensor([[1], [1]]), torch.tensor([3, 3]), torch.tensor([1, 1]), BLANK)
+    assert losses.isfinite().tolist() == [False, True]
+    assert losses[0].isnan()
+    (grad,) = torch.autograd.grad(losses.sum(), logits)
+    assert grad[0].isnan().any()
+    assert grad[1].isfinite().all()
+
+
 @pytest.mark.parametrize(("frames", "tokens"), [(0, 1), (4, 1), (3, 2), (3, -1)])
 def test_lengths_outside_the_tensor_are_named(frames: int, tokens: int) -> None:
     with pytest.raises(ValueError, match="lengths"):

@@ -35,6 +35,12 @@ def test_reads_lines_and_resolves_paths_against_the_folder(tmp_path: Path) -> No
         (GOOD.replace("2.5", "-1"), "line 2: duration is -1"),
         (GOOD.replace("2.5", "NaN"), "line 2: duration is nan"),
         (GOOD.replace("2.5", "true"), "line 2: duration is True"),
+        (GOOD.replace("2.5", "1" * 400), "line 2: duration is 111"),
+        (
+            GOOD.replace(" Neben Deutsch. ", "Neben \\ud83d"),
+            "line 2: text is 'Neben \\ud83d'; it must be whole characters",
+        ),
+        (f'{GOOD[:-1]}, "offset": -1}}', "line 2: offset is -1; it must be a number of seconds"),
         (f'{GOOD[:-1]}, "word_ends": 3}}', "line 2: word_ends is 3; it must be a list of seconds"),
         (f'{GOOD[:-1]}, "word_ends": ["1"]}}', "line 2: word_ends is ['1']"),
     ],
@@ -59,6 +65,19 @@ def test_words_may_have_ends(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text(f'{GOOD[:-1]}, "word_ends": [0.4, 1]}}\n{GOOD}\n', encoding="utf-8")
     assert [clip.ends for clip in read_manifest(path)] == [(0.4, 1.0), ()]
+
+
+def test_a_duration_is_a_part_with_an_offset_alone(tmp_path: Path) -> None:
+    path, bare = tmp_path / "m.jsonl", GOOD.replace('"duration": 2.5, ', "")
+    begun = [
+        f'{line[:-1]}, "offset": {offset}}}' for line, offset in ((GOOD, 10.1), (GOOD, 0), (bare, 3), (GOOD, "null"))
+    ]
+    path.write_text("\n".join([GOOD, bare, *begun]), encoding="utf-8")
+    clips = read_manifest(path)
+    assert [clip.duration for clip in clips] == [2.5, 0.0, 2.5, 2.5, 0.0, 2.5]
+    assert [clip.name.removeprefix(str(tmp_path)) for clip in clips] == [
+        "/a.wav", "/a.wav", "/a.wav#t=10.1,12.6", "/a.wav#t=0.0,2.5", "/a.wav#t=3.0", "/a.wav",
+    ]  # fmt: skip
 
 
 def test_bad_lines_can_be_done_without(tmp_path: Path) -> None:
@@ -100,3 +119,12 @@ def test_clips_that_cannot_be_learnt_are_set_aside_and_named(tokenizer: Tokenize
     report = selection.report()
     assert report[0] == "2 clips, 0.00 h: de-DE 2"
     assert "left out, empty text: 1 (good.wav)" in report
+
+
+def test_a_text_may_have_its_tag_already(tokenizer: Tokenizer, config: ModelConfig) -> None:
+    clip = Clip(Path("a.wav"), 3.0, "Neben <de-DE> Deutsch", "de-DE")
+    tagged = [replace(clip, text=f"{clip.text} <de-DE>"), replace(clip, text=f"{clip.text}<de-DE>", language="de")]
+    plain, *others = select([clip, *tagged], tokenizer, config, longest=20.0).examples
+    assert [example.tokens for example in others] == [plain.tokens] * 2
+    [bare] = select([replace(clip, text="<de-DE>")], tokenizer, config, longest=20.0).rejected
+    assert bare == "empty text"

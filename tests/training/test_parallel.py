@@ -26,7 +26,7 @@ replicas = Replicas.join("cpu")
 weight, frozen = torch.nn.Parameter(torch.zeros(2, 3)), torch.nn.Parameter(torch.zeros(1))
 (weight.sum() * (replicas.rank + 1)).backward()
 replicas.average_gradients([weight, frozen])
-report = f"{weight.grad.unique().tolist()} leads {replicas.leads} of {replicas.size}"
+report = f"{weight.grad.unique().tolist()} leads {replicas.leads} of {replicas.gather(10 + replicas.rank)}"
 Path(__file__).with_name(f"rank-{replicas.rank}").write_text(report)
 """
 
@@ -85,7 +85,7 @@ def test_gradients_are_the_mean_of_all_processes(tmp_path: Path) -> None:
     done = torchrun(script)
     assert done.returncode == 0, done.stderr
     reports = [(tmp_path / f"rank-{rank}").read_text() for rank in range(2)]
-    assert reports == ["[1.5] leads True of 2", "[1.5] leads False of 2"]
+    assert reports == ["[1.5] leads True of [10, 11]", "[1.5] leads False of [10, 11]"]
 
 
 def test_replicas_share_shapes_and_not_rows(

@@ -12,7 +12,7 @@ from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Batches, DataConfig, Source
-from nemotron_asr.training.manifest import read_manifest
+from nemotron_asr.training.manifest import Clip, read_manifest
 from nemotron_asr.training.sources import fetch_dataset, read_clips
 from tests.training.conftest import Line, write_manifest
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, lines: list[Line]) -> Path:
 
 
 def test_a_folder_pairs_recordings_with_texts(folder: Path, lines: list[Line]) -> None:
-    clips = read_clips(folder, "de-DE")
+    clips = [clip for clip in read_clips(folder, "de-DE") if isinstance(clip, Clip)]
     assert {clip.path.relative_to(folder).as_posix(): clip.text for clip in clips} == {
         "a.opus": lines[0]["text"],
         "more/b.opus": lines[1]["text"],
@@ -41,6 +41,10 @@ def test_a_folder_pairs_recordings_with_texts(folder: Path, lines: list[Line]) -
         "unheard": "Nobody said this.",
     }
     assert {clip.language for clip in clips} == {"de-DE"}
+
+
+def left_out(cache: Path) -> str:
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(cache.glob("*-left-out.jsonl")))
 
 
 def test_what_a_folder_lacks_is_counted_and_named(
@@ -52,8 +56,44 @@ def test_what_a_folder_lacks_is_counted_and_named(
     assert sum(len(bucket.items) for bucket in batches.buckets) == 2
     assert "left out, empty text: 1" in caplog.text
     assert "left out, unreadable: 1" in caplog.text
-    named = (tmp_path / "cache" / "recordings-left-out.jsonl").read_text(encoding="utf-8")
+    named = left_out(tmp_path / "cache")
     assert [name in named for name in ("silent.opus", "unheard", "a.opus")] == [True, True, False]
+
+
+def test_a_text_that_cannot_be_read_is_left_out(
+    folder: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, tmp_path: Path
+) -> None:
+    """And what a folder of capital letters holds is found."""
+    (folder / "a.opus").rename(folder / "A.OPUS")
+    (folder / "a.txt").rename(folder / "A.TXT")
+    (folder / "more" / "b.txt").write_bytes("Grüße".encode("latin-1"))
+    data = DataConfig((Source(folder, language="de-DE"),), tmp_path / "cache", augment=None)
+    [bucket] = Batches(data, tokenizer, config).buckets
+    assert [item.example.clip.text for item in bucket.items] == [lines[0]["text"]]
+    assert "b.txt: 'utf-8' codec" in left_out(tmp_path / "cache")
+
+
+def test_manifests_of_one_name_have_their_own_lists_of_what_is_left_out(
+    lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, tmp_path: Path
+) -> None:
+    sources = []
+    for name, line in zip("ab", lines, strict=False):
+        (tmp_path / name).mkdir()
+        bad = {**line, "audio_filepath": f"missing-{name}.wav"}
+        sources.append(Source(write_manifest(tmp_path / name / "train.jsonl", [line, bad])))
+    Batches(DataConfig(tuple(sources), tmp_path / "cache"), tokenizer, config)
+    assert [f"missing-{name}.wav" in left_out(tmp_path / "cache") for name in "ab"] == [True, True]
+
+
+def test_a_manifest_need_not_say_the_language(tmp_path: Path) -> None:
+    bare = {"audio_filepath": "a.wav", "text": "Neben Deutsch."}
+    path = write_manifest(tmp_path / "m.jsonl", [bare, {**bare, "lang": "en-US"}, {**bare, "target_lang": None}])
+    assert [clip.language for clip in read_clips(path, "de-DE") if isinstance(clip, Clip)] == [
+        "de-DE",
+        "en-US",
+        "de-DE",
+    ]
+    assert [isinstance(clip, Clip) for clip in read_clips(path)] == [False, True, False]
 
 
 def test_folders_that_cannot_be_used_are_errors(folder: Path, tmp_path: Path) -> None:
@@ -89,6 +129,25 @@ def test_a_dataset_becomes_recordings_and_a_manifest_once(
     assert fetch_dataset(f"hf:{dataset}", tmp_path / "datasets") == manifest
 
 
+def test_rows_of_a_dataset_may_be_empty(
+    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    audio = {"bytes": Path(lines[0]["audio_filepath"]).read_bytes(), "path": "x.opus"}
+    rows = {
+        "audio": [audio, audio, None, audio],
+        "sentence": [lines[0]["text"], None, "Nobody said this.", "Who said this?"],
+        "locale": [lines[0]["target_lang"]] * 3 + [None],
+    }
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "set" / "train.parquet")
+    manifest = fetch_dataset(f"hf:{tmp_path}/set::train[:4]", tmp_path / "datasets")
+    [bucket] = Batches(DataConfig((Source(manifest),), tmp_path / "cache"), tokenizer, config).buckets
+    assert [item.example.clip.text for item in bucket.items] == [lines[0]["text"]]
+    named = left_out(tmp_path / "cache")
+    assert [reason in named for reason in ("empty text", "unreadable", "language '' is unknown")] == [True] * 3
+
+
 def test_a_dataset_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="cannot be used"):
         fetch_dataset(f"hf:{tmp_path}/nothing", tmp_path / "datasets")
@@ -112,6 +171,14 @@ def test_replay_gets_its_share_of_the_draws(
         tags = (int(row[n - 1]) for row, n in zip(batch.tokens, batch.token_lengths, strict=True))
         drawn.update(tokenizer.language_tags[tag] for tag in tags)
     assert drawn[lines[0]["target_lang"]] / drawn.total() == pytest.approx(0.75, abs=0.05)
+
+
+def test_replay_is_not_trained_on_alone(
+    manifest: Path, tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
+) -> None:
+    gone = write_manifest(tmp_path / "gone.jsonl", [{**lines[0], "audio_filepath": "missing.wav"}])
+    with pytest.raises(ManifestError, match=r"no usable clip in .*gone\.jsonl$"):
+        Batches(DataConfig((Source(gone), Source(manifest, share=0.3)), tmp_path), tokenizer, config)
 
 
 def test_replay_alone_is_an_error(manifest: Path, tmp_path: Path, tokenizer: Tokenizer, config: ModelConfig) -> None:

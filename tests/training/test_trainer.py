@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from nemotron_asr.config import ModelConfig
-from nemotron_asr.errors import CheckpointError
+from nemotron_asr.errors import CheckpointError, ManifestError, OptionError
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Batch, Batches, DataConfig, Source
 from nemotron_asr.training.objective import ObjectiveConfig
+from nemotron_asr.training.parallel import Replicas
 from nemotron_asr.training.trainer import BEST, LAST, Trainer, TrainingConfig, read_checkpoint
+from tests.training.conftest import Line, write_manifest
 
 
 @pytest.fixture
@@ -101,10 +103,15 @@ def test_a_finished_run_does_nothing_more(training: TrainingConfig, config: Mode
     assert (training.output / LAST).read_bytes() == before
 
 
+@pytest.mark.parametrize("ctc_weight", [0.3, 0.0])
 def test_a_step_without_a_finite_gradient_is_skipped(
-    training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer, caplog: pytest.LogCaptureFixture
+    training: TrainingConfig,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    caplog: pytest.LogCaptureFixture,
+    ctc_weight: float,
 ) -> None:
-    trainer = Trainer(training, new_model(config), tokenizer)
+    trainer = Trainer(replace(training, ctc_weight=ctc_weight), new_model(config), tokenizer)
     batch = trainer.batches[0]
     batch.samples[0, 5000] = float("nan")
     before = {name: value.clone() for name, value in trainer.objective.state_dict().items()}
@@ -112,6 +119,28 @@ def test_a_step_without_a_finite_gradient_is_skipped(
     assert "step 0 skipped" in caplog.text
     assert all(torch.equal(value, before[name]) for name, value in trainer.objective.state_dict().items())
     assert trainer.step == 1
+
+
+def test_processes_that_do_not_share_their_folder_are_told_so(
+    training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Replicas, "gather", lambda _self, value: [value + 500, value])
+    with pytest.raises(OptionError, match=r"stand at steps \[500, 0\]; .*run must be a folder that all share"):
+        Trainer(training, new_model(config), tokenizer)
+
+
+def test_what_has_no_words_is_not_validated_on(
+    training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer, lines: list[Line], tmp_path: Path
+) -> None:
+    """And where nothing is left, training does not begin."""
+    dots = {**lines[0], "text": "..."}
+    mixed = write_manifest(tmp_path / "mixed.jsonl", [dots, lines[1]])
+    trainer = Trainer(replace(training, validation=(mixed,)), new_model(config), tokenizer)
+    assert [item.example.clip.text for item in trainer.validation] == [lines[1]["text"]]
+    for line in (dots, {**lines[0], "audio_filepath": "missing.wav"}):
+        path = write_manifest(tmp_path / "none.jsonl", [line])
+        with pytest.raises(ManifestError, match=r"no usable clip in .*none\.jsonl"):
+            Trainer(replace(training, validation=(path,)), new_model(config), tokenizer)
 
 
 def test_a_damaged_checkpoint_is_one_clear_error(

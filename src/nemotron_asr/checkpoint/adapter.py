@@ -22,7 +22,9 @@ from nemotron_asr.checkpoint.settings import Settings
 from nemotron_asr.errors import CheckpointError
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX, MADE_FOR = "base_model.model.", "made_for"
+PREFIX = "base_model.model."
+MADE_FOR, MADE_FOR_NORMS = "made_for_weights", "made_for"
+"""What an adapter says of its model: the fingerprint of all weights, or of the norms alone, as older ones have it."""
 MAX_RANK = 4096
 A, B = ".lora_A.weight", ".lora_B.weight"
 
@@ -33,7 +35,16 @@ def is_adapter(folder: Path) -> bool:
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """What tells a model from another of the same shape: training changes every norm of the encoder."""
+    """A name for what a model has learnt: other weights, another name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _fingerprint_of_norms(weights: Mapping[str, Tensor]) -> str:
+    """What older adapters know of their model: it does not change where the encoder is frozen, or adapters merged."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         if name.endswith("norm_out.weight"):
@@ -72,16 +83,24 @@ def read_adapter(folder: Path, load: Callable[[str], Checkpoint]) -> Checkpoint:
         raise CheckpointError(f"{folder}: base_model_name_or_path is {str(name)[:80]!r}; it must name a whole model")
     base = load(name)
     weights = to_float(base.weights)
-    factors, made_for = _read(folder / TENSORS)
-    if made_for not in {None, fingerprint(weights)}:
+    factors, metadata = _read(folder / TENSORS)
+    if not _belongs(metadata, weights):
         raise CheckpointError(f"{folder} was made for another version of the model {name!r}")
     return replace(base, weights=merge(weights, factors, alpha / rank, str(folder)))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with reading(str(path)), safe_open(path, framework="pt") as file:
         names, metadata = list(file.keys()), file.metadata() or {}
-        return {name.removeprefix(PREFIX): file.get_tensor(name) for name in names}, metadata.get(MADE_FOR)
+        return {name.removeprefix(PREFIX): file.get_tensor(name) for name in names}, metadata
+
+
+def _belongs(metadata: Mapping[str, str], weights: Mapping[str, Tensor]) -> bool:
+    """Whether these are the weights that an adapter was made for, as far as it knows them."""
+    for key, name_of in {MADE_FOR: fingerprint, MADE_FOR_NORMS: _fingerprint_of_norms}.items():
+        if key in metadata:
+            return metadata[key] == name_of(weights)
+    return True
 
 
 def merge(weights: Mapping[str, Tensor], adapter: Mapping[str, Tensor], scale: float, where: str) -> dict[str, Tensor]:

@@ -155,7 +155,7 @@ def _identity(plan: _Plan) -> dict[str, str]:
     if plan.results is None:
         return {}
     from nemotron_asr.checkpoint import load_checkpoint
-    from nemotron_asr.evaluation.records import fingerprint
+    from nemotron_asr.checkpoint.adapter import fingerprint
 
     weights = fingerprint(load_checkpoint(plan.model).weights)
     beam = {"beam": str(plan.beam)} if plan.beam != 1 else {}  # results are older than beams

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +121,13 @@ def _config(*, latency: str, precision: str, device: str, output: Path, **option
     language, datasets = options.pop("language"), output / "datasets"
     replay, share = options.pop("replay"), options.pop("replay_share")
     learnt = [_source(text, language, datasets) for text in options.pop("train")]
-    repeated = [_source(text, language, datasets, share=share / len(replay)) for text in replay if share]
+    repeated = [_source(text, language, datasets) for text in replay if share]
+    whole = sum(source.weight for source in repeated)
+    repeated = [replace(source, share=share * source.weight / whole) for source in repeated]
     where = choose_device(device)
     return FinetuneConfig(
         train=(*learnt, *repeated),
-        validation=tuple(_source(text, language, datasets) for text in options.pop("validation")),
+        validation=tuple(_measured(text, language, datasets) for text in options.pop("validation")),
         output=output,
         latency_ms=int(latency),
         bfloat16=where.type == "cuda" if precision == "auto" else precision == "bfloat16",
@@ -133,7 +136,15 @@ def _config(*, latency: str, precision: str, device: str, output: Path, **option
     )
 
 
-def _source(text: str, language: str, datasets: Path, share: float = 0.0) -> "Source":
+def _measured(text: str, language: str, datasets: Path) -> "Source":
+    """A source all of whose clips count alike."""
+    source = _source(text, language, datasets)
+    if source.weight != 1.0:
+        raise OptionError(f"--validation {text!r} has a weight, which only --train and --replay take; leave it out")
+    return source
+
+
+def _source(text: str, language: str, datasets: Path) -> "Source":
     """`SOURCE[:WEIGHT]`; what comes after the last colon is a weight if it is a number."""
     from nemotron_asr.training.data import Source
     from nemotron_asr.training.sources import HUGGING_FACE, fetch_dataset
@@ -144,7 +155,7 @@ def _source(text: str, language: str, datasets: Path, share: float = 0.0) -> "So
     if not weight:
         raise OptionError(f"source {text!r} has the weight 0; leave it out, or give it one above 0")
     path = fetch_dataset(name, datasets, language) if name.startswith(HUGGING_FACE) else Path(name)
-    return Source(path.absolute(), weight, language=language, share=share)
+    return Source(path.absolute(), weight, language=language)
 
 
 class _Report:
@@ -163,7 +174,9 @@ class _Report:
         if self.leads:
             self._stack.enter_context(self._bar)
             self._config.output.mkdir(parents=True, exist_ok=True)
-            self._follow(logging.FileHandler(self._config.output / "train.log", encoding="utf-8"))
+            self._follow(
+                logging.FileHandler(self._config.output / "train.log", encoding="utf-8", errors="backslashreplace")
+            )
             self._follow(_Lines(self._console))
         return self
 

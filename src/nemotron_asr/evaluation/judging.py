@@ -68,7 +68,17 @@ def _owned(spoken: Sequence[str], locale: str) -> list[tuple[str, int]]:
 
 
 def _delays(hearing: Hearing, right: Mapping[int, int]) -> Iterator[float]:
-    first = len(words(hearing.reference, hearing.locale)) - len(hearing.ends)
+    first = _count_timed(hearing) - len(hearing.ends)
     for word, place in right.items():
         if place >= first:
             yield hearing.words[word].shown - hearing.ends[place - first]
+
+
+def _count_timed(hearing: Hearing) -> int:
+    """Words of the reference up to the one that ends with the last of `ends`.
+
+    Where one end alone is known, it is that of speech, and nobody says a mark that stands behind the last word.
+    """
+    said = words(hearing.reference, hearing.locale)
+    places = [place for _, place in _owned(said, hearing.locale)]
+    return 1 + places[-1] if places and len(hearing.ends) == 1 else len(said)

@@ -45,7 +45,7 @@ class Heard:
 class Hearing:
     """One clip, heard in one manner: all that a report is made of."""
 
-    audio: str
+    audio: str  # path, and which part of the recording if it is not all of it
     locale: str
     mode: Mode
     latency_ms: int
@@ -82,14 +82,14 @@ def hear(recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int, beam
     """Stream one clip."""
     language = AUTO if mode is Mode.AUTO else clip.locale
     try:
-        samples = audio.load(clip.path)
+        samples = clip.part.of(audio.load(clip.path), clip.path)
         session = recognizer.engine.open(language=language, latency_ms=latency_ms, beam=beam, recording=True)
         events, words = _stream(session, samples, chunk_frames(latency_ms))
     except NemotronError as error:
         return error
     heard = collect(events, session.duration, session.detected, language)
     return Hearing(
-        clip.path, clip.locale, mode, latency_ms, clip.text, heard.text, heard.language, session.duration, 0.0,
+        clip.name, clip.locale, mode, latency_ms, clip.text, heard.text, heard.language, session.duration, 0.0,
         words, clip.ends or (end_of_speech(samples),),
     )  # fmt: skip
 

@@ -9,18 +9,25 @@ from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import LanguageError, ManifestError, NemotronError
 from nemotron_asr.evaluation.fleurs import fetch, is_fleurs
 from nemotron_asr.evaluation.normalisation import units, words
-from nemotron_asr.languages import canonical
+from nemotron_asr.languages import canonical, prompt_row
 from nemotron_asr.training.manifest import Clip, read_lines
+from nemotron_asr.training.parts import WHOLE, Part
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A recording, what is said in it, and in which locale."""
+    """A recording, or a part of it, what is said in it, and in which locale."""
 
     path: str
     locale: str
     text: str
-    ends: tuple[float, ...] = ()  # seconds at which its words end, if the manifest knows
+    ends: tuple[float, ...] = ()  # seconds of the part at which its words end, if the manifest knows
+    part: Part = WHOLE
+
+    @property
+    def name(self) -> str:
+        """What tells it from other clips."""
+        return f"{self.path}{self.part}"
 
 
 def read_clips(manifests: Iterable[str], config: ModelConfig) -> Iterator[Spoken | NemotronError]:
@@ -48,11 +55,12 @@ def _paths(manifest: str) -> Iterator[Path]:
 
 def _spoken(clip: Clip, config: ModelConfig) -> Spoken | NemotronError:
     try:
+        prompt_row(clip.language, config)
         locale = canonical(clip.language, config.prompts)
     except LanguageError as error:
-        return ManifestError(f"{clip.path}: {error}")
+        return ManifestError(f"{clip.name}: {error}")
     if not units(clip.text, locale):
-        return ManifestError(f"{clip.path}: {clip.text!r} has no words")
+        return ManifestError(f"{clip.name}: {clip.text!r} has no words")
     if clip.ends and len(clip.ends) != (spoken := len(words(clip.text, locale))):
-        return ManifestError(f"{clip.path}: the ends of {len(clip.ends)} words are given, but its text has {spoken}")
-    return Spoken(str(clip.path), locale, clip.text, clip.ends)
+        return ManifestError(f"{clip.name}: the ends of {len(clip.ends)} words are given, but its text has {spoken}")
+    return Spoken(str(clip.path), locale, clip.text, clip.ends, clip.part)

@@ -1,5 +1,6 @@
 """Text -> the words or characters that are compared: Whisper's normalisers, and rules for single languages."""
 
+import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -19,6 +20,7 @@ CHARACTERS = frozenset({"zh", "ja", "ko", "th"})
 """Languages whose errors are counted in characters: most write no spaces, Korean writes them as it likes."""
 
 _DOTTED_I = str.maketrans("I\u0130", "\u0131i")  # Turkish letters in lower case
+_DOTS = re.compile(r"\.{2,}|[\u2025\u2026]")  # an ellipsis, however it is written, parts words
 _APOSTROPHES = str.maketrans("\u2018\u2019\u02bc", "'''")
 
 _OWN: dict[str, Callable[[], Normaliser]] = {
@@ -48,12 +50,18 @@ def normalise(text: str, locale: str) -> str:
     Normalization?", 2024).
     """
     language = language_of(locale)
-    text = "".join(c for c in text.translate(_APOSTROPHES) if unicodedata.category(c) != "Cf")
+    text = _DOTS.sub(" ", unicodedata.normalize("NFC", text)).translate(_APOSTROPHES)
+    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
     if language in {"tr", "az"}:
         text = text.translate(_DOTTED_I)
     if language == "he":  # vowel points, which are rarely written
         text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
-    return " ".join(_normaliser(language)(text).split())
+    return " ".join(word for word in _normaliser(language)(text).split() if any(map(_is_heard, word)))
+
+
+def _is_heard(character: str) -> bool:
+    """Whether it is read aloud: the English normaliser leaves a full stop here and there."""
+    return character.isalnum() or character == "%" or unicodedata.category(character) == "Sc"
 
 
 def units(text: str, locale: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The worst clips as a page for people: what was said above what was heard, with players."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +12,9 @@ from nemotron_asr.evaluation.judging import Judged
 
 SHOWN = 100
 """Clips on a page."""
+
+_PART = re.compile(r"#t=[\d.,e-]+\Z")
+"""As `Part` is written."""
 
 
 def write_page(judged: Iterable[Judged], path: Path) -> None:
@@ -47,8 +51,10 @@ def _badness(hearings: Sequence[Judged]) -> tuple[float, int]:
 
 
 def _link(audio: str, page: Path) -> str:
-    """The address of a recording, from the page."""
+    """The address of a recording, from the page; players know the part that stands behind a name."""
+    begin = found.start() if (found := _PART.search(audio)) else len(audio)
+    path, part = audio[:begin], audio[begin:]
     try:
-        return quote(Path(os.path.relpath(audio, page.parent)).as_posix(), errors="surrogateescape")
+        return quote(Path(os.path.relpath(path, page.parent)).as_posix(), errors="surrogateescape") + part
     except ValueError:  # another drive
-        return Path(audio).absolute().as_uri()
+        return Path(path).absolute().as_uri() + part

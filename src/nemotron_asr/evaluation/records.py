@@ -1,15 +1,11 @@
 """Hearings on disk, one a line, so that a long evaluation goes on where it stopped."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
-
-import torch
-from torch import Tensor
 
 from nemotron_asr.errors import NemotronError, OptionError
 from nemotron_asr.evaluation.listening import Heard, Hearing, Mode, hear_all
@@ -53,7 +49,7 @@ class Records:
 
     def find(self, clip: Spoken, mode: Mode, latency_ms: int) -> Hearing | None:
         """The hearing of a clip in this manner, if there was one."""
-        return self._hearings.get((clip.path, clip.locale, clip.text, mode, latency_ms))
+        return self._hearings.get((clip.name, clip.locale, clip.text, mode, latency_ms))
 
     def add(self, hearing: Hearing) -> None:
         """Keep a hearing."""
@@ -115,12 +111,3 @@ def hear_the_rest(
 def _hearing(entry: dict[str, Any]) -> Hearing:
     words = tuple(Heard(**word) for word in entry["words"])
     return Hearing(**{**entry, "mode": Mode(entry["mode"]), "words": words, "ends": tuple(entry["ends"])})
-
-
-def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """A name for what a model has learnt: other weights, another name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]

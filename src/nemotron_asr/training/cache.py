@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class AudioCache:
-    """The decoded audio of a list of clips as one memory-mapped file of 16-bit samples."""
+    """The decoded audio of a list of clips as one memory-mapped file of 16-bit samples.
+
+    Attributes:
+        name: that of the list, with what tells it from another list of this name.
+        lengths: samples of every clip.
+    """
 
     def __init__(self, clips: Sequence[Clip], folder: Path, name: str) -> None:
         """Open the cache of `clips`, or decode them all; clips that cannot be decoded have length zero."""
-        stem = folder / f"{name}-{_fingerprint(clips)}"
-        index, data = stem.with_suffix(".json"), stem.with_suffix(".pcm")
+        self.name = f"{name}-{_fingerprint(clips)}"
+        index, data = folder / f"{self.name}.json", folder / f"{self.name}.pcm"
         if not index.exists():
             folder.mkdir(parents=True, exist_ok=True)
             lengths = _decode(clips, data)
@@ -32,8 +38,7 @@ class AudioCache:
             partial.replace(index)
         self.lengths: NDArray[np.int64] = np.array(json.loads(index.read_text()), dtype=np.int64)
         self._ends = np.cumsum(self.lengths)
-        empty = not self._ends[-1]
-        self._data = np.zeros(0, np.int16) if empty else np.memmap(data, dtype=np.int16, mode="r")
+        self._data = np.memmap(data, dtype=np.int16, mode="r") if self.lengths.any() else np.zeros(0, np.int16)
 
     def __getitem__(self, clip: int) -> Samples:
         """The samples of one clip, float32 in [-1, 1)."""
@@ -42,22 +47,29 @@ class AudioCache:
 
 
 def _fingerprint(clips: Sequence[Clip]) -> str:
-    """Changes when a file of the list is replaced."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        stat = clip.path.stat() if clip.path.exists() else None
-        digest.update(f"{clip.path}|{stat and (stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return digest.hexdigest()[:16]
+    """Changes when a file of the list is replaced, or another part of it is meant."""
+    lines = (f"{clip.path}|{_stamp(clip.path)}{clip.part}\n" for clip in clips)
+    return hashlib.sha256("".join(lines).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of change of a file; None where nobody can look."""
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):
+        return None
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
     """Write the samples of all clips one after the other; returns their numbers."""
     log.info("decoding %d clips into %s", len(clips), target)
     lengths, partial = [], target.with_suffix(".pcm.part")
+    whole = lru_cache(maxsize=1)(load)  # parts of a recording mostly follow one another
     with partial.open("wb") as file:
         for clip in clips:
             try:
-                samples = load(clip.path)
+                samples = clip.part.of(whole(clip.path), clip.path)
             except AudioError as error:
                 log.warning("left out: %s", error)
                 samples = np.zeros(0, np.float32)

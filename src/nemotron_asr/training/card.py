@@ -56,13 +56,13 @@ def score_table(before: Scores, after: Scores) -> list[str]:
 
 
 def score_rows(before: Scores, after: Scores) -> list[tuple[str, ...]]:
-    """Per locale and for all, word error rates before -> after in every mode; last, the share of languages found."""
+    """Word error rates before -> after, per locale and for all; last, languages found, if the model can name them."""
     locales = list(dict.fromkeys(locale for score in after.values() for locale in score.languages))
     rows = [
         (locale, *(_change(_rate(before, mode, locale), _rate(after, mode, locale)) for mode in after))
         for locale in [*locales, "all"]
     ]
-    if "auto" in after:
+    if "auto" in after and after["auto"].detected is not None:
         found = [score["auto"].detected if "auto" in score else None for score in (before, after)]
         rows.append(("language right", _change(*found), *("" for _ in range(len(after) - 1))))
     return rows

@@ -24,7 +24,7 @@ from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.augment import AugmentConfig, Augmenter, Samples
 from nemotron_asr.training.cache import AudioCache
-from nemotron_asr.training.manifest import Example, Selection, select
+from nemotron_asr.training.manifest import Clip, Example, Selection, select
 from nemotron_asr.training.parallel import ALONE, Replicas
 from nemotron_asr.training.sources import read_clips
 from nemotron_asr.training.subwords import SubwordSplitter
@@ -39,7 +39,7 @@ class Source:
     manifest: Path
     weight: float = 1.0  # how often each of its clips is drawn, relative to other sources
     synthetic: bool = False  # its clips have digital silence: they always get a noise floor
-    language: str = ""  # of the clips in a folder
+    language: str = ""  # of the clips that do not say it: a folder's, or lines of a manifest
     share: float = 0.0  # of all draws, whatever its weight: for replay; 0: the weight decides
 
 
@@ -103,14 +103,16 @@ class Item:
 
 def load_source(source: Source, tokenizer: Tokenizer, model: ModelConfig, config: DataConfig) -> list[Item]:
     """Read, decode and check a manifest; what is left out is logged with its reason."""
-    clips = read_clips(source.manifest, source.language)
+    entries = read_clips(source.manifest, source.language)
+    clips = [entry for entry in entries if isinstance(entry, Clip)]
     audio = AudioCache(clips, config.cache, source.manifest.stem)
     lengths = audio.lengths.tolist()
     clips = [replace(clip, row=row, duration=lengths[row] / SAMPLE_RATE) for row, clip in enumerate(clips)]
     selection = select(clips, tokenizer, model, longest=max(config.bucket_seconds))
+    selection.errors += [entry for entry in entries if isinstance(entry, ManifestError)]
     for line in selection.report():
         log.info("%s: %s", source.manifest, line)
-    _record(selection, config.cache / f"{source.manifest.stem}-left-out.jsonl")
+    _record(selection, config.cache / f"{audio.name}-left-out.jsonl")
     weights = config.language_weights
     return [
         Item(example, audio, source.weight * weights.get(example.clip.language, 1.0), source.synthetic)
@@ -121,13 +123,25 @@ def load_source(source: Source, tokenizer: Tokenizer, model: ModelConfig, config
 def _record(selection: Selection, path: Path) -> None:
     """Write down every clip that is left out, and why."""
     named = [(clip, reason) for reason, clips in selection.rejected.items() for clip in clips]
-    lines = [json.dumps({"audio_filepath": str(clip.path), "text": clip.text, "reason": why}) for clip, why in named]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    entries = [{"audio_filepath": clip.name, "text": clip.text, "reason": reason} for clip, reason in named]
+    entries += [{"reason": str(error)} for error in selection.errors]
+    path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
+
+
+def unusable(sources: Sequence[Source]) -> ManifestError:
+    """What to say of sources of which every clip is left out."""
+    return ManifestError(f"no usable clip in {', '.join(str(source.manifest) for source in sources)}")
 
 
 def share_out(loaded: Sequence[tuple[Source, list[Item]]]) -> list[Item]:
-    """All items, weighted so that the sources that ask for a share of the draws get it."""
+    """All items, weighted so that the sources that ask for a share of the draws get it.
+
+    Raises:
+        ManifestError: nothing can be used of those that ask for none, or no draws are left to them.
+    """
     total = sum(item.weight for source, items in loaded if not source.share for item in items)
+    if not total and (learnt := [source for source, _ in loaded if not source.share]):
+        raise unusable(learnt)
     rest = 1 - sum(source.share for source, items in loaded if items)
     if rest <= 0:
         raise ManifestError("replay leaves no draws for the manifests to train on; give it a share below one")
@@ -197,7 +211,7 @@ class Batches(Dataset[Batch]):
         """
         items = share_out([(source, load_source(source, tokenizer, model, config)) for source in config.sources])
         if not items:
-            raise ManifestError(f"no usable clip in {', '.join(str(s.manifest) for s in config.sources)}")
+            raise unusable(config.sources)
         self.config, self.auto, self.replica = config, model.default_prompt, replica
         self.buckets = make_buckets(items, config.bucket_seconds, config.batch_seconds)
         self._weights = [np.cumsum([item.weight for item in bucket.items]) for bucket in self.buckets]

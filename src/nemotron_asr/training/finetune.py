@@ -19,6 +19,7 @@ from nemotron_asr.training.augment import AugmentConfig
 from nemotron_asr.training.card import model_card
 from nemotron_asr.training.data import DataConfig
 from nemotron_asr.training.locales import add_locale
+from nemotron_asr.training.manifest import Clip
 from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.options import FinetuneConfig
 from nemotron_asr.training.pieces import add_pieces
@@ -73,8 +74,9 @@ def grown(checkpoint: Checkpoint, config: FinetuneConfig) -> Checkpoint:
     if config.new_locale:
         checkpoint = add_locale(checkpoint, *config.new_locale.split(":", 1))
     if config.new_pieces:
-        clips = [clip for source in config.train for clip in read_clips(source.manifest, source.language)]
-        before, checkpoint = checkpoint, add_pieces(checkpoint, (clip.text for clip in clips), config.new_pieces)
+        entries = [entry for source in config.train for entry in read_clips(source.manifest, source.language)]
+        texts = (entry.text for entry in entries if isinstance(entry, Clip))
+        before, checkpoint = checkpoint, add_pieces(checkpoint, texts, config.new_pieces)
         log.info("%d new pieces", checkpoint.config.vocab_size - before.config.vocab_size)
     return checkpoint
 

@@ -111,7 +111,7 @@ class _Arcs(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         enc, pred, weight, bias, totals, *cells = ctx.saved_tensors
         size = grads[0].abs() + grads[1].abs()
-        felt = (size > NEGLIGIBLE * size.amax()).nonzero()[:, 0]
+        felt = (~(size <= NEGLIGIBLE * size.amax())).nonzero()[:, 0]  # what is no number is felt
         felt = F.pad(felt, (0, -len(felt) % ctx.block), value=len(size))
         grads = tuple(F.pad(grad, (0, 1)) for grad in grads)  # of the spare cell: none
         small, shift = weight.to(ctx.dtype), bias.to(ctx.dtype)

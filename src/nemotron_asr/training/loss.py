@@ -33,7 +33,8 @@ def rnnt_loss(
             itself does not change (Yu et al., "FastEmit", 2021).
 
     Returns:
-        Losses (B,). A target whose every alignment has probability zero has infinite loss and no gradient.
+        Losses (B,). A target whose every alignment has probability zero has infinite loss and no gradient. Where a
+        logit is no number, neither is the loss, nor its gradient.
 
     Raises:
         ValueError: a length outside its range.
@@ -118,7 +119,7 @@ def _occupancies(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor)
     blanks = blanks.clamp(min=IMPOSSIBLE)
     alpha, beta = _scores(blanks, labels, frames, tokens)
     total = beta[:, :1, :1]
-    possible = total > IMPOSSIBLE / 2
+    possible = ~(total <= IMPOSSIBLE / 2)  # what is no number stays none, for the trainer to see
     rows = torch.arange(len(frames), device=frames.device)
     after_blank = F.pad(beta[:, 1:], (0, 0, 0, 1), value=IMPOSSIBLE)
     after_blank[rows, frames - 1, tokens] = 0  # after the last blank nothing is left to say: probability one

@@ -1,8 +1,11 @@
 """Manifests: one clip a line, in NeMo's format, read strictly; and the choice of those clips a model can learn from."""
 
 import json
+import math
+import re
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +16,31 @@ from nemotron_asr.features import mel_frames
 from nemotron_asr.languages import canonical, resolve
 from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.parts import WHOLE, Part
 
 TOKENS_PER_FRAME = 2
 """Nobody says more than this in 80 ms: where a clip does, its text is not what is spoken."""
 
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character, which JSON can hold and no tokenizer takes."""
+
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording and what is said in it."""
+    """One recording, or a part of it, and what is said in it."""
 
     path: Path  # absolute, or relative to the working directory
-    duration: float  # seconds, as the manifest claims
+    duration: float  # seconds, as the manifest claims; 0: it does not say
     text: str  # without language tag
     language: str  # a locale such as "de-DE"
     row: int = 0  # place in its manifest
     ends: tuple[float, ...] = ()  # seconds at which its words end, where the manifest says
+    part: Part = WHOLE
+
+    @property
+    def name(self) -> str:
+        """What tells it from other clips."""
+        return f"{self.path}{self.part}"
 
 
 @dataclass(frozen=True)
@@ -41,10 +54,11 @@ class Example:
 
 @dataclass
 class Selection:
-    """The clips that are used, and those that are not, by reason."""
+    """The clips that are used, those that are not, by reason, and what is wrong with lines that are no clips."""
 
     examples: list[Example] = field(default_factory=list)
     rejected: dict[str, list[Clip]] = field(default_factory=dict)
+    errors: list[ManifestError] = field(default_factory=list)
 
     def reject(self, reason: str, clip: Clip) -> None:
         """Set a clip aside."""
@@ -57,16 +71,21 @@ class Selection:
         counts = ", ".join(f"{language} {n}" for language, n in languages.most_common())
         lines = [f"{len(self.examples)} clips, {hours:.2f} h: {counts}"]
         for reason, clips in sorted(self.rejected.items()):
-            names = ", ".join(str(clip.path) for clip in clips[:3])
-            lines.append(f"left out, {reason}: {len(clips)} ({names}{', ...' if len(clips) > 3 else ''})")
-        return lines
+            lines.append(left_out(reason, [clip.name for clip in clips]))
+        return [*lines, left_out("no clip", list(map(str, self.errors)))] if self.errors else lines
+
+
+def left_out(reason: str, names: Sequence[str]) -> str:
+    """A line on clips that are not used: why, how many, and the names of the first."""
+    return f"left out, {reason}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """Read a manifest: JSON lines with `audio_filepath`, `duration`, `text` and `target_lang` (or `lang`).
+    """Read a manifest: JSON lines with `audio_filepath`, `text` and `target_lang` (or `lang`).
 
-    Relative audio paths count from the manifest's folder; blank lines are skipped, unknown fields ignored. `word_ends`,
-    if there, is a list of seconds, one for each word.
+    Relative audio paths count from the manifest's folder; blank lines are skipped, unknown fields ignored. `duration`,
+    if there, describes the recording; with `offset`, both in seconds, only that part of it is meant. `word_ends`, if
+    there, is a list of seconds, one for each word, from the beginning of the clip.
 
     Raises:
         ManifestError: the file cannot be read, or a line is not such an object; the message names file, line and field.
@@ -79,8 +98,12 @@ def read_manifest(path: Path) -> list[Clip]:
     return clips
 
 
-def read_lines(path: Path) -> list[Clip | ManifestError]:
+def read_lines(path: Path, language: str = "") -> list[Clip | ManifestError]:
     """Like `read_manifest`, for those who can do without some lines: what is wrong with one stands in its place.
+
+    Args:
+        path: of the manifest.
+        language: of lines that do not say it.
 
     Raises:
         ManifestError: the file cannot be read, or has no lines.
@@ -89,46 +112,63 @@ def read_lines(path: Path) -> list[Clip | ManifestError]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ManifestError(f"cannot read manifest {path}: {error}") from error
-    entries = [_clip_or_error(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    entries = [_clip_or_error(line, path, number, language) for number, line in enumerate(lines, 1) if line.strip()]
     if not entries:
         raise ManifestError(f"manifest {path} lists no clip")
     return entries
 
 
-def _clip_or_error(line: bytes, manifest: Path, number: int) -> Clip | ManifestError:
+def _clip_or_error(line: bytes, manifest: Path, number: int, language: str) -> Clip | ManifestError:
     try:
-        return _clip(line, manifest, number)
+        return _clip(line, manifest.parent, language)
     except ManifestError as error:
-        return error
+        return ManifestError(f"{manifest}, line {number}: {error}")
 
 
-def _clip(line: bytes, manifest: Path, number: int) -> Clip:
-    where = f"{manifest}, line {number}"
+def _clip(line: bytes, folder: Path, language: str) -> Clip:
+    entry = _entry(line)
+    said = [entry[key] for key in ("target_lang", "lang") if entry.get(key) is not None]
+    spoken = {"target_lang": said[0] if said else language or None}
+    audio, text, locale = (_text({**entry, **spoken}, name) for name in ("audio_filepath", "text", "target_lang"))
+    if _HALF.search(text):
+        raise ManifestError(f"text is {text!r}; it must be whole characters")
+    duration, offset = _seconds(entry, "duration"), _seconds(entry, "offset")
+    part = WHOLE if offset is None else Part(offset, round(offset + duration, 6) if duration else math.inf)
+    return Clip(folder / audio, duration or 0.0, text.strip(), locale, ends=_ends(entry), part=part)
+
+
+def _entry(line: bytes) -> dict[str, Any]:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{where}: not JSON ({error})") from error
+        raise ManifestError(f"not JSON ({error})") from error
     if not isinstance(entry, dict):
-        raise ManifestError(f"{where}: a {type(entry).__name__}, not an object")
-    language = entry.get("target_lang", entry.get("lang"))
-    for name, value in {
-        "audio_filepath": entry.get("audio_filepath"),
-        "text": entry.get("text"),
-        "target_lang": language,
-    }.items():
-        if not isinstance(value, str):
-            raise ManifestError(f"{where}: {name} is {value!r}; it must be a string")
-    duration = entry.get("duration")
-    if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration < float("inf"):
-        raise ManifestError(f"{where}: duration is {duration!r}; it must be a number of seconds")
-    audio, text, ends = manifest.parent / entry["audio_filepath"], entry["text"].strip(), _ends(entry, where)
-    return Clip(audio, float(duration), text, str(language), ends=ends)
+        raise ManifestError(f"a {type(entry).__name__}, not an object")
+    return entry
 
 
-def _ends(entry: dict[str, Any], where: str) -> tuple[float, ...]:
+def _text(entry: dict[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str):
+        raise ManifestError(f"{name} is {value!r}; it must be a string")
+    return value
+
+
+def _seconds(entry: dict[str, Any], name: str) -> float | None:
+    value = entry.get(name)
+    if value is not None and not _is_time(value):
+        raise ManifestError(f"{name} is {value!r}; it must be a number of seconds")
+    return None if value is None else float(value)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+
+
+def _ends(entry: dict[str, Any]) -> tuple[float, ...]:
     ends = entry.get("word_ends", [])
-    if not isinstance(ends, list) or not all(isinstance(end, int | float) for end in ends):
-        raise ManifestError(f"{where}: word_ends is {ends!r}; it must be a list of seconds")
+    if not isinstance(ends, list) or not all(map(_is_time, ends)):
+        raise ManifestError(f"word_ends is {ends!r}; it must be a list of seconds")
     return tuple(map(float, ends))
 
 
@@ -152,13 +192,14 @@ def select(
         except LanguageError:
             selection.reject(f"language {clip.language!r} is unknown", clip)
             continue
-        tokens = tuple(tokenizer.encode(f"{clip.text} <{language}>" if tags else clip.text))
+        own = replace(clip, language=language, text=clip.text.removesuffix(f"<{language}>").rstrip())
+        tokens = tuple(tokenizer.encode(f"{own.text} <{language}>" if tags else own.text))
         if tags and language not in tags:
             selection.reject(f"no tag for {language}", clip)
-        elif reason := _objection(clip, tokens, tokenizer, shortest, longest):
+        elif reason := _objection(own, tokens, tokenizer, shortest, longest):
             selection.reject(reason, clip)
         else:
-            selection.examples.append(Example(replace(clip, language=language), tokens, prompt))
+            selection.examples.append(Example(own, tokens, prompt))
     return selection
 
 

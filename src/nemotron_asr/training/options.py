@@ -1,13 +1,17 @@
 """What `nemotron-asr finetune` is told, and the promise that a run goes on with what it was begun with."""
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from nemotron_asr.checkpoint.adapter import is_adapter
 from nemotron_asr.errors import OptionError
 from nemotron_asr.training.data import Source
 from nemotron_asr.training.state import write_whole
+from nemotron_asr.training.trainer import BEST, LAST
 
 FREE = {"device", "workers", "output"}
 """Options that may differ when a run goes on: they do not change what is computed."""
@@ -54,24 +58,45 @@ class FinetuneConfig:
         """Refuse what cannot work.
 
         Raises:
-            OptionError: options contradict each other.
+            OptionError: options contradict each other, or a number is none.
         """
+        _check_numbers(asdict(self))
+        for source in (*self.train, *self.validation):
+            _check_numbers(asdict(source), f"{source.manifest}: ")
         if self.lora_rank and self.freeze_encoder:
             raise OptionError("adapters are in the encoder, which is frozen; choose one of the two")
         if self.lora_rank and is_adapter(Path(self.model)):
             raise OptionError(f"{self.model} is an adapter itself; merge it first: nemotron-asr convert")
 
     def claim(self) -> None:
-        """Make the output folder this run's.
+        """Make the output folder this run's: for good, once something in it has been trained or measured.
 
         Raises:
             OptionError: it holds a run with other options.
         """
         options = json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in FREE}, default=str))
         path = self.output / "options.json"
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else options
-        changed = ", ".join(f"{name} {before.get(name)!r}" for name in options if options[name] != before.get(name))
+        begun = path.exists() and any((self.output / name).exists() for name in (LAST, BEST))
+        before = json.loads(path.read_text(encoding="utf-8")) if begun else options
+        changed = ", ".join(f"{n} {_said(before.get(n))}" for n in options if options[n] != before.get(n))
         if changed:
             raise OptionError(f"{self.output} holds a run with {changed}; repeat that, or choose another folder")
         self.output.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(options, indent=2))
+
+
+def _check_numbers(options: Mapping[str, Any], where: str = "") -> None:
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OptionError(f"{where}{name} is {value}; it must be a finite number")
+
+
+def _said(value: Any) -> str:
+    """A value as people give it: a source by its path, with what is not as it mostly is."""
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    if not isinstance(value, dict):
+        return repr(value)
+    usual = asdict(Source(Path()))
+    unusual = [f"{name} {value[name]}" for name in value if name != "manifest" and value[name] != usual.get(name)]
+    return " ".join([value["manifest"], *(f"({each})" for each in unusual)])

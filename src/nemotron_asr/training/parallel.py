@@ -49,6 +49,13 @@ class Replicas:
         if self.size > 1 and self.leads:
             dist.barrier()
 
+    def gather(self, value: int) -> list[int]:
+        """The values of all processes, by rank."""
+        said = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(said, value)
+        return said
+
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every process the mean of all gradients, in one message."""
         if self.size == 1:

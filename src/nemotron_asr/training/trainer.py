@@ -15,15 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nemotron_asr.config import ModelConfig
+from nemotron_asr.errors import OptionError
 from nemotron_asr.languages import AUTO
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.data import Batch, Batches, DataConfig, Item, Source, load_source
+from nemotron_asr.training.data import Batch, Batches, DataConfig, Item, Source, load_source, unusable
 from nemotron_asr.training.objective import Objective, ObjectiveConfig
 from nemotron_asr.training.parallel import Replicas
 from nemotron_asr.training.spelling import Spelling
 from nemotron_asr.training.state import Average, read_checkpoint, take, trained, write_state
-from nemotron_asr.training.validation import score, transcribe
+from nemotron_asr.training.validation import score, transcribe, with_words
 from nemotron_asr.training.watching import Lines, Scores, Watcher
 
 __all__ = ["BEST", "LAST", "Trainer", "TrainingConfig", "read_checkpoint", "train"]
@@ -82,17 +84,19 @@ class Trainer:
             model: trained in place: those of its parameters that require a gradient.
             tokenizer: the model's.
             watchers: told of everything, where this process leads.
+
+        Raises:
+            ManifestError: a manifest cannot be read, or nothing can be used to train on, or to validate on.
+            CheckpointError: the last checkpoint is of another kind of run.
+            OptionError: the processes do not share the output folder.
         """
         torch.set_flush_denormal(True)  # vanishing weights and states would otherwise be computed ten times slower
         self.config, self.tokenizer = config, tokenizer
         self.replicas = Replicas.join(config.device)
         self.watchers: list[Watcher] = [Lines(config.log_every, config.steps), *watchers] if self.replicas.leads else []
-        sources = [source if isinstance(source, Source) else Source(source) for source in config.validation]
         with self.replicas.leader_first():
             self.batches = Batches(config.data, tokenizer, model.config, self.replicas)
-            self.validation: list[Item] = [
-                item for source in sources for item in load_source(source, tokenizer, model.config, config.data)
-            ]
+            self.validation = self._validation(model.config)
         torch.manual_seed(config.data.seed)
         spelling = Spelling(tokenizer) if config.ctc_weight else None
         self.objective = Objective(model, spelling, config.objective, config.data.augment).to(config.device)
@@ -103,6 +107,17 @@ class Trainer:
         self.step, self.best = 0, math.inf
         if (last := config.output / LAST).exists():
             self._restore(last)
+        if len(set(steps := self.replicas.gather(self.step))) > 1:
+            raise OptionError(f"the processes stand at steps {steps}; {config.output} must be a folder that all share")
+
+    def _validation(self, model: ModelConfig) -> list[Item]:
+        """The clips that are validated on: none only where none are asked for."""
+        sources = [source if isinstance(source, Source) else Source(source) for source in self.config.validation]
+        data, tokenizer = self.config.data, self.tokenizer
+        items = with_words([item for source in sources for item in load_source(source, tokenizer, model, data)])
+        if sources and not items:
+            raise unusable(sources)
+        return items
 
     def run(self) -> Path:
         """Train until `config.steps`; returns the path of the best checkpoint."""

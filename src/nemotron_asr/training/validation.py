@@ -1,5 +1,6 @@
 """Word error rate of a model in training: greedy decoding of whole clips, the language left to the model or given."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from nemotron_asr.evaluation.scoring import Counts, align, count, total
 from nemotron_asr.languages import AUTO, TAG
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Bucket, Item, collate
+from nemotron_asr.training.manifest import left_out
 from nemotron_asr.training.objective import Objective
+
+log = logging.getLogger(__name__)
 
 ROWS = 16
 
@@ -24,7 +28,7 @@ class Hypothesis:
     language: str
     reference: str
     text: str
-    detected: str
+    detected: str | None  # "": none; None: the model has no tags to name one with
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,21 @@ class Score:
 
     wer: float
     languages: Mapping[str, float]
-    detected: float
+    detected: float | None  # None: the model cannot name one
 
     def __str__(self) -> str:
         each = " ".join(f"{language} {wer:.1%}" for language, wer in self.languages.items())
-        return f"WER {self.wer:.1%} ({each}), language right {self.detected:.1%}"
+        found = "" if self.detected is None else f", language right {self.detected:.1%}"
+        return f"WER {self.wer:.1%} ({each}){found}"
+
+
+def with_words(items: Sequence[Item]) -> list[Item]:
+    """Clips in whose texts there is a word to be right or wrong; the others are left out and named."""
+    clips = [item.example.clip for item in items]
+    worded = [bool(units(clip.text, clip.language)) for clip in clips]
+    if wordless := [clip.name for clip, words in zip(clips, worded, strict=True) if not words]:
+        log.info("validation: %s", left_out("no words", wordless))
+    return [item for item, words in zip(items, worded, strict=True) if words]
 
 
 @torch.inference_mode()
@@ -52,7 +66,7 @@ def transcribe(
     for start in range(0, len(ordered), ROWS):
         rows = ordered[start : start + ROWS]
         for mode, texts in _decode(objective, tokenizer, rows, lookahead, modes).items():
-            found[mode] += [_hypothesis(item, text) for item, text in zip(rows, texts, strict=True)]
+            found[mode] += [_hypothesis(item, text, tokenizer) for item, text in zip(rows, texts, strict=True)]
     objective.train(was_training)
     return found
 
@@ -76,9 +90,10 @@ def _decode(
     return texts
 
 
-def _hypothesis(item: Item, text: str) -> Hypothesis:
+def _hypothesis(item: Item, text: str, tokenizer: Tokenizer) -> Hypothesis:
     tags, clip = TAG.findall(text), item.example.clip
-    return Hypothesis(clip.language, clip.text, TAG.sub(" ", text).strip(), tags[-1] if tags else "")
+    detected = (tags[-1] if tags else "") if tokenizer.language_tags else None
+    return Hypothesis(clip.language, clip.text, TAG.sub(" ", text).strip(), detected)
 
 
 def score(hypotheses: Sequence[Hypothesis]) -> Score:
@@ -86,8 +101,8 @@ def score(hypotheses: Sequence[Hypothesis]) -> Score:
     counted = [(h.language, _counts(h)) for h in hypotheses if units(h.reference, h.language)]
     languages = [language for language, _ in Counter(language for language, _ in counted).most_common()]
     each = {name: total(counts for language, counts in counted if language == name).rate for name in languages}
-    right = sum(h.detected == h.language for h in hypotheses) / len(hypotheses)
-    return Score(total(counts for _, counts in counted).rate, each, right)
+    right = [h.detected == h.language for h in hypotheses if h.detected is not None]
+    return Score(total(counts for _, counts in counted).rate, each, sum(right) / len(right) if right else None)
 
 
 def _counts(heard: Hypothesis) -> Counts:

@@ -87,7 +87,8 @@ class TensorBoard:
         """One point per mode and language."""
         for mode, score in scores.items():
             self._writer.add_scalar(f"WER, {mode}/all", score.wer, step)
-            self._writer.add_scalar(f"language right/{mode}", score.detected, step)
+            if score.detected is not None:
+                self._writer.add_scalar(f"language right/{mode}", score.detected, step)
             for language, wer in score.languages.items():
                 self._writer.add_scalar(f"WER, {mode}/{language}", wer, step)
         self._writer.flush()
