@@ -1,4 +1,8 @@
 import io
+import os
+import pickle
+import re
+import signal
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -15,7 +19,14 @@ from nemotron_asr.audio import AudioSource
 from nemotron_asr.checkpoint import load_checkpoint, save_checkpoint, to_float
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import events
-from nemotron_asr.errors import AudioError, CheckpointError, LanguageError, OptionError, StreamClosedError
+from nemotron_asr.errors import (
+    AudioError,
+    CheckpointError,
+    EngineClosedError,
+    LanguageError,
+    OptionError,
+    StreamClosedError,
+)
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.recognizer import Recognizer, choose_device
 from nemotron_asr.transcript import Transcript
@@ -283,6 +294,7 @@ def test_a_model_without_prompt_hears_english_only(samples: list[Sample]) -> Non
     [
         {"beam": 2.0}, {"beam": "4"}, {"beam": True}, {"endpointing_ms": "500"}, {"endpointing_ms": float("nan")},
         {"language": None}, {"boost": None}, {"boost": {"x": "a"}}, {"latency_ms": [320]}, {"vad": 1}, {"lm": 7},
+        {"languages": "de"}, {"lm_weight": "0.2"},
     ],
     ids=str,
 )  # fmt: skip
@@ -314,3 +326,59 @@ def test_a_device_that_is_beyond_all_is_not_there(name: str) -> None:
     """torch wraps such numbers around."""
     with pytest.raises(OptionError, match=f"device '{name}' is not there"):
         choose_device(name)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"lm_weight": float("nan")}, {"lm_weight": 5}, {"lm_weight": -(10**400)},
+        {"longest_segment_ms": 10**400}, {"endpointing_ms": 10**400}, {"endpointing_ms": -(10**400)},
+    ],
+    ids=lambda option: str(option)[:30],
+)  # fmt: skip
+def test_numbers_beyond_all_are_named(recognizer: Recognizer, option: Any) -> None:
+    (name,) = option
+    with pytest.raises(OptionError, match=rf"^{name} \S+ is (out of range|too long|too short); ") as error:
+        recognizer.transcribe("nowhere.wav", **option)
+    assert error.value.option == name
+    assert len(str(error.value)) < 120
+
+
+@pytest.mark.parametrize("sources", ["talk.mp3", b"RIFF", Path("talk.mp3"), None, 5])
+def test_many_recordings_are_a_list(recognizer: Recognizer, sources: Any) -> None:
+    with pytest.raises(OptionError, match="; give a list of recordings"):
+        recognizer.transcribe_many(sources)
+
+
+@pytest.mark.parametrize("batch", ["2", 1.5, None, True])
+def test_how_many_at_once_is_a_whole_number(recognizer: Recognizer, batch: Any) -> None:
+    with pytest.raises(OptionError, match=r"^batch is .*, not a whole number$"):
+        recognizer.transcribe_many([], batch=batch)
+
+
+@pytest.mark.parametrize("wrong", [{"model": None}, {"device": None}, {"device": 0}, {"dtype": None}, {"dtype": ["x"]}])
+def test_loading_names_what_is_of_another_type(wrong: Any) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(OptionError, match=f"^{name} (is )?{re.escape(repr(value))}"):
+        nemotron_asr.load(**wrong)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_forked_process_is_told_that_the_engine_is_not_its_own(recognizer: Recognizer) -> None:
+    silence = np.zeros(1600, np.float32), 16_000
+    recognizer.transcribe(silence)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            recognizer.transcribe(silence)
+        except EngineClosedError as error:
+            os._exit(0 if "load the model after forking" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_recognizer_is_not_pickled(recognizer: Recognizer) -> None:
+    with pytest.raises(TypeError, match="a Recognizer cannot be pickled; load the model in each process"):
+        pickle.dumps(recognizer)

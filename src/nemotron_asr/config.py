@@ -23,6 +23,9 @@ FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
 LATENCIES = {80: 0, 160: 1, 320: 3, 560: 6, 1120: 13}
 """Latency in milliseconds -> lookahead in encoder frames; a chunk is lookahead + 1 frames."""
 
+MOST = {"left_context": 4096, "max_symbols": 1000}
+"""Sizes that no tensor vouches for, and how large they may be; the released models have 70 and 10 at most."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -67,6 +70,9 @@ class ModelConfig:
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at most {most}")
         if self.d_model % self.n_heads or self.d_model % 2:
             raise ConfigError(f"d_model {self.d_model} is not an even multiple of the {self.n_heads} heads")
         if beyond := [token for token in self.final_tokens if not 0 <= token < self.vocab_size]:

@@ -60,6 +60,18 @@ def check_types(options: Mapping[str, Any]) -> None:
             raise OptionError(f"{name} is {value!r}, not {meant}"[:200], name)
 
 
+def check_count(name: str, value: Any) -> None:
+    """Look at how many of something are wanted.
+
+    Raises:
+        OptionError: no whole number, or less than 1.
+    """
+    if not _whole(value):
+        raise OptionError(f"{name} is {value!r}, not a whole number"[:200])
+    if value < 1:
+        raise OptionError(f"{name} {value} is too small; it must be at least 1")
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str)
 

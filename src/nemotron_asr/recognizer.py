@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from os import PathLike
 from types import TracebackType
-from typing import Self, Unpack
+from typing import NoReturn, Self, Unpack
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event
 from nemotron_asr.features import LogMel
 from nemotron_asr.model import NemotronASR
-from nemotron_asr.options import Options
-from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, in_order
+from nemotron_asr.options import Options, check_count
+from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, check_sources, in_order
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import Transcript
 
@@ -67,7 +67,7 @@ def choose_device(name: str) -> torch.device:
     """The torch device of an option's value."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
         raise OptionError(f"device {name!r} is unknown; choose auto, cpu, cuda, cuda:N or mps")
     if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
         raise OptionError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
@@ -82,7 +82,7 @@ def choose_dtype(name: str, device: torch.device, config: ModelConfig) -> torch.
     if name == "auto":
         on_cpu = torch.int8 if config.d_model >= LARGE else torch.float32
         return {"cpu": on_cpu, "cuda": torch.bfloat16}.get(device.type, torch.float32)
-    if name not in DTYPES:
+    if not isinstance(name, str) or name not in DTYPES:
         raise OptionError(f"dtype {name!r} is not offered; choose auto, {', '.join(DTYPES)}")
     if name == "int8" and device.type != "cpu":
         raise OptionError(f"dtype 'int8' is for the CPU, not for {device}; choose auto, float32 or bfloat16")
@@ -136,6 +136,14 @@ class Recognizer:
         self.runner = make_runner(*build_model(checkpoint, device, dtype), float8=dtype == DTYPES["float8"])
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> NoReturn:
+        """It has threads, and weights that are a file's.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a Recognizer cannot be pickled; load the model in each process")
 
     @property
     def engine(self) -> Engine:
@@ -195,8 +203,8 @@ class Recognizer:
         **options: Unpack[Options],
     ) -> Iterator[tuple[int, Transcript | NemotronError]]:
         """Like `transcribe_many`, but every result comes as soon as it is there, with the number of its source."""
-        if batch < 1:
-            raise OptionError(f"batch {batch} is too small; it must be at least 1")
+        check_count("batch", batch)
+        check_sources(sources)
         start = partial(Reading, self.engine, settings=self._checked(options), channels=check_channels(channels))
         return as_finished(start, sources, batch)
 

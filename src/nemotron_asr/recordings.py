@@ -102,6 +102,16 @@ def check_channels(channels: str) -> Channels:
     raise OptionError(f"channels {channels!r} is not offered; choose {' or '.join(CHANNELS)}")
 
 
+def check_sources(sources: object) -> None:
+    """Look whether there are several: the letters of a path are none.
+
+    Raises:
+        OptionError: it is one, or nothing that can be iterated over.
+    """
+    if isinstance(sources, str | bytes | PathLike) or not isinstance(sources, Iterable):
+        raise OptionError(f"sources is {sources!r:.150}; give a list of recordings")
+
+
 def as_finished(
     start: Callable[[AudioSource], Reading], sources: Iterable[AudioSource], at_once: int
 ) -> Iterator[tuple[int, Result]]:

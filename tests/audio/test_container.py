@@ -1,6 +1,7 @@
 import io
 import struct
 from contextlib import suppress
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +215,9 @@ def test_the_callers_file_is_read_from_its_start_and_stays_open(tmp_path: Path) 
 class Pipe(io.RawIOBase):
     """A file that cannot seek, and that may fail after some reads."""
 
-    def __init__(self, content: bytes, fails_after: int = 1 << 30) -> None:
+    def __init__(self, content: bytes, fails_after: int = 1 << 30, error: Exception | None = None) -> None:
         self.content, self.reads_left = io.BytesIO(content), fails_after
+        self.error = error or OSError(5, "the disk is on fire")
 
     def readable(self) -> bool:
         return True
@@ -223,7 +225,7 @@ class Pipe(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self.reads_left -= 1
         if self.reads_left < 0:
-            raise OSError(5, "the disk is on fire")
+            raise self.error
         return self.content.readinto(buffer)
 
 
@@ -239,6 +241,15 @@ def test_a_failing_disk_is_no_end_of_file(reads: int) -> None:
     content = wav(bytes(2_000_000))
     with pytest.raises(AudioError, match="the disk is on fire"):
         load(io.BufferedReader(Pipe(content, reads)))
+
+
+@pytest.mark.parametrize("reads", [0, 20])
+@pytest.mark.parametrize("error", [IncompleteRead(b"", 7), RuntimeError("no"), KeyError("x"), ValueError(7)])
+def test_whatever_a_file_object_raises_is_an_error_of_this_source(error: Exception, reads: int) -> None:
+    content = wav(bytes(2_000_000))
+    with pytest.raises(AudioError) as caught:
+        load(io.BufferedReader(Pipe(content, reads, error)))
+    assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("source", [io.StringIO("text"), 5, None])

@@ -160,6 +160,8 @@ def edit(path: Path, changes: dict[str, object], *, delete: bool = False) -> Non
         ({"encoder_config__hidden_size": 50}, "d_model 50 is not an even multiple of the 4 heads"),
         ({"encoder_config__num_hidden_layers": 3}, r"\d+ missing \(encoder.layers.2"),
         ({"encoder_config__num_hidden_layers": 1}, r"\d+ unexpected \(encoder.layers.1"),
+        ({"encoder_config__sliding_window": 9999}, "left_context is 9998; it must be at most 4096"),
+        ({"max_symbols_per_step": 2000}, "max_symbols is 2000; it must be at most 1000"),
         ({"encoder_config__intermediate_size": 8}, "of another shape"),
         ({"blank_token_id": 3}, "blank_token_id = 3 is not supported; supported: "),
         ({"default_prompt_id": 500}, r"default_prompt 500 is outside 0\.\.127"),

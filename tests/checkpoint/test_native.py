@@ -41,6 +41,8 @@ def test_half_precision(tmp_path: Path, prompted: Checkpoint) -> None:
         ("model.colour", 1, "'colour' is unknown to this version; it knows n_mels, "),
         ("model.n_layers", 10**6, "n_layers = 1000000 must be a whole number from 0 to 1024"),
         ("model.n_layers", "2", "n_layers = '2' must be a whole number"),
+        ("model.left_context", 2**20, "left_context is 1048576; it must be at most 4096"),
+        ("model.max_symbols", 2**20, "max_symbols is 1048576; it must be at most 1000"),
         ("model.lookaheads", 3, "lookaheads = 3 must be a list"),
         ("model.use_bias", 0, "use_bias = 0 must be true or false"),
         ("model.preemphasis", -1, "preemphasis = -1 must be a number from 0 to 1"),

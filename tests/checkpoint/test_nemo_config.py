@@ -91,6 +91,8 @@ def test_values(tiny: dict[str, Any], changes: dict[str, object], field: str, va
         ({"encoder.att_context_size": [[56, 0], [70, 0]]}, r"the left contexts \[56, 70\]; one is supported"),
         ({"encoder.att_context_size": [[56, 0, 1]]}, r"must be \[left, right\]"),
         ({"encoder.att_context_size": []}, "must be a list of whole numbers"),
+        ({"encoder.att_context_size": [9999, 0]}, "left_context is 9999; it must be at most 4096"),
+        ({"decoding.greedy": {"max_symbols": 2000}}, "max_symbols is 2000; it must be at most 1000"),
         ({"encoder.conv_norm_type": "batch_norm"}, "conv_norm_type = 'batch_norm' is not supported; supp"),
         ({"encoder.conv_context_size": None}, "conv_context_size = None is not supported; supported: 'causal'"),
         ({"encoder.self_attention_model": "abs_pos"}, "self_attention_model = 'abs_pos' is not supported"),

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
@@ -55,6 +57,23 @@ def test_names_of_nothing(name: str) -> None:
     ) as error:
         load_checkpoint(name)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("source", [None, 5, b"tiny", ["tiny"]])
+def test_what_is_no_name(source: Any) -> None:
+    with pytest.raises(OptionError, match=r"^model is .*, not a name or a path$"):
+        load_checkpoint(source)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_with_which_nothing_would_be_said(
+    tmp_path: Path, prompted: Checkpoint, number: float, layout: str
+) -> None:
+    damaged = {**prompted.weights, "prompt.out.bias": prompted.weights["prompt.out.bias"] * number}
+    save_checkpoint(replace(prompted, weights=damaged), tmp_path / "model", layout)
+    with pytest.raises(CheckpointError, match=r"prompt\.out\.bias has numbers that are not finite"):
+        load_checkpoint(tmp_path / "model")
 
 
 def test_folders_and_files_of_something_else(tmp_path: Path) -> None:

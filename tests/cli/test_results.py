@@ -28,9 +28,20 @@ def recordings(*places: str) -> list[Input]:
     return [Input(f"in/{place}", PurePath(place)) for place in places]
 
 
+@pytest.fixture(autouse=True)
+def _somewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("recordings"))
+
+
+def _record(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
 def written(folder: Path, listed: Sequence[Input], form: str = "text") -> list[str]:
     results = Folder(folder, form, listed)
     for recording in listed:
+        _record(Path(recording.name))
         assert not results.has(recording)
         results.write(recording, SAID)
         assert results.has(recording)

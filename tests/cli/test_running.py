@@ -1,6 +1,7 @@
 """The frame around all commands: help without torch, one line per error, exit statuses, no noise."""
 
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -11,7 +12,7 @@ import pytest
 from nemotron_asr import __version__
 from nemotron_asr.cli import running
 from nemotron_asr.errors import AudioError, CheckpointError
-from tests.cli.conftest import Run
+from tests.cli.conftest import COMMAND, Run
 
 WITHOUT_TORCH = """
 import sys
@@ -38,9 +39,46 @@ def test_python_m_is_the_command(process: Run) -> None:
     assert process("--version") == (0, f"nemotron-asr, version {__version__}\n", "")
 
 
+INTERRUPTED = """
+import runpy
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("nemotron_asr", run_name="__main__")
+"""
+
+
+def test_an_interruption_of_the_imports_is_one_line_too() -> None:
+    command = [sys.executable, "-c", INTERRUPTED, "languages"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\ninterrupted\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell is needed that closes files")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["transcribe", "a.wav", "--model", "giant"],
+        ["transcribe", "a.wav", "--model", "giant", "--format", "json"],
+        ["stream", "a.wav", "--model", "giant"],
+        ["languages"],
+    ],
+)
+def test_without_a_standard_output_nothing_is_begun(arguments: list[str]) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, *arguments]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "error: standard output is closed\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["bench", "--streams", "0"], "0 is not in the range x>=1"),
         (["nonsense"], "'nonsense'"),
         (["--nonsense"], "--nonsense"),
         (["transcribe"], "AUDIO"),

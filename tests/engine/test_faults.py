@@ -4,8 +4,9 @@ import asyncio
 import gc
 import random
 import threading
-from collections.abc import Iterable
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from nemotron_asr.engine import session as session_module
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part
 from nemotron_asr.errors import AudioError, EngineClosedError, StreamClosedError, StreamFailedError
-from nemotron_asr.events import Event, Final
+from nemotron_asr.events import Event, Final, Segment
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
 
@@ -107,6 +108,43 @@ def test_a_consumer_that_does_not_read_is_ended(
     session.settle().result(10)
     with pytest.raises(StreamFailedError, match="events of this stream were not read"):
         session.take()
+
+
+@pytest.mark.parametrize("last", [Session.close, Session.finalize])
+def test_the_last_events_that_nobody_reads_end_their_stream_only(
+    engine: Engine, samples: list[Sample], monkeypatch: pytest.MonkeyPatch, last: Callable[[Session], Any]
+) -> None:
+    """Also where it comes from no step: the stream ends, or is finalized, when all was said."""
+    session, expected = engine.open(), says(engine, samples[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(events_module, "UNREAD", -1)
+        last(session)
+        for _ in range(2):  # the stream ends behind what answers the first
+            session.settle().result(10)
+        with pytest.raises(StreamFailedError, match="events of this stream were not read"):
+            session.take()
+    assert says(engine, samples[0]) == expected
+
+
+def test_a_fault_of_the_engine_itself_leaves_nobody_waiting(recognizer: Recognizer, samples: list[Sample]) -> None:
+    def leave(_: Segment) -> NoReturn:
+        raise SystemExit("enough")
+
+    with Engine(recognizer, max_streams=8) as engine:
+        beside, session = engine.open(), engine.open(postprocess=leave)
+        beside.feed(samples[0].audio[:1000])
+        session.feed(samples[0].audio)
+        assert session.finalize().result(10) is None
+        for each in (beside, session):
+            with pytest.raises(StreamFailedError, match="the engine failed: SystemExit") as caught:
+                list(each)
+            assert isinstance(caught.value.__cause__, SystemExit)
+            assert each.settle().result(10) is None
+        with pytest.raises(EngineClosedError):
+            engine.open()
+        with pytest.raises(EngineClosedError):
+            engine.reserve(2)
+        assert engine.close().result(10) is None
 
 
 @pytest.mark.usefixtures("bystander")
@@ -317,6 +355,27 @@ async def test_closing_without_draining_ends_at_once(recognizer: Recognizer, sam
         [event async for event in session]
 
 
+def test_what_is_asked_of_a_closed_engine_is_answered(recognizer: Recognizer) -> None:
+    engine = Engine(recognizer, max_streams=8)
+    session = engine.open()
+    engine.close(drain=False).result(10)
+    assert session.settle().result(10) is None
+    with pytest.raises(EngineClosedError):
+        session.finalize()
+    with pytest.raises(EngineClosedError):
+        engine.reserve(2)
+
+
+async def test_who_gives_up_waiting_for_the_end_does_so_alone(recognizer: Recognizer, samples: list[Sample]) -> None:
+    engine = Engine(recognizer, max_streams=8)
+    session = engine.open()
+    session.feed(np.tile(samples[0].audio, 5))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(engine.close(), 0.001)
+    await engine.close()
+    assert session.backlog == 0
+
+
 def test_threads_end_with_their_engine(recognizer: Recognizer) -> None:
     def ours() -> set[threading.Thread]:
         return {thread for thread in threading.enumerate() if thread.name.startswith("nemotron-asr")}
@@ -353,6 +412,39 @@ def test_ten_thousand_cycles_leave_memory_flat(recognizer: Recognizer) -> None:
         after = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
     assert after - before < 400 * CYCLES  # bytes; a stream has many thousands
+
+
+def test_a_stream_that_was_dropped_keeps_nothing_alive(engine: Engine) -> None:
+    """Whoever still holds one error of one stream does not hold the others by it."""
+    session = engine.open()
+    session.abort()
+    with pytest.raises(StreamClosedError) as caught:
+        session.feed(np.zeros(100, np.float32))
+    gone = []
+    for _ in range(3):
+        other = engine.open()
+        gone.append(weakref.ref(other))
+        other.abort()
+        with pytest.raises(StreamClosedError):
+            other.feed(np.zeros(100, np.float32))
+        with pytest.raises(StreamClosedError):
+            list(other)
+        other.settle().result(10)
+    del other
+    gc.collect()
+    assert [each() for each in gone] == [None] * 3
+    assert caught.value is not None
+
+
+def test_an_error_that_is_raised_again_does_not_grow(engine: Engine) -> None:
+    session = engine.open()
+    session.abort()
+    depths = []
+    for _ in range(3):
+        with pytest.raises(StreamClosedError) as caught:
+            session.take()
+        depths.append(len(caught.traceback))
+    assert len(set(depths)) == 1
 
 
 CYCLES = 1000

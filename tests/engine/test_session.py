@@ -5,7 +5,7 @@ import gc
 import itertools
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +295,29 @@ def test_what_is_wrong_is_said_at_once(engine: Engine) -> None:
     session.close()  # twice is fine
 
 
+@pytest.mark.parametrize(
+    ("setter", "values", "name"),
+    [
+        (Session.set_language, (None,), "language"),
+        (Session.set_language, ("auto", "de"), "languages"),
+        (Session.set_latency, ([160],), "latency_ms"),
+        (Session.set_latency, (160.0,), "latency_ms"),
+        (Session.set_boost, (None,), "boost"),
+        (Session.set_boost, (5,), "boost"),
+    ],
+)
+def test_changes_of_another_type_are_named(
+    engine: Engine, samples: list[Sample], setter: Callable[..., None], values: tuple[Any, ...], name: str
+) -> None:
+    """And the stream goes on."""
+    with engine.open(latency_ms=320) as session:
+        with pytest.raises(OptionError, match=f"^{name} is .*, not ") as caught:
+            setter(session, *values)
+        session.feed(samples[0].audio)
+    assert caught.value.option == name
+    assert finals(session)
+
+
 def test_at_capacity(recognizer: Recognizer) -> None:
     with Engine(recognizer, max_streams=2) as engine:
         first, _second = engine.open(), engine.open()
@@ -307,6 +330,10 @@ def test_at_capacity(recognizer: Recognizer) -> None:
         assert engine.open() is not None
     with pytest.raises(OptionError, match="max_streams 0 is too small"):
         Engine(recognizer, max_streams=0)
+    streams: Any
+    for streams in ("4", 1.5):
+        with pytest.raises(OptionError, match=f"max_streams is {streams!r}, not a whole number"):
+            Engine(recognizer, max_streams=streams)
 
 
 def test_the_capacity_is_measured(recognizer: Recognizer, samples: list[Sample]) -> None:

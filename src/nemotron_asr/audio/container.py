@@ -54,7 +54,7 @@ def open_container(source: FileSource) -> Iterator[InputContainer]:
     reach the network.
 
     Raises:
-        AudioError: there is no such file, or nothing that FFmpeg knows in it.
+        AudioError: there is no such file, or nothing that FFmpeg knows in it, or a file object raised an error.
     """
     with ExitStack() as stack:
         try:
@@ -64,6 +64,10 @@ def open_container(source: FileSource) -> Iterator[InputContainer]:
             stack.enter_context(container)
         except (av.FFmpegError, OSError, ValueError, TypeError) as error:
             raise AudioError(_reason(error)) from error
+        except (ImportError, MemoryError):
+            raise  # not the file's fault
+        except Exception as error:
+            raise AudioError(_failed(error)) from error
         yield container
 
 
@@ -121,6 +125,8 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator["av.Pac
         return
     except OSError as error:
         raise AudioError(_reason(error)) from error
+    except Exception as error:
+        raise AudioError(_failed(error)) from error
 
 
 def _open_file(source: FileSource) -> AbstractContextManager[BinaryIO]:
@@ -146,3 +152,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "the file ends before its audio begins"
     return str(getattr(error, "strerror", None) or error)
+
+
+def _failed(error: Exception) -> str:
+    """What a caller's file object has raised, which may be anything."""
+    return f"reading failed: {error!r}"

@@ -36,8 +36,27 @@ def load_checkpoint(source: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         CheckpointError: it is not there, cannot be fetched, or is damaged, foreign or inconsistent.
         ConfigError: it needs something that is not implemented.
+        OptionError: the source is no text and no path.
     """
-    name = os.fspath(source)
+    if not isinstance(source, str | os.PathLike):
+        raise OptionError(f"model is {source!r}, not a name or a path"[:200])
+    checkpoint = _load(os.fspath(source))
+    _check_numbers(checkpoint)
+    return checkpoint
+
+
+def _check_numbers(checkpoint: Checkpoint) -> None:
+    """Look for NaN and infinity, with which a model says nothing, and nothing of why.
+
+    Only in tensors of one dimension, biases, norms and the scales of int8 matrices, of which a damaged model has some:
+    looking at all of them would read the whole file now, which is mapped so that it need not be.
+    """
+    for name, tensor in checkpoint.weights.items():
+        if tensor.dim() == 1 and not tensor.isfinite().all():
+            raise CheckpointError(f"the model's weights are damaged: {name} has numbers that are not finite")
+
+
+def _load(name: str) -> Checkpoint:
     if name in EMBEDDED:
         return _load_folder(EMBEDDED[name])
     if name in SHORT_NAMES:

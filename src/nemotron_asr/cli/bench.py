@@ -51,7 +51,7 @@ _LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 )
 @click.option(
     "--streams",
-    type=click.IntRange(0),
+    type=click.IntRange(1),
     multiple=True,
     help="Live streams at once; several. Not given: as many as fit.",
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from nemotron_asr.cli.inputs import Input
+from nemotron_asr.cli.running import check_output
 
 if TYPE_CHECKING:
     from nemotron_asr.transcript import Transcript
@@ -71,7 +72,9 @@ class Printed:
 
         Raises:
             UsageError: several recordings in a format that has one per file.
+            OSError: standard output is closed.
         """
+        check_output()
         several = len(recordings) > 1
         if several and form in _ONE_PER_FILE:
             raise click.UsageError(f"--format {form} holds one recording per file; add --output DIR")

@@ -35,6 +35,16 @@ def note(line: str) -> None:
     click.echo(line, err=True)
 
 
+def check_output() -> None:
+    """Look whether results can be written, before there are any: click drops them where there is no standard output.
+
+    Raises:
+        OSError: it is closed.
+    """
+    if sys.stdout is None:
+        raise OSError("standard output is closed")
+
+
 def _verdict(error: Exception) -> tuple[str, int]:
     """What to say of an error, in one line, and the exit status."""
     match error:

@@ -6,7 +6,7 @@ import click
 
 from nemotron_asr.cli.captions import FORMATS, captions
 from nemotron_asr.cli.options import Listening, listening_options
-from nemotron_asr.cli.running import DONE
+from nemotron_asr.cli.running import DONE, check_output
 
 if TYPE_CHECKING:
     from nemotron_asr.cli.live import Packets
@@ -24,6 +24,7 @@ def stream(audio: str | None, microphone: bool, form: str, listening: Listening)
     """
     if microphone == (audio is not None):
         raise click.UsageError("give one of AUDIO, - and --microphone")
+    check_output()
     from nemotron_asr.cli.live import UntilInterrupted
 
     packets = _packets(audio, listening.options["latency_ms"] / 1000)

@@ -8,9 +8,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nemotron_asr.cli.running import check_output
+
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows; headings, if there are any, are for people only."""
+    """Print rows; headings, if there are any, are for people only.
+
+    Raises:
+        OSError: standard output is closed.
+    """
+    check_output()
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(row))

@@ -4,7 +4,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Hashable
-from threading import Lock
+from threading import RLock
 
 from nemotron_asr.config import FRAME_SECONDS
 from nemotron_asr.engine.cost import Capacity
@@ -31,7 +31,7 @@ class Admission:
         self._capacity, self._max_streams = capacity, max_streams
         self._punctuality = Punctuality(clock)
         self._chunk_of: dict[Hashable, int] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # the garbage collector may drop a session under it
         self.chunks = self.late = 0
         self.delay, self.delays = 0.0, [0] * (len(DELAYS) + 1)
 

@@ -19,8 +19,8 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.session import Session
 from nemotron_asr.engine.settings import Settings, SpeechModel, check_options
 from nemotron_asr.engine.stream import KEPT, NO_ROW, Stream
-from nemotron_asr.errors import EngineClosedError, OptionError
-from nemotron_asr.options import Options
+from nemotron_asr.errors import EngineClosedError
+from nemotron_asr.options import Options, check_count
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Engine:
     """
 
     def __init__(self, asr: SpeechModel, max_streams: int | None = None) -> None:
-        if max_streams is not None and max_streams < 1:
-            raise OptionError(f"max_streams {max_streams} is too small; it must be at least 1")
+        if max_streams is not None:
+            check_count("max_streams", max_streams)
         self._model = asr
         cost = StepCost()
         self._admission = Admission(Capacity(cost), max_streams)
         self._loop = Loop(asr.runner, self._admission, cost)
-        self._closed: Promise[None] | None = None
+        self._closed = False
         self._lock = threading.Lock()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._dropped = weakref.finalize(self, _drop, self._loop)
@@ -90,7 +90,7 @@ class Engine:
 
         Raises:
             AtCapacity: the machine does not sustain one more live stream at this latency.
-            EngineClosedError: the engine was closed.
+            EngineClosedError: the engine was closed, or is another process's.
             LanguageError: a language is unknown.
             OptionError: an option is not offered.
             AudioError: the sample rate is absurd.
@@ -100,7 +100,8 @@ class Engine:
 
     def listen(self, settings: Settings, *, sample_rate: int = SAMPLE_RATE, recording: bool = False) -> Session:
         """Open a stream whose options were checked before; otherwise like `open`."""
-        if self._closed is not None:
+        self._loop.check_open()
+        if self._closed:
             raise EngineClosedError("the engine is closed")
         kept = KEPT if settings.vad else 0
         stream = Stream(NO_ROW, settings.target, settings.chunk, settings.boost, settings.beam, kept)
@@ -119,6 +120,9 @@ class Engine:
 
         Args:
             most: streams for which memory is taken at most.
+
+        Raises:
+            EngineClosedError: the engine was closed.
         """
         self._loop.reserve(min(most, max(self.statistics.capacity.values())))
 
@@ -141,16 +145,19 @@ class Engine:
 
         Returns:
             A promise that is kept when all streams have ended; to be awaited, or asked for its `result()`.
+
+        Raises:
+            EngineClosedError: the engine is another process's.
         """
-        if self._closed is None:
+        if not self._closed:
+            self._closed = True
             self._dropped.detach()
-            self._closed = Promise()
             with self._lock:
                 sessions = list(self._sessions) if drain else []
             for session in sessions:
                 session.close()  # which hands over what it still holds
-            self._loop.tell(partial(self._loop.shut_down, self._closed, drain=drain))
-        return self._closed
+            self._loop.tell(partial(self._loop.shut_down, drain=drain))
+        return self._loop.ended.shared()
 
     def __enter__(self) -> Self:
         return self
@@ -171,8 +178,7 @@ class Engine:
 
 def _drop(loop: Loop) -> None:
     """End the threads of an engine that nobody holds any more, or of a process that ends."""
-    done: Promise[None] = Promise()
-    loop.tell(partial(loop.shut_down, done, drain=False))
-    if threading.current_thread() is threading.main_thread():
-        with suppress(TimeoutError):
-            done.result(timeout=10)
+    with suppress(EngineClosedError, TimeoutError):
+        loop.tell(partial(loop.shut_down, drain=False))
+        if threading.current_thread() is threading.main_thread():
+            loop.ended.result(timeout=10)

@@ -80,7 +80,7 @@ class EventQueue:
             events = list(self._events)
             self._events.clear()
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         return events
 
     def poll(self) -> "Event | Promise[None] | None":
@@ -93,7 +93,7 @@ class EventQueue:
             if self._events:
                 return self._events.popleft()
             if self.error is not None:
-                raise self.error
+                raise self.error.with_traceback(None)
             if self.ended:
                 return None
             self._reader = Promise()

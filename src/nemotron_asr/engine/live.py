@@ -12,6 +12,7 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Heard, Part
 from nemotron_asr.engine.scheduler import NEVER
 from nemotron_asr.engine.stream import Samples, Stream, Work
+from nemotron_asr.errors import StreamFailedError
 from nemotron_asr.events import Event, Final, Segment
 from nemotron_asr.transcript import TranscriptBuilder
 
@@ -98,8 +99,8 @@ class Live:
 
     def flush(self, promise: Promise[Segment | None], now: float) -> None:
         """The words so far are wanted."""
-        self.stream.flush()
         self._flushes.append((now, promise))
+        self.stream.flush()
 
     def due(self, work: Work) -> float:
         """When a step is to be done: a chunk after its audio came, or should have come to one who speaks."""
@@ -158,9 +159,12 @@ class Live:
         self.cut()
 
     def finish(self) -> None:
-        """The end: the last events."""
-        self.events.put(list(self.builder.finish(round(self.stream.seconds, 3))))
-        self.events.end()
+        """The end: the last events, or the error that nobody has read those before."""
+        try:
+            self.events.put(list(self.builder.finish(round(self.stream.seconds, 3))))
+            self.events.end()
+        except StreamFailedError as error:
+            self.events.end(error)
 
     def fail(self, error: BaseException) -> None:
         """The end, by an error."""
@@ -169,16 +173,13 @@ class Live:
 
     def let_on(self) -> None:
         """Producers need not wait any more."""
-        for promise in self.room:
-            promise.keep(None)
-        self.room.clear()
+        while self.room:
+            self.room.pop().keep(None)
 
     def answer(self) -> None:
         """Nothing is left to be said of what was fed."""
         self.let_on()
-        for settled in self.settling:
-            settled.keep(None)
-        for _, unanswered in self._flushes:
-            unanswered.keep(None)
-        self.settling.clear()
-        self._flushes.clear()
+        while self.settling:
+            self.settling.pop().keep(None)
+        while self._flushes:
+            self._flushes.popleft()[1].keep(None)

@@ -7,34 +7,31 @@ the words of the step before.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.config import FRAME_SECONDS
-from nemotron_asr.decoding.beam import GREEDY
 from nemotron_asr.decoding.boosting import BoostTree
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.cost import StepCost
+from nemotron_asr.engine.gathering import time_to_gather
+from nemotron_asr.engine.inbox import Inbox
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.promise import Promise
+from nemotron_asr.engine.rows import give_row, take_row
 from nemotron_asr.engine.runner import Heard, Part, Runner
-from nemotron_asr.engine.scheduler import Batch, Ready, choose, spare_time
-from nemotron_asr.engine.stream import NO_ROW, Samples, Stream, Target, Work
+from nemotron_asr.engine.scheduler import Batch, Ready, choose
+from nemotron_asr.engine.stream import Samples, Target, Work
 from nemotron_asr.engine.worker import Worker
 from nemotron_asr.errors import EngineClosedError, StreamFailedError
 from nemotron_asr.events import Segment
 
 BACKLOG = 30.0
 """Seconds of audio that may wait for the engine before a producer is slowed down."""
-
-
-LONGEST_WAIT = 0.04
-"""Seconds for which the first stream of a step waits for others at most."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +45,31 @@ class _Step:
 
 
 class Loop:
-    """Owns streams, rows and time. Methods that take a `Live` run in its own thread: reach them by `tell`."""
+    """Owns streams, rows and time. Methods that take a `Live` run in its own thread: reach them by `tell`.
+
+    Attributes:
+        clock: seconds.
+        steps, computing: steps computed so far, and the seconds that they took.
+        closing: no more streams come in.
+        fault: what ended the engine, if it was no `shut_down`.
+        ended: kept when the threads have no more to do.
+    """
 
     def __init__(self, runner: Runner, admission: Admission, cost: StepCost) -> None:
         self.runner, self.admission, self.cost = runner, admission, cost
         self.clock = time.monotonic
-        self.steps, self.computing = 0, 0.0  # seconds that steps took
+        self.steps, self.computing = 0, 0.0
+        self.closing = False
+        self.fault: BaseException | None = None
+        self.ended: Promise[None] = Promise()
         self._pool = runner.pool()
-        self._inbox: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self._inbox = Inbox()
         self._worker = Worker()
         self._lives: set[Live] = set()
         self._active: dict[Live, None] = {}  # those that may have something to do, in the order in which they came
         self._idle: list[Live] = []  # those that just ran out of it
         self._step: _Step | None = None
         self._put_off: float | None = None  # seconds after which a step starts that waits for more streams
-        self._closing: Promise[None] | None = None
         self._thread = threading.Thread(target=self._run, name="nemotron-asr engine", daemon=True)
         self._thread.start()
 
@@ -71,12 +78,26 @@ class Loop:
         """Streams that may have something to do."""
         return len(self._active)
 
+    def check_open(self) -> None:
+        """Look whether streams may come in.
+
+        Raises:
+            EngineClosedError: they may not, or not in this process.
+        """
+        self._inbox.check_process()
+        if self.closing:
+            raise EngineClosedError("the engine is closed") from self.fault
+
     def tell(self, what: Callable[..., Any], *arguments: Any) -> None:
-        """Have the engine's thread call something."""
+        """Have the engine's thread call something; once it has ended, this thread does.
+
+        Raises:
+            EngineClosedError: the engine is another process's.
+        """
         self._inbox.put(partial(what, *arguments))
 
     def ask(self, what: Callable[[], Any]) -> Promise[Any]:
-        """Have the computing thread call something between two steps."""
+        """Have the computing thread call something between two steps; once that has ended, the promise fails."""
         promise: Promise[Any] = Promise()
         self._worker.start(what, lambda result, error: promise.fail(error) if error else promise.keep(result))
         return promise
@@ -89,7 +110,7 @@ class Loop:
 
     def open(self, live: Live) -> None:
         """A stream has come."""
-        if self._closing:
+        if self.closing:
             self.admission.leave(live)
             live.fail(EngineClosedError("the engine is closed"))
             return
@@ -98,10 +119,8 @@ class Loop:
     def hear(self, live: Live, edges: Sequence[Edge]) -> None:
         """Where voice begins and ends in audio that comes next."""
         if live in self._lives:
-            try:
+            with self._ending(live):
                 live.hear(edges)
-            except StreamFailedError as error:
-                self.fail(live, error)
 
     def feed(self, live: Live, samples: Samples) -> None:
         """Audio has come; none is heard that comes while the engine closes."""
@@ -149,9 +168,9 @@ class Loop:
             self._leave(live)
             live.fail(error)
 
-    def shut_down(self, done: Promise[None], *, drain: bool) -> None:
+    def shut_down(self, *, drain: bool) -> None:
         """Let no more streams in; end those that are here, after what was promised or at once."""
-        self._closing = done
+        self.closing = True
         for live in list(self._lives):
             if drain:
                 self.close(live)
@@ -161,15 +180,28 @@ class Loop:
     # The thread.
 
     def _run(self) -> None:
-        while not (self._closing and not self._lives and self._step is None):
-            with suppress(Empty):
-                self._inbox.get(timeout=self._put_off)()
-            while not self._inbox.empty():
-                self._inbox.get()()
-            self._go_on()
-            self._see_to_idle()
-        self._worker.stop()
-        self._closing.keep(None)
+        try:
+            while not (self.closing and not self._lives and self._step is None):
+                self._inbox.make_one(self._put_off)
+                self._inbox.make_all()
+                self._go_on()
+                self._see_to_idle()
+        except BaseException as error:  # noqa: BLE001 - of a fault in here nobody else would know
+            self._give_up(error)
+        try:
+            self._worker.stop()
+            self._inbox.close()
+        finally:
+            self.ended.keep(None)
+
+    def _give_up(self, fault: BaseException) -> None:
+        """End all streams by a fault of the engine, so that nobody waits for what will not come."""
+        self.fault, self.closing, self._step = fault, True, None
+        lives, self._lives = self._lives, set()
+        self._active.clear()
+        for live in lives:
+            self.admission.leave(live)
+            live.fail(_failure("the engine failed", fault))
 
     def _go_on(self) -> None:
         """Start the next step, unless one is on its way."""
@@ -181,7 +213,7 @@ class Loop:
             for live, work in works.items()
         ]
         batch = choose(ready, self.admission.lanes(), self.cost, self.runner.most)
-        self._put_off = self._spare_time(batch, works) if batch else None
+        self._put_off = time_to_gather(batch, works, self._lives, self.cost, self.clock()) if batch else None
         if batch is not None and not self._put_off:
             self._put_off = None
             self._begin(replace(batch, streams=tuple(live for live in batch.streams if self._has_row(live))), works)
@@ -205,36 +237,11 @@ class Loop:
         One for which there is no memory ends, and the others know nothing of it.
         """
         try:
-            self._give_row(live.stream)
+            give_row(self._pool, live.stream)
         except Exception as error:  # noqa: BLE001 - torch has several errors for memory that is not there
             self._failed([live], error)
             return False
         return True
-
-    def _give_row(self, stream: Stream) -> None:
-        if stream.row == NO_ROW:
-            stream.row = self._pool.acquire()
-        elif stream.anew:
-            self._pool.reset(stream.row)
-        else:
-            return
-        if stream.beam != GREEDY:
-            self._pool.search(stream.row, stream.beam)
-
-    def _take_row(self, live: Live) -> None:
-        if live.stream.row != NO_ROW:
-            self._pool.release(live.stream.row)
-
-    def _spare_time(self, batch: Batch[Live], works: Mapping[Live, Work]) -> float:
-        """Seconds that a step can wait for more streams of its lane; none where somebody waits for the words."""
-        now, urgent = self.clock(), batch.streams[0]
-        if urgent.recording or any(live.in_a_hurry for live in batch.streams):
-            return 0.0
-        expected = sum(live.stream.chunk == batch.chunk and live.speaking(now) for live in self._lives)
-        due = urgent.due(works[urgent])
-        since_ready = now - (due - batch.chunk * FRAME_SECONDS)
-        spare = spare_time(due, len(batch.streams), expected, batch.frames, self.cost, now)
-        return max(0.0, min(LONGEST_WAIT - since_ready, spare))
 
     def _next_work(self, live: Live) -> Work | None:
         """What an active stream can do; one that can do nothing more is not active."""
@@ -242,21 +249,26 @@ class Loop:
             return None
         work = live.stream.next_work()
         while work is not None and not work.chunks:
-            live.flush_nothing()
+            with self._ending(live):
+                live.flush_nothing()
+            if live not in self._lives:
+                return None
             work = live.stream.next_work()
         if work is None:
             del self._active[live]
             self._idle.append(live)
         return work
 
-    def _finished(self, step: _Step, said: list[Heard] | None, error: Exception | None) -> None:
+    def _finished(self, step: _Step, said: list[Heard] | None, error: BaseException | None) -> None:
         """Hand out the words of a step while the next one is computed."""
+        if step is not self._step:
+            return  # the engine has given up meanwhile
         self._step, now = None, self.clock()
         lives = step.batch.streams
         for live in lives:
             live.computing = False
             if live not in self._lives:
-                self._take_row(live)
+                take_row(self._pool, live.stream)
         if said is None:
             self._failed(lives, error)
             return
@@ -272,22 +284,26 @@ class Loop:
                 came = due - step.batch.chunk * FRAME_SECONDS
                 self.admission.served(max(0.0, now - came), late=now > due)  # audio may come before it is due
 
-    def _failed(self, lives: Sequence[Live], error: Exception | None) -> None:
+    def _failed(self, lives: Sequence[Live], error: BaseException | None) -> None:
         """End the streams of a step that cannot be computed; the next one is begun without them."""
         for live in lives:
             live.computing = False
-            failure = StreamFailedError(f"a step of the engine failed: {error!r}")
-            failure.__cause__ = error
-            self.fail(live, failure)
+            self.fail(live, _failure("a step of the engine failed", error))
 
     def _take(self, step: _Step, said: list[Heard], chosen: Collection[Live]) -> None:
         """Make events of some streams' tokens: before the next step where that depends on it, the others meanwhile."""
         for live, part, heard in zip(step.batch.streams, step.parts, said, strict=True):
             if live in chosen and live in self._lives:
-                try:
+                with self._ending(live):
                     live.take(part, heard)
-                except StreamFailedError as error:
-                    self.fail(live, error)
+
+    @contextmanager
+    def _ending(self, live: Live) -> Iterator[None]:
+        """A stream whose events nobody reads ends, and no other."""
+        try:
+            yield
+        except StreamFailedError as error:
+            self.fail(live, error)
 
     def _see_to_idle(self) -> None:
         """Answer those who waited for a stream to have nothing more to do, and end it if no audio will come."""
@@ -309,4 +325,11 @@ class Loop:
         self._active.pop(live, None)
         self.admission.leave(live)
         if not live.computing:
-            self._take_row(live)
+            take_row(self._pool, live.stream)
+
+
+def _failure(what: str, error: BaseException | None) -> StreamFailedError:
+    """An error of its own for each stream: each is raised elsewhere."""
+    failure = StreamFailedError(f"{what}: {error!r}")
+    failure.__cause__ = error
+    return failure

@@ -30,6 +30,20 @@ class Promise(Future[T]):
         if self.set_running_or_notify_cancel():
             self.set_exception(error)
 
+    def shared(self) -> "Promise[T]":
+        """Another promise of the same result: giving it up leaves this one as it is."""
+        other: Promise[T] = Promise()
+
+        def tell(done: Future[T]) -> None:
+            error = done.exception()
+            if error is None:
+                other.keep(done.result())
+            else:
+                other.fail(error)
+
+        self.add_done_callback(tell)
+        return other
+
     @classmethod
     def kept(cls, value: T) -> "Promise[T]":
         """A promise that is kept already."""

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -17,14 +18,14 @@ from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import BACKLOG, Loop
 from nemotron_asr.engine.promise import Promise, in_event_loop
 from nemotron_asr.engine.settings import SpeechModel, choose_target
-from nemotron_asr.errors import AudioError, StreamClosedError, StreamFailedError
+from nemotron_asr.errors import AudioError, EngineClosedError, StreamClosedError, StreamFailedError
 from nemotron_asr.events import Event, Segment
 from nemotron_asr.languages import AUTO
+from nemotron_asr.options import check_types
 
 MOST_BACKLOG = 600.0
 """Seconds of audio beyond which a coroutine that does not await `feed` is refused."""
 
-_DROPPED = StreamClosedError("this stream was dropped")
 _KEPT: Promise[None] = Promise.kept(None)
 
 
@@ -32,7 +33,8 @@ class Session:
     """A live stream of an `Engine`. Feed it, iterate over it, close it; or use it as a context manager.
 
     `feed`, `finalize` and the setters return at once, and may be called from any thread. Leaving the context closes the
-    stream; leaving it with an exception, or dropping the session, drops the stream and what it had still to say.
+    stream; leaving it with an exception, or dropping the session, drops the stream and what it had still to say. One
+    reader, a thread or a coroutine, iterates over it.
     """
 
     def __init__(self, engine: object, loop: Loop, live: Live, model: SpeechModel, sample_rate: int) -> None:
@@ -45,7 +47,7 @@ class Session:
         self._held: list[Samples] = []  # packets that the engine has not been told of
         self._told = 0
         self._closed = False
-        self._dropped = weakref.finalize(self, loop.tell, loop.fail, live, _DROPPED)
+        self._dropped = weakref.finalize(self, _drop, loop, live)
         self._dropped.atexit = False
 
     @property
@@ -119,7 +121,9 @@ class Session:
 
         Raises:
             LanguageError: a language is unknown.
+            OptionError: it is no text.
         """
+        check_types({"language": language, "languages": languages})
         target = choose_target(self._model, language, languages)
         with self._lock:
             self._check_open()
@@ -133,6 +137,7 @@ class Session:
             OptionError: the latency is not offered.
             AtCapacity: the machine does not sustain this stream at that latency.
         """
+        check_types({"latency_ms": latency_ms})
         chunk = chunk_frames(latency_ms)
         with self._lock:
             self._check_open()
@@ -146,6 +151,7 @@ class Session:
         Raises:
             OptionError: a phrase or its weight is not possible.
         """
+        check_types({"boost": boost})
         tree = boost_tree(boost, self._model.tokenizer)
         with self._lock:
             self._check_open()
@@ -174,8 +180,9 @@ class Session:
         """Drop the stream and what it had still to say; iterating over it raises `error`, if there is one."""
         self._closed = True
         self._dropped.detach()
-        self._live.events.end(error or _DROPPED)
-        self._loop.tell(self._loop.fail, self._live, error or _DROPPED)
+        error = error or _dropped()
+        self._live.events.end(error)
+        self._loop.tell(self._loop.fail, self._live, error)
 
     def take(self) -> list[Event]:
         """The events that are there, without waiting.
@@ -231,7 +238,7 @@ class Session:
 
     def _check_open(self) -> None:
         if self._live.events.error is not None:
-            raise self._live.events.error
+            raise self._live.events.error.with_traceback(None)
         if self._closed:
             raise StreamClosedError("this stream has ended; open a new one to go on")
 
@@ -262,3 +269,14 @@ class Session:
         if self._told < self._fed:
             self._told = self._fed
             self._loop.tell(self._loop.feed, self._live, held[0] if len(held) == 1 else np.concatenate(held))
+
+
+def _drop(loop: Loop, live: Live) -> None:
+    """End a stream whose session nobody holds any more."""
+    with suppress(EngineClosedError):
+        loop.tell(loop.fail, live, _dropped())
+
+
+def _dropped() -> StreamClosedError:
+    """A new one for each stream: an error keeps what was on the stack where it was raised."""
+    return StreamClosedError("this stream was dropped")

@@ -27,6 +27,9 @@ FRAME_MS = round(1000 * FRAME_SECONDS)
 LIVE_MS, RECORDING_MS = 320, 1120
 """The latency of live streams and of recordings, unless asked otherwise."""
 
+LONGEST_MS = 10**9
+"""Of a pause or a segment, which is eleven days; what is longer fits no float."""
+
 WIDEST_BEAM = 16
 """Hypotheses of one stream; beyond 8 the gain is small."""
 
@@ -122,13 +125,13 @@ def _beam(tokenizer: Tokenizer, options: Options) -> Beam:
     if not 1 <= width <= WIDEST_BEAM:
         message = f"beam {width} is not offered; choose from 1, which is greedy search, to {WIDEST_BEAM}"
         raise OptionError(message, "beam")
+    if not 0 <= weight <= 1:
+        raise OptionError(f"lm_weight {weight!s:.40} is out of range; choose 0 to 1", "lm_weight")
     if path is None:
         return Beam(width)
     if width == 1:
         message = f"a language model needs a beam of 2 or more, and {LM_BEAM} if none is given; beam is 1"
         raise OptionError(message, "beam")
-    if not 0 <= weight <= 1:
-        raise OptionError(f"lm_weight {weight:g} is out of range; choose 0 to 1", "lm_weight")
     return Beam(width, _fusion(fspath(path), _written(path), tokenizer, weight))
 
 
@@ -153,5 +156,7 @@ def _written(path: str | PathLike[str]) -> int:
 
 def _frames(option: str, milliseconds: int) -> int:
     if milliseconds < FRAME_MS:
-        raise OptionError(f"{option} {milliseconds} is too short; it must be at least {FRAME_MS}", option)
+        raise OptionError(f"{option} {milliseconds!s:.40} is too short; it must be at least {FRAME_MS}", option)
+    if milliseconds > LONGEST_MS:
+        raise OptionError(f"{option} {milliseconds!s:.40} is too long; it must be at most {LONGEST_MS}", option)
     return round(milliseconds / FRAME_MS)
