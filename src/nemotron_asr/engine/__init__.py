@@ -2,11 +2,11 @@
 
 engine.py       Engine: opens sessions; capacity, shutdown
 session.py      Session: one stream as its user sees it, from a thread or from coroutines
-loop.py         the two threads: decide and hand out words; compute
-scheduler.py    which streams step together next (pure policy)
+loop.py         the two threads: decide and hand out words; compute (worker.py); inbox.py: how others call them
+scheduler.py    which streams step together next (pure policy); gathering.py: how long a step waits for more of them
 admission.py    who may come in; cost.py: what a step costs, punctuality.py: whether steps are in time (pure arithmetic)
 live.py         a stream inside the engine; stream.py: its clock; recent.py: its samples
-pool.py         rows of model state
+pool.py         rows of model state; rows.py: which stream has which
 runner.py       how a step executes
 process.py      what a process does for punctuality
 """
