@@ -20,15 +20,18 @@ FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
 
 BLOCK = 1 << 14
-"""Samples that are given at once: many cost less than few."""
+"""Samples of a recording that are given at once: many cost less than few."""
+
+LOOK = "200000"
+"""Microseconds of a live stream at which FFmpeg looks first, to find out what it is; of a file it may be 5 s."""
 
 
-def decode(source: FileSource, block: int = BLOCK) -> Iterator[tuple[Samples, int]]:
+def decode(source: FileSource, *, live: bool = False) -> Iterator[tuple[Samples, int]]:
     """Decode the first audio track, stepping over damage.
 
     Args:
         source: of which it is read what is needed next.
-        block: samples that are given at once; 0: as many as the codec gives, as soon as they are there.
+        live: give samples as soon as they are there, however few.
 
     Yields:
         Samples, float32 of shape (channels, samples), and their rate in Hz; channels and rate may change on the way.
@@ -36,10 +39,10 @@ def decode(source: FileSource, block: int = BLOCK) -> Iterator[tuple[Samples, in
     Raises:
         AudioError: nothing could be decoded.
     """
-    with open_container(source) as container:
+    with open_container(source, live=live) as container:
         exact = audio_stream(container).codec_context.name.startswith("pcm_")  # else wild values are a codec's damage
         for _, run in itertools.groupby(_frames(container), key=_kind):
-            for frame in _packed(run, block):
+            for frame in _packed(run, 0 if live else BLOCK):
                 samples = np.asarray(frame.to_ndarray(), np.float32)
                 if not exact:
                     samples = np.where(np.abs(samples) <= MAX_LEVEL, samples, np.float32(0))
@@ -47,8 +50,8 @@ def decode(source: FileSource, block: int = BLOCK) -> Iterator[tuple[Samples, in
 
 
 @contextmanager
-def open_container(source: FileSource) -> Iterator[InputContainer]:
-    """Open the container of a path, bytes or file object.
+def open_container(source: FileSource, *, live: bool = False) -> Iterator[InputContainer]:
+    """Open the container of a path, bytes or file object; of one that is `live`, without reading far ahead.
 
     FFmpeg is handed an open file and an empty list of protocols, so that a playlist can neither open other files nor
     reach the network.
@@ -60,7 +63,8 @@ def open_container(source: FileSource) -> Iterator[InputContainer]:
         try:
             file = stack.enter_context(_open_file(source))
             _rewind(file)
-            container = av.open(file, "r", metadata_errors="replace", container_options={"protocol_whitelist": ""})
+            options = {"protocol_whitelist": ""} | ({"analyzeduration": LOOK} if live else {})
+            container = av.open(file, "r", metadata_errors="replace", container_options=options)
             stack.enter_context(container)
         except (av.FFmpegError, OSError, ValueError, TypeError) as error:
             raise AudioError(_reason(error)) from error

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nemotron_asr.audio import Resampler, Samples
-from nemotron_asr.audio.container import BLOCK, audio_stream, decode, open_container
+from nemotron_asr.audio.container import audio_stream, decode, open_container
 from nemotron_asr.audio.samples import to_mono
 from nemotron_asr.errors import AudioError, OptionError
 
@@ -83,8 +83,8 @@ class Media(io.FileIO):
 
 def _samples(source: str | Media, channel: int | None) -> Iterator[Samples]:
     """Blocks; of a live stream as they come, so that it is heard at once."""
-    heard, block = False, BLOCK if isinstance(source, str) else 0
-    for rate, run in itertools.groupby(decode(source, block), key=operator.itemgetter(1)):
+    heard, live = False, not isinstance(source, str)
+    for rate, run in itertools.groupby(decode(source, live=live), key=operator.itemgetter(1)):
         resampler = Resampler(rate)
         for planes, _ in run:
             heard = heard or planes.size > 0
