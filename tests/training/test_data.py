@@ -80,7 +80,7 @@ def test_another_part_is_another_cache(tmp_path: Path, lines: list[Line]) -> Non
 
 
 @pytest.mark.parametrize("line", ["{", '{"audio_filepath": "a.wav", "text": "\\ud800", "target_lang": "de-DE"}'])
-@pytest.mark.parametrize("name", ["a" * 300 + ".wav", "a\x00.wav", "a\ud800.wav"])
+@pytest.mark.parametrize("name", ["a" * 300 + ".wav", "a\x00.wav", "a\ud800.wav"], ids=["long", "zero", "half"])
 def test_a_line_or_a_name_that_cannot_be_is_left_out(
     tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, name: str, line: str
 ) -> None:
