@@ -71,7 +71,7 @@ def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
             try:
                 samples = clip.part.of(whole(clip.path), clip.path)
             except AudioError as error:
-                log.warning("left out: %s", error)
+                log.warning("left out: %r", str(error))  # a name may hold what no log can write
                 samples = np.zeros(0, np.float32)
             file.write(np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16).tobytes())
             lengths.append(len(samples))
