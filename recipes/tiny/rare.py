@@ -2,15 +2,16 @@
 
     python -m recipes.tiny.rare --sentences DATA/text --output WORK/rare --locales de-DE nl-NL en-US
     python -m recipes.tiny.rare --sentences DATA/text --output WORK/longer --locales de-DE --seed second --join 0.8
+    python -m recipes.tiny.rare --sentences DATA/text --output WORK/wide --locales ru-RU --vocabulary WORK/vocabulary
 
 In every sentence half of the longer words are replaced by others of the same language, drawn evenly from all that there
-are, not by how common they are; in languages that join words, by two joined ones. No sense is made. With `--join` short
-German sentences become the clauses of long ones.
+are, or from those of `vocabulary.py`, not by how common they are; in languages that join words, by two joined ones. No
+sense is made. With `--join` short German sentences become the clauses of long ones.
 """
 
 import argparse
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from recipes.tiny.units import sentences
@@ -26,12 +27,16 @@ OPENERS = frozenset(
 )  # what a clause may begin with that is written small inside of a sentence
 
 
-class Words:
-    """The longer words inside of sentences, each once, as they are written there."""
+def words_inside(lines: Sequence[str]) -> set[str]:
+    """The words of sentences as they are written there; not the first ones, which have a capital."""
+    return {word.strip(STOPS) for line in lines for word in line.split()[1:]}
 
-    def __init__(self, lines: Sequence[str], locale: str, dice: random.Random, share: float = 0.5) -> None:
-        inside = {word.strip(STOPS) for line in lines for word in line.split()[1:]}
-        known = sorted(word for word in inside if len(word) >= LONG and word.replace("'", "").isalpha())
+
+class Words:
+    """The longer ones of some words, to stand in for one another."""
+
+    def __init__(self, stock: Collection[str], locale: str, dice: random.Random, share: float = 0.5) -> None:
+        known = sorted(word for word in stock if len(word) >= LONG and word.replace("'", "").isalpha())
         self.capital, self.small = [w for w in known if w[0].isupper()], [w for w in known if w.islower()]
         self.joined, self.dice, self.share = JOINED.get(locale, 0.0), dice, share
         self.joins = self.capital if locale == "de-DE" else self.small  # German writes its nouns with capitals
@@ -79,6 +84,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--locales", nargs="+", required=True)
     parser.add_argument("--seed", default="", help="another word gives other sentences")
+    parser.add_argument(
+        "--vocabulary", type=Path, help="folder of <locale>.txt, a word a line, instead of the sentences'"
+    )
     parser.add_argument("--share", type=float, default=0.5, help="of the longer words that are replaced")
     parser.add_argument("--join", type=float, default=0.0, help="share of the sentences that go on in the next; German")
     options = parser.parse_args()
@@ -86,7 +94,8 @@ def main() -> None:
     for locale in options.locales:
         dice = random.Random(options.seed + locale)
         lines = sentences(options.sentences, locale, dice)
-        words = Words(lines, locale, dice, options.share)
+        stock = sentences(options.vocabulary, locale, dice) if options.vocabulary else words_inside(lines)
+        words = Words(stock, locale, dice, options.share)
         varied = [words.vary(line) for line in lines]
         if options.join and locale == "de-DE":
             varied = list(join(varied, dice, options.join))

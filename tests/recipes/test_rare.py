@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from recipes.tiny.rare import LONG, STOPS, Words, join
+from recipes.tiny.rare import LONG, STOPS, Words, join, words_inside
 
 LINES = [
     "Der Hund bellt laut in diesem Garten.",
@@ -19,7 +19,7 @@ def bare(line: str) -> list[str]:
 
 @pytest.mark.parametrize("locale", ["de-DE", "it-IT"])
 def test_short_words_capitals_and_stops_stay(locale: str) -> None:
-    words = Words(LINES, locale, random.Random(1))
+    words = Words(words_inside(LINES), locale, random.Random(1))
     changed = 0
     for line in LINES * 20:
         varied = words.vary(line)
@@ -35,7 +35,7 @@ def test_short_words_capitals_and_stops_stay(locale: str) -> None:
 def test_only_languages_that_join_words_get_new_ones() -> None:
     known = {word for line in LINES for word in bare(line)}
     for locale, new in (("de-DE", True), ("en-US", False)):
-        words = Words(LINES, locale, random.Random(2))
+        words = Words(words_inside(LINES), locale, random.Random(2))
         said = {word for line in LINES * 20 for word in bare(words.vary(line))}
         assert bool(said - known) is new
         assert all(word[1:].islower() for word in said - known)
@@ -48,3 +48,10 @@ def test_some_sentences_go_on_in_the_next() -> None:
     assert joined[0].startswith("Der Hund bellt")
     assert joined[0].endswith(" die Katze schläft.")
     assert joined[1:] == lines[2:]  # no clause begins with a noun, and a question does not go on
+
+
+def test_words_of_a_vocabulary_stand_in_for_those_of_the_sentences() -> None:
+    stock = {"Luftfahrt", "nutzen", "saaie", "bei"}
+    varied = Words(stock, "it-IT", random.Random(3), share=1.0).vary(LINES[1])
+    assert varied.startswith("Manche Luftfahrt ")
+    assert set(bare(varied)) <= {"Manche", "aber", "eine", *stock} - {"bei"}
