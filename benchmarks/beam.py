@@ -22,6 +22,7 @@ from nemotron_asr.decoding.fusion import Fusion
 from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
 from nemotron_asr.decoding.ngram import NGram
 from nemotron_asr.engine.runner import Runner
+from nemotron_asr.engine.settings import LM_WEIGHT, WORD_BONUS
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.languages import TAG
 from nemotron_asr.model import encoder_frames
@@ -90,8 +91,8 @@ def main() -> None:
     parser.add_argument("--latency", type=int, default=1120)
     parser.add_argument("--width", type=int, action="append")
     parser.add_argument("--arpa", type=Path, help="a language model")
-    parser.add_argument("--weight", type=float, default=Fusion.weight)
-    parser.add_argument("--bonus", type=float, default=Fusion.bonus)
+    parser.add_argument("--weight", type=float, default=LM_WEIGHT)
+    parser.add_argument("--bonus", type=float, default=LM_WEIGHT * WORD_BONUS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     recognizer = load(options.model, dtype="float32")

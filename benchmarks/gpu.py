@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,18 @@ import torch
 
 from benchmarks.gpu_meter import NOT_MEASURED, Meter
 from benchmarks.gpu_stock import stock_rows
-from nemotron_asr.audio import load
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.driver import tokens, whole
 from nemotron_asr.benchmark.fleet import FleetService, serve_fleet
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
+from nemotron_asr.benchmark.speech import speech
 from nemotron_asr.config import FRAME_SECONDS, LATENCIES, SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.fleet import Fleet
 from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels
 from nemotron_asr.engine.gpu.step import Shape
 from nemotron_asr.engine.runner import Part, Runner
-from nemotron_asr.engine.stream import STEP_FRAMES, UNKNOWN_END, Samples, Target
+from nemotron_asr.engine.stream import STEP_FRAMES, UNKNOWN_END, Target
 from nemotron_asr.features import window_samples
 from nemotron_asr.recognizer import build_model
 
@@ -71,12 +71,6 @@ class Plan:
     def device(self) -> torch.device:
         """Where."""
         return torch.device("cpu" if self.smoke else "cuda")
-
-
-def speech() -> Samples:
-    """The bundled recordings, one after the other."""
-    folder = Path(str(files("nemotron_asr") / "samples"))
-    return np.concatenate([load(str(path)) for path in sorted(folder.glob("*.opus"))])
 
 
 def new_runner(plan: Plan, config: ModelConfig, said: Samples) -> GpuRunner:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
-from nemotron_asr.engine.stream import Samples
 
 LOOKAHEADS = {80: 0, 1120: 13}
 

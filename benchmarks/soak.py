@@ -13,16 +13,14 @@ import random
 import sys
 import threading
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 import nemotron_asr
-from nemotron_asr import audio
+from nemotron_asr.benchmark.speech import recordings
 from nemotron_asr.config import LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine import Engine
-from nemotron_asr.engine.stream import Samples
 from nemotron_asr.events import Final, Segment
 from nemotron_asr.recognizer import Recognizer
 
@@ -52,12 +50,6 @@ def resident() -> int:
 def said(segments: list[Segment] | tuple[Segment, ...]) -> list[tuple[str, float]]:
     """Words and when they start."""
     return [(word.word, word.start) for segment in segments for word in segment.words]
-
-
-def recordings() -> list[Samples]:
-    """The bundled ones."""
-    folder = Path(str(files("nemotron_asr") / "samples"))
-    return [audio.load(str(path)) for path in sorted(folder.glob("*.opus"))]
 
 
 async def speaker(engine: Engine, asr: Recognizer, result: Result, end: float, draw: random.Random) -> None:

@@ -163,6 +163,13 @@ def test_partials_end_before_what_may_become_a_listed_word() -> None:
     assert partials(by_language({"de": mask}), "dar") == ["d", "da", "dar"]
 
 
+def test_a_language_may_be_the_model_s_own() -> None:
+    step = by_language({"cy-GB": marking("!")}, {"en-US": 0, "cy-GB": 1, "auto": 2})
+    assert step(replace(segment("Bore da"), language="cy-GB")).text == "Bore! da"
+    with pytest.raises(LanguageError, match="'cy-GB' is unknown"):
+        by_language({"cy-GB": marking("!")})
+
+
 def test_words_do_not_meet_across_a_space() -> None:
     assert mask_words(["penis"])(segment("The pen is mightier.")).text == "The pen is mightier."
 

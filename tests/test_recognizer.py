@@ -28,7 +28,8 @@ from nemotron_asr.errors import (
     StreamClosedError,
 )
 from nemotron_asr.events import Event, Final, Partial, Segment
-from nemotron_asr.recognizer import Recognizer, choose_device
+from nemotron_asr.features import LogMel
+from nemotron_asr.recognizer import Recognizer, choose_device, make_runner
 from nemotron_asr.transcript import Transcript
 from tests.conftest import PIECES, Sample, checkpoint_of, random_model, tiny_config
 from tests.near import leaves, near
@@ -382,3 +383,9 @@ def test_a_forked_process_is_told_that_the_engine_is_not_its_own(recognizer: Rec
 def test_a_recognizer_is_not_pickled(recognizer: Recognizer) -> None:
     with pytest.raises(TypeError, match="a Recognizer cannot be pickled; load the model in each process"):
         pickle.dumps(recognizer)
+
+
+def test_eight_bit_floats_are_never_left_out_silently() -> None:
+    model = random_model(tiny_config())
+    with pytest.raises(ValueError, match="8-bit floats are for NVIDIA's GPUs, not for cpu"):
+        make_runner(model, LogMel(model.config), float8=True)

@@ -10,10 +10,10 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.augment import Samples
 from nemotron_asr.training.data import Bucket, collate
 from nemotron_asr.training.objective import Objective, ObjectiveConfig
 from nemotron_asr.training.spelling import SLOTS, Spelling

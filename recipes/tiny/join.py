@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from nemotron_asr.audio import load
+from nemotron_asr.audio import Samples, load
 from nemotron_asr.config import SAMPLE_RATE
-from nemotron_asr.training.augment import Samples, add_noise, at_level, coloured_noise
+from nemotron_asr.training.augment import add_noise, at_level, coloured_noise
 from recipes.tiny.manifests import read
 from recipes.tiny.splice import keep
 

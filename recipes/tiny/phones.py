@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.features import N_FFT, LogMel
-from nemotron_asr.training.augment import Samples
 from recipes.tiny.align import best_path
 from recipes.tiny.synthesize import VOICES, run
 

@@ -21,10 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nemotron_asr.audio import load
+from nemotron_asr.audio import Samples, load
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.augment import Samples
 from recipes.tiny.align import Aligner
 from recipes.tiny.synthesize import write_flac
 

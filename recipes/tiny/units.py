@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nemotron_asr.audio import load
-from nemotron_asr.training.augment import Samples
+from nemotron_asr.audio import Samples, load
 from recipes.tiny.manifests import unmeasured
 from recipes.tiny.phones import FRAME, SILENCE, Features, Phone, Words, cepstra, label, pronounce
 from recipes.tiny.splice import keep, read_speakers

@@ -20,6 +20,8 @@ FRAME_SAMPLES = HOP * SUBSAMPLING
 FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
 """The clock's tick: every time in a transcript is a multiple of it."""
 
+FRAME_MS = round(1000 * FRAME_SECONDS)
+
 LATENCIES = {80: 0, 160: 1, 320: 3, 560: 6, 1120: 13}
 """Latency in milliseconds -> lookahead in encoder frames; a chunk is lookahead + 1 frames."""
 

@@ -169,6 +169,11 @@ def canonical(language: str, prompts: Mapping[str, int] | None = None) -> str:
     return next((name for name in same_row if name in _BY_LOCALE or name == _LOCALES.get(_fold(name))), key)
 
 
+def language_of(locale: str) -> str:
+    """The language of a locale: `de` of `de-DE`."""
+    return locale.partition("-")[0]
+
+
 def name(language: str) -> str:
     """The English name of a locale; the locale itself if it is not one of the 40."""
     return _BY_LOCALE[language].name if language in _BY_LOCALE else language

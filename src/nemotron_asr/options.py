@@ -8,6 +8,15 @@ from typing import Any, TypedDict
 from nemotron_asr.errors import OptionError
 from nemotron_asr.postprocess import Postprocess
 
+LIVE_MS, RECORDING_MS = 320, 1120
+"""The latency of live streams and of recordings, unless asked otherwise."""
+
+PAUSE_MS = 800
+"""Silence after speech that ends a segment, unless asked otherwise."""
+
+LONGEST_SEGMENT_MS = 30_000
+"""Speech after which a segment is cut, unless asked otherwise."""
+
 
 class Options(TypedDict, total=False):
     """Keyword arguments of `transcribe`, `transcribe_many`, `stream` and `Engine.open`; all of them have defaults.

@@ -20,13 +20,13 @@ from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.packed import supported
 from nemotron_asr.engine.quantize import Int8Linear, pack, quantize, take_quantized
 from nemotron_asr.engine.runner import Runner
-from nemotron_asr.engine.settings import RECORDING_MS, Settings, check_options
+from nemotron_asr.engine.settings import Settings, check_options
 from nemotron_asr.engine.subsampling import FastSubsampling
 from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
 from nemotron_asr.events import Event
 from nemotron_asr.features import LogMel
 from nemotron_asr.model import NemotronASR
-from nemotron_asr.options import Options, check_count
+from nemotron_asr.options import RECORDING_MS, Options, check_count
 from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, check_sources, in_order
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import Transcript
@@ -50,7 +50,7 @@ def load(model: str | PathLike[str] = "tiny", device: str = "auto", dtype: str =
 
     Args:
         model: "tiny" (embedded), a Hugging Face name or its short form, a folder, or a `.nemo` file.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto", "float32", "bfloat16", "int8" or "float8"; "auto" is bfloat16 on a GPU and, on a CPU, int8 for a
             large model and float32 for a small one.
 
@@ -109,13 +109,19 @@ def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 
 
 def make_runner(model: NemotronASR, log_mel: LogMel, *, float8: bool = False) -> Runner:
-    """What executes the steps of a model fastest here; on a GPU, if wanted, with its linears in 8-bit floats."""
-    quantized = isinstance(model.transducer.head, Int8Linear)
+    """What executes the steps of a model fastest here; on a GPU, if wanted, with its linears in 8-bit floats.
+
+    Raises:
+        ValueError: 8-bit floats are wanted of a model that is not on a GPU.
+    """
+    quantized, device = isinstance(model.transducer.head, Int8Linear), model.transducer.head.bias.device
+    if float8 and device.type != "cuda":
+        raise ValueError(f"8-bit floats are for NVIDIA's GPUs, not for {device}")
     if quantized and supported(model.config):
         from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
 
         runner: Runner = PackedRunner(model, log_mel, torch.get_num_threads())
-    elif model.transducer.head.bias.device.type == "cuda":
+    elif device.type == "cuda":
         from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels  # imports Triton, which comes with CUDA
 
         runner = GpuRunner(model, log_mel, best_kernels(), float8=float8)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.comparison import recording
-from nemotron_asr.benchmark.contenders import Ours, Samples, Tokens
+from nemotron_asr.benchmark.contenders import Ours, Tokens
 from nemotron_asr.benchmark.random_model import random_checkpoint
 from nemotron_asr.checkpoint import save_checkpoint
 from nemotron_asr.cli import commands

@@ -124,6 +124,8 @@ def test_what_is_not_implemented_is_named(tiny: dict[str, Any], changes: dict[st
         (ModelConfig(d_ff=1025), "d_ff 1025 is not a multiple of d_model 1024"),
         (ModelConfig(d_prompt=1024), "d_prompt 1024 is not twice d_model 1024"),
         (ModelConfig(default_prompt=5), "default_prompt 5 is not that of 'auto', 101"),
+        (ModelConfig(default_prompt=1, prompts={"de": 0, "en": 1}), "default_prompt 1 is not that of 'auto', 101"),
+        (ModelConfig(n_prompts=2, default_prompt=1, prompts={"de": 0, "en": 1}), "default_prompt 1 .* 'auto', 0"),
     ],
 )
 def test_what_nemo_cannot_express(config: ModelConfig, message: str) -> None:

@@ -30,6 +30,11 @@ def test_a_folder_without_recordings_is_an_error(tmp_path: Path) -> None:
         collect([str(tmp_path)], recursive=True)
 
 
+def test_an_empty_name_is_an_error() -> None:
+    with pytest.raises(click.UsageError, match="a recording's name is empty"):
+        collect(["a.wav", ""], recursive=False)
+
+
 def test_nothing_is_taken_twice(clips: Path) -> None:
     first = str(clips / "b.opus")
     found = collect([first, str(clips), first, str(clips)], recursive=True)

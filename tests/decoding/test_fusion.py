@@ -58,7 +58,7 @@ def test_words_are_scored_when_they_are_complete(tokenizer: Tokenizer) -> None:
 
 
 def test_only_spaces_and_tags_complete_a_word(tokenizer: Tokenizer) -> None:
-    completing = Fusion(Favourite("cat"), tokenizer).completing
+    completing = Fusion(Favourite("cat"), tokenizer, weight=1.0, bonus=0.0).completing
     found = {piece for piece, complete in zip((*PIECES, ""), completing.tolist(), strict=True) if complete}
     assert found == {piece for piece in PIECES if piece.startswith(("▁", "<")) and piece != "<unk>"}
 

@@ -47,3 +47,14 @@ def test_memory_is_reserved_for_as_many_streams_as_may_come(
         assert asked == [reserved]
         with engine.open(latency_ms=80) as session:
             session.feed(np.zeros(8000, np.float32))
+
+
+def test_the_rows_that_it_tried_are_free_again(recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = recognizer.runner
+    pool = runner.pool(8)
+    free = [pool.acquire() for _ in range(8)]
+    for row in free:
+        pool.release(row)
+    monkeypatch.setattr(runner, "pool", lambda _: pool)  # one for all, as on a GPU
+    calibrate(runner, StepCost())
+    assert sorted(pool.acquire() for _ in range(8)) == sorted(free)

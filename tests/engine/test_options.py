@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nemotron_asr
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import Engine
-from nemotron_asr.engine.stream import Samples
 from nemotron_asr.events import Event, Final, Partial
 from nemotron_asr.postprocess import mask_words
 from nemotron_asr.recognizer import Recognizer

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.driver import Driver, tokens, whole
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.runner import Runner
-from nemotron_asr.engine.stream import Samples, Stream
+from nemotron_asr.engine.stream import Stream
 from nemotron_asr.features import LogMel
 from tests.conftest import Sample, random_model, tiny_config
 

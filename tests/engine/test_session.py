@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nemotron_asr
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.runner import Part
-from nemotron_asr.engine.stream import Samples, Stream, Target
+from nemotron_asr.engine.stream import Stream, Target
 from nemotron_asr.errors import AtCapacity, LanguageError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.recognizer import Recognizer

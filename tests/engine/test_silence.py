@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nemotron_asr
-from nemotron_asr.engine.stream import Samples
+from nemotron_asr.audio import Samples
 from nemotron_asr.events import Event, Final, Word
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample

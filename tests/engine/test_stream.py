@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron_asr.engine.stream import KEPT, LOOK_BACK, UNKNOWN_END, Samples, Stream, Target, Work
+from nemotron_asr.audio import Samples
+from nemotron_asr.engine.stream import KEPT, LOOK_BACK, UNKNOWN_END, Stream, Target, Work
 from nemotron_asr.errors import StreamClosedError
 from nemotron_asr.features import window_samples, window_start
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nemotron_asr
-from nemotron_asr.engine.stream import Samples
+from nemotron_asr.audio import Samples
 from nemotron_asr.postprocess import mask_words, spoken_numbers
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.transcript import TranscriptBuilder

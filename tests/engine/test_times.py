@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import nemotron_asr
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import LATENCIES
-from nemotron_asr.engine.stream import Samples
 from nemotron_asr.events import Event, Final, Word
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample

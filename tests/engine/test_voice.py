@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import nemotron_asr
+from nemotron_asr.audio import Samples
 from nemotron_asr.audio.activity import VoiceActivity
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import Engine
-from nemotron_asr.engine.stream import LOOK_BACK, Samples
+from nemotron_asr.engine.stream import LOOK_BACK
 from nemotron_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.features import LogMel, window_samples
 from nemotron_asr.training.augment import (
     AugmentConfig,
     Augmenter,
-    Samples,
     add_noise,
     add_silence,
     change_speed,

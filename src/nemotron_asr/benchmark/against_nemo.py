@@ -20,8 +20,9 @@ from nemo.collections.asr.parts.utils.streaming_utils import CacheAwareStreaming
 from nemo.utils import logging
 from torch import Tensor
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.comparison import LEGEND, TASKS, compare, print_headings, recording
-from nemotron_asr.benchmark.contenders import Ours, Samples, Stopwatch, Tokens
+from nemotron_asr.benchmark.contenders import Ours, Stopwatch, Tokens
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
 from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
 from nemotron_asr.recognizer import build_model, make_runner

@@ -18,8 +18,9 @@ import numpy as np
 import sherpa_onnx
 import torch
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.comparison import LEGEND, compare, print_headings
-from nemotron_asr.benchmark.contenders import Ours, Samples, Stopwatch, Tokens
+from nemotron_asr.benchmark.contenders import Ours, Stopwatch, Tokens
 from nemotron_asr.config import HOP, SAMPLE_RATE, SUBSAMPLING
 from nemotron_asr.errors import OptionError
 from nemotron_asr.recognizer import load

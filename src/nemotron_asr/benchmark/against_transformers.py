@@ -16,8 +16,9 @@ from torch import Tensor
 from transformers import NemotronAsrStreamingFeatureExtractor
 from transformers.utils import logging
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.comparison import LEGEND, compare, print_headings
-from nemotron_asr.benchmark.contenders import Ours, Samples, Stopwatch, Tokens
+from nemotron_asr.benchmark.contenders import Ours, Stopwatch, Tokens
 from nemotron_asr.benchmark.pair import PROMPT, Pair, make_pair
 from nemotron_asr.config import HOP, SAMPLE_RATE, SUBSAMPLING
 from nemotron_asr.features import N_FFT, WINDOW

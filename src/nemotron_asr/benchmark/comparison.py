@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from importlib.resources import files
 
 import numpy as np
 import torch
 
-from nemotron_asr import audio
-from nemotron_asr.benchmark.contenders import Contender, Samples, Times, take_turns
+from nemotron_asr.audio import Samples
+from nemotron_asr.benchmark.contenders import Contender, Times, take_turns
+from nemotron_asr.benchmark.speech import speech
 from nemotron_asr.config import HOP, LATENCIES, SAMPLE_RATE, SUBSAMPLING
 
 TASKS = [("file", 1120, 18), ("live", 1120, 9), ("live", 80, 9)]
@@ -28,10 +28,8 @@ def recording(chunks: int) -> Samples:
 
     The last, partial chunk is where the two differ by design: transformers leaves its padding to the caller.
     """
-    folder = files("nemotron_asr") / "samples"
-    clips = [audio.load(str(path)) for path in sorted(folder.iterdir(), key=str) if path.name.endswith(".opus")]
     frames = chunks * (LATENCIES[1120] + 1)
-    return np.resize(np.concatenate(clips), HOP * (SUBSAMPLING * (frames - 1) + 2) - 1)
+    return np.resize(speech(), HOP * (SUBSAMPLING * (frames - 1) + 2) - 1)
 
 
 def row(task: str, dtype: str, times: list[Times], seconds: float) -> str:

@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.driver import Driver
 from nemotron_asr.config import FRAME_SAMPLES
 from nemotron_asr.engine.runner import Runner
 
-Samples = NDArray[np.float32]
 Tokens = list[int]
 
 

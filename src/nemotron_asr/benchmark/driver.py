@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.scheduler import Ready, choose
-from nemotron_asr.engine.stream import Samples, Stream, Target
+from nemotron_asr.engine.stream import Stream, Target
 
 
 class Driver:

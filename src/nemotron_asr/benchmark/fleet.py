@@ -13,10 +13,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.realtime import UTTERANCE, Service
 from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE, chunk_frames
 from nemotron_asr.engine.gpu.fleet import Fleet, Floats, Longs
-from nemotron_asr.engine.stream import Samples
 from nemotron_asr.features import window_samples, window_start
 
 PACKETS = {80: 320, 160: 320}

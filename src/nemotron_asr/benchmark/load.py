@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.exceptions import WebSocketException
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.lines import Deepgram, Line, Native, RefusedError
 from nemotron_asr.benchmark.nim_line import Nim
 from nemotron_asr.benchmark.openai_line import OpenAi
@@ -21,7 +22,6 @@ from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE
 from nemotron_asr.benchmark.riva_line import Riva
 from nemotron_asr.benchmark.wyoming_line import Wyoming
 from nemotron_asr.config import SAMPLE_RATE
-from nemotron_asr.engine.stream import Samples
 
 LINES: dict[str, type[Line]] = {
     "native": Native, "deepgram": Deepgram, "openai": OpenAi, "nim": Nim, "riva": Riva, "wyoming": Wyoming,

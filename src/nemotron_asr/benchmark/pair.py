@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import (
     Nemotron3_5AsrConfig,
     Nemotron3_5AsrForRNNT,
@@ -15,28 +14,21 @@ from transformers import (
     NemotronAsrStreamingFeatureExtractor,
 )
 
+from nemotron_asr.benchmark.random_model import centre, set_blank
 from nemotron_asr.checkpoint import place_weights, skeleton
 from nemotron_asr.checkpoint.int8 import MATRICES
 from nemotron_asr.checkpoint.names import Format, unpack
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
-from nemotron_asr.decoding.greedy import greedy, initial_state
 from nemotron_asr.engine.quantize import quantize
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel
-from nemotron_asr.model import Transducer
 from nemotron_asr.recognizer import make_runner
 
 PROMPT = 101
 """`auto`, for both."""
 
-TOKENS_PER_FRAME = 0.3
-"""About what fluent speech has: 3 to 4 pieces a second."""
-
 MAX_SYMBOLS = 2
 """Tokens in one frame at most, for a random model does not know when to stop."""
-
-SPREAD = 4.0
-"""Standard deviation of what the joint hears of the audio, so that the audio decides what is said."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +59,8 @@ class Pair:
         inputs = extract(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         heard, prompt = inputs["input_features"].to(theirs.dtype), torch.tensor([PROMPT])
         heard = theirs.get_audio_features(heard, num_lookahead_tokens=lookahead, prompt_ids=prompt)
-        _centre(theirs.encoder_projector, heard.pooler_output)
-        _set_blank(ours.transducer, ours.prompt(heard.last_hidden_state, prompt))
+        centre(theirs.encoder_projector, heard.pooler_output)
+        set_blank(ours.transducer, ours.prompt(heard.last_hidden_state, prompt))
 
 
 def theirs_config(config: ModelConfig) -> Any:
@@ -129,22 +121,3 @@ def _random_theirs(config: ModelConfig) -> Any:
     generation = model.generation_config
     generation.decoder_start_token_id = generation.pad_token_id = generation.bos_token_id = config.blank
     return model
-
-
-def _centre(projector: Any, projected: Tensor) -> None:
-    """Centre and scale a projection, given what it makes of some audio: (1, T, d_joint)."""
-    spread, mean = torch.std_mean(projected[0], dim=0)
-    projector.weight.mul_((SPREAD / spread)[:, None])
-    projector.bias.sub_(mean).mul_(SPREAD / spread)
-
-
-def _set_blank(transducer: Transducer, frames: Tensor) -> None:
-    """Find the bias of blank that gives about `TOKENS_PER_FRAME`, by bisection."""
-    state, valid, blank = initial_state(transducer, 1), torch.tensor([frames.shape[1]]), transducer.config.blank
-    bias = transducer.head.bias.zero_()
-    best = transducer.joint(transducer.project(frames), state.out[:, None])[..., :blank].amax(-1).float()
-    low, high = float(best.min()), 2 * float(best.max())
-    for _ in range(7):
-        bias[blank] = middle = (low + high) / 2
-        (said,), _ = greedy(transducer, frames, valid, state)
-        low, high = (middle, high) if len(said) > TOKENS_PER_FRAME * frames.shape[1] else (low, middle)

@@ -4,15 +4,18 @@ What does matter is how much the decoder has to say. The blank's bias is set so 
 frame, which is what fluent speech has, and what the joint hears is scaled so that the audio decides when.
 """
 
+from typing import Any
+
 import tokenizers
 import torch
 from tokenizers.models import Unigram
 from torch import Tensor
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.checkpoint import Checkpoint
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.decoding.greedy import greedy, initial_state
-from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target
+from nemotron_asr.engine.stream import UNKNOWN_END, Stream, Target
 from nemotron_asr.features import LogMel, mel_frames, window_start
 from nemotron_asr.model import NemotronASR, Transducer
 from nemotron_asr.tokenizer import Tokenizer
@@ -68,11 +71,8 @@ def _random(config: ModelConfig, seed: int) -> NemotronASR:
 def _attune(model: NemotronASR, speech: Samples) -> None:
     """Centre and scale what the joint hears, at the shortest and at the longest latency, and choose blank's bias."""
     fused = torch.cat([_fused(model, speech, chunk) for chunk in (1, 14)], dim=1)
-    enc = model.transducer.enc
-    spread, mean = torch.std_mean(model.transducer.project(fused)[0], dim=0)
-    enc.weight.mul_((SPREAD / spread)[:, None])
-    enc.bias.sub_(mean).mul_(SPREAD / spread)
-    _set_blank(model.transducer, fused)
+    centre(model.transducer.enc, model.transducer.project(fused))
+    set_blank(model.transducer, fused)
 
 
 def _fused(model: NemotronASR, speech: Samples, chunk: int) -> Tensor:
@@ -89,11 +89,18 @@ def _fused(model: NemotronASR, speech: Samples, chunk: int) -> Tensor:
     return fused
 
 
-def _set_blank(transducer: Transducer, frames: Tensor) -> None:
+def centre(projector: Any, projected: Tensor) -> None:
+    """Centre and scale a projection, given what it makes of some audio: (1, T, d_joint)."""
+    spread, mean = torch.std_mean(projected[0], dim=0)
+    projector.weight.mul_((SPREAD / spread)[:, None])
+    projector.bias.sub_(mean).mul_(SPREAD / spread)
+
+
+def set_blank(transducer: Transducer, frames: Tensor) -> None:
     """Find the bias of blank that gives about `TOKENS_PER_FRAME`, by bisection."""
     state, valid, blank = initial_state(transducer, 1), torch.tensor([frames.shape[1]]), transducer.config.blank
     bias = transducer.head.bias.zero_()
-    best = transducer.joint(transducer.project(frames), state.out[:, None])[..., :blank].amax(-1)
+    best = transducer.joint(transducer.project(frames), state.out[:, None])[..., :blank].amax(-1).float()
     low, high = float(best.min()), 2 * float(best.max())
     for _ in range(10):
         bias[blank] = middle = (low + high) / 2

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine import Engine, Session
-from nemotron_asr.engine.stream import Samples
 from nemotron_asr.events import Final
 
 PACKET = 320

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE, chunk_frames
-from nemotron_asr.engine.stream import Samples
 from nemotron_asr.events import Final
 from nemotron_asr.recognizer import Recognizer
 

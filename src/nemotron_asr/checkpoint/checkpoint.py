@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nemotron_asr.config import LATENCIES, ModelConfig
+from nemotron_asr.config import FRAME_MS, LATENCIES, ModelConfig
 from nemotron_asr.errors import CheckpointError, ConfigError
 from nemotron_asr.features import N_FFT, WINDOW
 from nemotron_asr.languages import PROMPTS, canonical
@@ -59,7 +59,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "width": config.d_model,
         "mels": config.n_mels,
         "pieces": config.vocab_size,
-        "left_context_ms": config.left_context * 80,
+        "left_context_ms": config.left_context * FRAME_MS,
         "latencies_ms": {"trained": [ms for ms, yes in advertised.items() if yes], "offered": list(LATENCIES)},
         "languages": _languages(config),
         "language_tags": sorted(checkpoint.tokenizer.language_tags.values()),

@@ -1,5 +1,6 @@
 """NeMo's `model_config.yaml` <-> `ModelConfig`; what is not implemented is refused by name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from nemotron_asr.checkpoint.settings import MAX_SIZE, Settings
@@ -145,13 +146,17 @@ def _prompt(root: Settings, d_model: int) -> dict[str, Any]:
     defaults = root.section("model_defaults")
     rows = defaults.integer("num_prompts", low=1)
     prompts = prompt_table(defaults.section("prompt_dictionary").values)
-    fallback = PROMPTS[AUTO] if rows > PROMPTS[AUTO] else 0
     return {
         "n_prompts": rows,
         "d_prompt": 2 * d_model,  # NeMo has no setting for it
-        "default_prompt": prompts.get(AUTO, fallback),
+        "default_prompt": _default_prompt(rows, prompts),
         "prompts": prompts,
     }
+
+
+def _default_prompt(rows: int, prompts: Mapping[str, int]) -> int:
+    """That of `AUTO`; where the table does not have it, the released model's, if there are as many rows."""
+    return prompts.get(AUTO, PROMPTS[AUTO] if rows > PROMPTS[AUTO] else 0)
 
 
 def write_config(config: ModelConfig, vocabulary: list[str], tokenizer: dict[str, str]) -> dict[str, Any]:
@@ -205,7 +210,7 @@ def _check_expressible(config: ModelConfig) -> None:
         raise ConfigError(f"d_prompt {config.d_prompt} is not twice d_model {config.d_model}; NeMo's is")
     if config.final_tokens:
         raise ConfigError("the predictor starts anew behind final_tokens, which NeMo's does not")
-    auto = (config.prompts or PROMPTS).get(AUTO, config.default_prompt)
+    auto = _default_prompt(config.n_prompts, config.prompts or PROMPTS)
     if config.n_prompts and config.default_prompt != auto:
         raise ConfigError(f"default_prompt {config.default_prompt} is not that of {AUTO!r}, {auto}; NeMo's is")
 

@@ -14,11 +14,10 @@ import click
 from nemotron_asr.cli.options import DEVICE, DTYPE
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.table import print_table
-from nemotron_asr.config import LATENCIES
+from nemotron_asr.config import FRAME_MS, LATENCIES
 from nemotron_asr.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
-    from nemotron_asr.audio import Samples
     from nemotron_asr.benchmark.load import Load
     from nemotron_asr.benchmark.profile import Profile
     from nemotron_asr.recognizer import Recognizer
@@ -152,6 +151,7 @@ def _load(server: str, protocol: str, key: str, port: int | None, plan: _Plan) -
     if importlib.util.find_spec("websockets") is None:
         raise MissingExtraError("--server needs the extra server: pip install 'nemotron-asr[server]'")
     from nemotron_asr.benchmark.load import load
+    from nemotron_asr.benchmark.speech import speech
 
     headings = (
         "streams", "latency", "late", "finalize to final", "last audio to last word", "words", "refused", "failed",
@@ -160,7 +160,7 @@ def _load(server: str, protocol: str, key: str, port: int | None, plan: _Plan) -
     rows, fine = list[tuple[str, ...]](), True
     for latency in map(int, plan.latencies):
         for streams in plan.streams or (8,):
-            report = load(server, protocol, _speech(), streams, latency, plan.seconds, key, port)
+            report = load(server, protocol, speech(), streams, latency, plan.seconds, key, port)
             rows.append((f"{streams}", f"{latency} ms", *_row(report, latency)))
             fine &= not report.refused and not report.failed and report.late <= LATE * report.chunks
             if report.problem:
@@ -192,37 +192,27 @@ def random_model(cache: Path, dtype: str) -> Path:
     import torch
 
     from nemotron_asr.benchmark.random_model import random_checkpoint
+    from nemotron_asr.benchmark.speech import speech
     from nemotron_asr.checkpoint import save_checkpoint
 
     folder = cache / f"nemotron-asr-random-{dtype}"
     if not folder.exists():
         note(f"writing random weights of the released model's size to {folder}")
-        save_checkpoint(random_checkpoint(_speech()), folder, "native", getattr(torch, dtype))
+        save_checkpoint(random_checkpoint(speech()), folder, "native", getattr(torch, dtype))
     return folder
-
-
-def _speech() -> "Samples":
-    """The bundled recordings, one after the other."""
-    from importlib.resources import files
-
-    import numpy as np
-
-    from nemotron_asr.audio import load
-
-    folder = Path(str(files("nemotron_asr") / "samples"))
-    return np.concatenate([load(str(path)) for path in sorted(folder.glob("*.opus"))])
 
 
 def _alone(recognizer: "Recognizer", latencies: list[int], minutes: float) -> Iterator[tuple[str, str]]:
     from nemotron_asr.benchmark.single import one_stream, recording
+    from nemotron_asr.benchmark.speech import speech
 
     for latency in latencies:
-        chunks = one_stream(recognizer, _speech(), latency, seconds=max(10, latency / 50))
+        chunks = one_stream(recognizer, speech(), latency, seconds=max(10, latency / 50))
         best, median = f"{chunks.best:.3f}", f"{chunks.median:.3f}"
         figure = f"{median} (best {best}), {chunks.words_per_frame:.2f} words a frame"
         yield f"one stream, {latency} ms: compute per second of audio", figure
     if minutes:
-        speed, words = recording(recognizer, _speech(), minutes)
+        speed, words = recording(recognizer, speech(), minutes)
         figure = f"{speed:.1f}, {words:.2f} words a frame"
         yield f"a recording of {minutes:g} minutes: audio per second of compute", figure
 
@@ -231,6 +221,7 @@ def _together(
     recognizer: "Recognizer", numbers: dict[int, tuple[int, ...]], seconds: float
 ) -> Iterator[tuple[str, ...]]:
     from nemotron_asr.benchmark.realtime import serve
+    from nemotron_asr.benchmark.speech import speech
     from nemotron_asr.engine import Engine, settle_process
 
     settle_process()
@@ -238,8 +229,8 @@ def _together(
         for count in filter(None, counts):
             with Engine(recognizer, max_streams=count) as engine:
                 engine.reserve(count)
-                service = serve(engine, _speech(), count, latency, seconds)
-            words = service.words / max(1, service.chunks * latency / 80)
+                service = serve(engine, speech(), count, latency, seconds)
+            words = service.words / max(1, service.chunks * latency / FRAME_MS)
             yield (
                 f"{latency} ms", f"{count}", f"{service.late} of {service.chunks} ({service.late_share:.2%})",
                 f"{service.delay:.2f} s", f"{service.busy:.2f}", f"{words:.2f}", "yes" if service.sustained else "no",

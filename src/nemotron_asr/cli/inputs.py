@@ -33,10 +33,12 @@ def collect(arguments: Sequence[str], *, recursive: bool) -> list[Input]:
     """All recordings that the arguments name, those of a folder sorted; none twice.
 
     Raises:
-        UsageError: a folder without `recursive`, or with no recording in it.
+        UsageError: a folder without `recursive`, or with no recording in it; an empty name.
     """
     found: list[Input] = []
     for argument in arguments:
+        if not argument:
+            raise click.UsageError("a recording's name is empty; is a variable of the shell not set?")
         if not os.path.isdir(argument):  # noqa: PTH112 - unlike Path's, it takes any name without an error
             found.append(Input(argument, PurePath(Path(argument).name)))
         elif recursive:

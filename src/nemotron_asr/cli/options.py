@@ -10,7 +10,7 @@ import click
 from nemotron_asr.cli.running import debug
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.languages import AUTO
-from nemotron_asr.options import Options
+from nemotron_asr.options import PAUSE_MS, Options
 from nemotron_asr.postprocess import Postprocessor, chain, mask_words, read_words, spoken_numbers
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _declared(latency_ms: int) -> list[Callable[[Function], Function]]:
         ),
         click.option("--beam", type=int, metavar="N", help=_BEAM),
         click.option("--lm", type=click.Path(dir_okay=False), metavar="FILE", help=_LM),
-        click.option("--endpointing", default="800", metavar="MS|none", show_default=True, help=_ENDPOINTING),
+        click.option("--endpointing", default=str(PAUSE_MS), metavar="MS|none", show_default=True, help=_ENDPOINTING),
         click.option("--vad", is_flag=True, help="Listen to where somebody speaks, too; needs the extra vad."),
         click.option(
             "--keep-language-tags", is_flag=True, help="Leave the model's tags, such as <de-DE>, in the text."

@@ -14,6 +14,7 @@ from nemotron_asr.cli.progress import Meter
 from nemotron_asr.cli.results import RENDER, Folder, Printed, Results
 from nemotron_asr.cli.running import DONE, FAILED, note
 from nemotron_asr.errors import NemotronError
+from nemotron_asr.options import RECORDING_MS
 
 if TYPE_CHECKING:
     from nemotron_asr.recordings import Channels
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Hear all channels as one, or each alone as a speaker of its own.",
 )
-@listening_options(latency_ms=1120)
+@listening_options(latency_ms=RECORDING_MS)
 def transcribe(
     audio: tuple[str, ...],
     form: str,

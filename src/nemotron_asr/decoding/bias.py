@@ -54,7 +54,7 @@ class Arcs:
         gain = torch.full_like(zero, -torch.inf, dtype=torch.float)
         return cls(first, zero, zero, gain, zero, zero, zero, key=zero - 1, behind=zero)
 
-    def and_(self, tree: BoostTree) -> "Arcs":
+    def with_tree(self, tree: BoostTree) -> "Arcs":
         """One tree more."""
         nodes, arcs = len(self.gaining), len(self.token)
         node = np.repeat(np.arange(len(tree.first) - 1), np.diff(tree.first)) + nodes
@@ -109,7 +109,7 @@ class BoostTables:
 
     def _put(self, tree: BoostTree, number: int) -> None:
         self._places[tree] = number, len(self._arcs.first) - 1
-        self._arcs = self._arcs.and_(tree)
+        self._arcs = self._arcs.with_tree(tree)
 
     def _sweep(self, coming: int) -> None:
         used = coming + sum(len(tree.token) for tree in self._places)
@@ -129,7 +129,7 @@ class Bias:
         place: (B, 2) the number of the tree that a row was last in, and its node there; moves on.
         banned: (B, banned) tokens that may not be said.
         penalty: (B, banned) what is added to their logits: -inf, and 0 for what fills up a row.
-        blank: the token of silence.
+        blank: the token that says nothing.
     """
 
     arcs: Arcs
@@ -168,7 +168,7 @@ class Bias:
     def choose(self, logits: Tensor, token: Tensor, rows: Tensor) -> Tensor:
         """The tokens (n,) that some rows say instead of those that their (n, vocab_size + 1) logits stand for.
 
-        Only where something is said: phrases are preferred to other words, not to silence. The rows move on.
+        Only where something is said: phrases are preferred to other words, not to blank. The rows move on.
         """
         nodes = self._nodes(rows)
         liked, gain = self._gains(rows, nodes)
@@ -186,7 +186,7 @@ class Bias:
         return replace(self, root=self.root[rows], place=place, banned=banned, penalty=penalty)
 
     def preferred(self, logprobs: Tensor) -> Tensor:
-        """Log-probabilities (n, vocab_size + 1) of all rows, preferences included; silence stays as likely as it is."""
+        """Log-probabilities (n, vocab_size + 1) of all rows, preferences included; blank stays as likely as it is."""
         rows = torch.arange(len(logprobs), device=logprobs.device)
         token, gain = self._gains(rows, self._nodes(rows))
         added = torch.zeros_like(logprobs).scatter_reduce(1, token, gain.to(logprobs), "amax")
@@ -220,7 +220,7 @@ class Bias:
 
     @cached_property
     def _beginnings(self) -> tuple[Tensor, Tensor]:
-        """What `_gains` says of all rows that are in no phrase: silence and common words change nothing of it."""
+        """What `_gains` says of all rows that are in no phrase: blank and common words change nothing of it."""
         return self.arcs.gains(self.root)
 
 

@@ -39,8 +39,8 @@ class Fusion:
 
     model: WordModel
     tokenizer: Tokenizer
-    weight: float = 0.2
-    bonus: float = 1.5
+    weight: float
+    bonus: float
 
     @cached_property
     def completing(self) -> Tensor:

@@ -25,12 +25,16 @@ def calibrate(runner: Runner, cost: StepCost) -> None:
     most = max(rows for rows, _ in runner.trials)
     pool = runner.pool(most)
     rows = [pool.acquire() for _ in range(most)]
-    choose_threads(runner, pool, rows[:1])
-    for streams, frames in runner.trials:
-        for seconds in _times(runner, pool, rows[:streams], frames):
-            cost.add(streams * frames, seconds)
-    tried = {frames for _, frames in runner.trials}
-    warm_up(runner, pool, rows[:1], {lookahead + 1 for lookahead in LATENCIES.values()} - tried)
+    try:
+        choose_threads(runner, pool, rows[:1])
+        for streams, frames in runner.trials:
+            for seconds in _times(runner, pool, rows[:streams], frames):
+                cost.add(streams * frames, seconds)
+        tried = {frames for _, frames in runner.trials}
+        warm_up(runner, pool, rows[:1], {lookahead + 1 for lookahead in LATENCIES.values()} - tried)
+    finally:
+        for row in rows:  # a GPU's pool is everybody's
+            pool.release(row)
     del pool
     trim()
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nemotron_asr.audio.activity import Edge
+from nemotron_asr.audio.samples import Samples
 from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from nemotron_asr.engine.events import EventQueue
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Heard, Part
 from nemotron_asr.engine.scheduler import NEVER
-from nemotron_asr.engine.stream import Samples, Stream, Work
+from nemotron_asr.engine.stream import Stream, Work
 from nemotron_asr.errors import StreamFailedError
 from nemotron_asr.events import Event, Final, Segment
 from nemotron_asr.transcript import TranscriptBuilder

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from nemotron_asr.audio.activity import Edge
+from nemotron_asr.audio.samples import Samples
 from nemotron_asr.config import FRAME_SECONDS
 from nemotron_asr.decoding.boosting import BoostTree
 from nemotron_asr.engine.admission import Admission
@@ -25,7 +26,7 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.rows import give_row, take_row
 from nemotron_asr.engine.runner import Heard, Part, Runner
 from nemotron_asr.engine.scheduler import Batch, Ready, choose
-from nemotron_asr.engine.stream import Samples, Target, Work
+from nemotron_asr.engine.stream import Target, Work
 from nemotron_asr.engine.worker import Worker
 from nemotron_asr.errors import EngineClosedError, StreamFailedError
 from nemotron_asr.events import Segment

@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import sys
 from pathlib import Path
 
 MAPPINGS = Path("/proc/self/smaps")
@@ -12,7 +13,9 @@ DONT_NEED = 4
 
 
 def trim() -> None:
-    """Have the C library give freed memory back, where it can: it is in pieces."""
+    """Have the C library give freed memory back, where it can (glibc): it is in pieces."""
+    if sys.platform != "linux":
+        return
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)

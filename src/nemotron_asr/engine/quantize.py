@@ -79,9 +79,9 @@ class Int8LSTM(nn.Module):
         for step in x.unbind(1):
             below = step
             for i, layer in enumerate(self.layers):
-                entry, forget, cell, exit_ = layer(torch.cat([below, h[i]], -1)).chunk(4, -1)
-                c[i] = forget.sigmoid() * c[i] + entry.sigmoid() * cell.tanh()
-                below = h[i] = exit_.sigmoid() * c[i].tanh()
+                into, forget, content, out = layer(torch.cat([below, h[i]], -1)).chunk(4, -1)
+                c[i] = forget.sigmoid() * c[i] + into.sigmoid() * content.tanh()
+                below = h[i] = out.sigmoid() * c[i].tanh()
             outputs.append(below)
         return torch.stack(outputs, 1), (torch.stack(h), torch.stack(c))
 

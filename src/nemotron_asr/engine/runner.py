@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nemotron_asr.audio.samples import Samples
 from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from nemotron_asr.decoding.beam import GREEDY, Beam, beam
 from nemotron_asr.decoding.bias import Bias
@@ -16,7 +17,7 @@ from nemotron_asr.decoding.greedy import Emission, greedy
 from nemotron_asr.engine.lstm import CellLSTM
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.scheduler import MOST_ROWS
-from nemotron_asr.engine.stream import UNKNOWN_END, Samples, Stream, Target, Work
+from nemotron_asr.engine.stream import UNKNOWN_END, Stream, Target, Work
 from nemotron_asr.features import LogMel, mel_frames, window_samples, window_start
 from nemotron_asr.model import EncoderState, NemotronASR
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, Unpack
 
 from nemotron_asr.audio.activity import require_voice_activity
-from nemotron_asr.config import FRAME_SECONDS, ModelConfig, chunk_frames
+from nemotron_asr.config import FRAME_MS, ModelConfig, chunk_frames
 from nemotron_asr.decoding.beam import Beam
 from nemotron_asr.decoding.boosting import BoostTree, boost_tree
 from nemotron_asr.decoding.fusion import Fusion
@@ -17,15 +17,10 @@ from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
 from nemotron_asr.errors import LanguageError, OptionError
 from nemotron_asr.languages import AUTO, canonical, prompt_row
-from nemotron_asr.options import Options, check_types
+from nemotron_asr.options import LIVE_MS, LONGEST_SEGMENT_MS, PAUSE_MS, Options, check_types
 from nemotron_asr.postprocess import Postprocessor, by_language
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript import TranscriptBuilder, Voice
-
-FRAME_MS = round(1000 * FRAME_SECONDS)
-
-LIVE_MS, RECORDING_MS = 320, 1120
-"""The latency of live streams and of recordings, unless asked otherwise."""
 
 LONGEST_MS = 10**9
 """Of a pause or a segment, which is eleven days; what is longer fits no float."""
@@ -80,7 +75,7 @@ def check_options(model: SpeechModel, **options: Unpack[Options]) -> Settings:
         OptionError: an option is unknown, or its value is not offered.
     """
     check_types(options)
-    endpointing, postprocess = options.get("endpointing_ms", 800), options.get("postprocess")
+    endpointing, postprocess = options.get("endpointing_ms", PAUSE_MS), options.get("postprocess")
     if vad := options.get("vad", False):
         require_voice_activity()
     return Settings(
@@ -89,10 +84,10 @@ def check_options(model: SpeechModel, **options: Unpack[Options]) -> Settings:
         boost_tree(options.get("boost", ()), model.tokenizer),
         _beam(model.tokenizer, options),
         None if endpointing is None else _frames("endpointing_ms", endpointing),
-        _frames("longest_segment_ms", options.get("longest_segment_ms", 30_000)),
+        _frames("longest_segment_ms", options.get("longest_segment_ms", LONGEST_SEGMENT_MS)),
         vad,
         options.get("keep_language_tags", False),
-        None if postprocess is None else by_language(postprocess),
+        None if postprocess is None else by_language(postprocess, model.config.prompts),
     )
 
 

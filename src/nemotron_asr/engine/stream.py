@@ -9,9 +9,9 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nemotron_asr.audio.activity import SURE, WINDOW
+from nemotron_asr.audio.samples import Samples
 from nemotron_asr.config import FRAME_SAMPLES, SAMPLE_RATE
 from nemotron_asr.decoding.beam import GREEDY, Beam
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
@@ -19,8 +19,6 @@ from nemotron_asr.engine.recent import Recent
 from nemotron_asr.errors import StreamClosedError
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
-
-Samples = NDArray[np.float32]
 
 UNKNOWN_END = 2**40
 """The length of an utterance that still goes on, in samples or frames: two years."""

@@ -14,6 +14,8 @@ from whisper_normalizer.international import (
     SpanishTextNormalizer,
 )
 
+from nemotron_asr.languages import language_of
+
 Normaliser = Callable[[str], str]
 
 CHARACTERS = frozenset({"zh", "ja", "ko", "th"})
@@ -30,11 +32,6 @@ _OWN: dict[str, Callable[[], Normaliser]] = {
     "ar": ArabicTextNormalizer,  # vowel signs, forms of alef, digits
     "ru": RussianTextNormalizer,  # ё
 }
-
-
-def language_of(locale: str) -> str:
-    """The language of a locale: `de` of `de-DE`."""
-    return locale.partition("-")[0]
 
 
 def metric(locale: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Protocol, runtime_checkable
 
+from nemotron_asr.errors import LanguageError
 from nemotron_asr.events import Segment
-from nemotron_asr.languages import canonical
+from nemotron_asr.languages import canonical, language_of
 
 Postprocessor = Callable[[Segment], Segment]
 """What takes a finished segment and gives it back, changed or not."""
@@ -55,15 +56,19 @@ class _Chain:
         return left
 
 
-def by_language(postprocess: Postprocess) -> Postprocessor:
+def by_language(postprocess: Postprocess, prompts: Mapping[str, int] | None = None) -> Postprocessor:
     """Choose by the segment's language: its locale (`de-DE`), else its language (`de`), else leave it as it is.
+
+    Args:
+        postprocess: one postprocessor for all languages, or one for each.
+        prompts: the model's own table, which may have other languages beside the known ones; see `languages.resolve`.
 
     Raises:
         LanguageError: a language that nobody knows.
     """
     if not isinstance(postprocess, Mapping):
         return postprocess
-    return _ByLanguage({_key(language): step for language, step in postprocess.items()})
+    return _ByLanguage({_key(language, prompts): step for language, step in postprocess.items()})
 
 
 @dataclass(frozen=True)
@@ -78,17 +83,15 @@ class _ByLanguage:
 
     def _step(self, segment: Segment) -> Postprocessor:
         locale = segment.language or ""
-        return self.steps.get(locale) or self.steps.get(base(locale)) or chain()
+        return self.steps.get(locale) or self.steps.get(language_of(locale)) or chain()
 
 
-def _key(language: str) -> str:
-    locale = canonical(language)
+def _key(language: str, prompts: Mapping[str, int] | None) -> str:
+    try:
+        locale = canonical(language)
+    except LanguageError:
+        locale = canonical(language, prompts)
     return locale if "-" in language or "_" in language else language.lower()
-
-
-def base(locale: str) -> str:
-    """The language of a locale: `de` of `de-DE`."""
-    return locale.partition("-")[0]
 
 
 def rewrite(segment: Segment, edits: Iterable[Edit]) -> Segment:

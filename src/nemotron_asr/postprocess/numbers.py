@@ -8,7 +8,8 @@ from types import ModuleType
 
 from nemotron_asr.errors import MissingExtraError
 from nemotron_asr.events import Segment
-from nemotron_asr.postprocess.hooks import Edit, Postprocessor, base, is_letter, rewrite
+from nemotron_asr.languages import language_of
+from nemotron_asr.postprocess.hooks import Edit, Postprocessor, is_letter, rewrite
 
 NUMBER_LANGUAGES = frozenset({"da", "de", "en", "es", "fr", "it", "nl", "pt"})
 """Languages whose numbers are known."""
@@ -30,7 +31,7 @@ def spoken_numbers(threshold: float = 10) -> Postprocessor:
     find_numbers = _text_to_num().find_numbers
 
     def convert(segment: Segment) -> Segment:
-        language = base(segment.language or "")
+        language = language_of(segment.language or "")
         if language not in NUMBER_LANGUAGES:
             return segment
         tokens = [token for number, word in enumerate(segment.words) for token in _tokens(word.word, number)]

@@ -13,7 +13,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from nemotron_asr.engine.settings import RECORDING_MS
+from nemotron_asr.options import RECORDING_MS
 from nemotron_asr.server import deepgram_shapes as shapes
 from nemotron_asr.server.channels import transcripts
 from nemotron_asr.server.conversation import Conversation

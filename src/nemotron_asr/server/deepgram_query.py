@@ -12,6 +12,7 @@ from starlette.datastructures import QueryParams
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.languages import AUTO
+from nemotron_asr.options import PAUSE_MS
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.web import flag, number
@@ -20,8 +21,8 @@ from nemotron_asr.server.weights import from_deepgram
 FOREIGN_MODELS = ("nova*", "flux*", "enhanced*", "base*", "whisper*", "general*", "*-general*")
 """Names of Deepgram's own models."""
 
-PAUSE_MS, LEAST_PAUSE_MS = 800, 300
-"""Silence that ends speech, and the least. Ours is between words, where Deepgram's 10 ms follow a voice detector."""
+LEAST_PAUSE_MS = 300
+"""The least silence that ends speech. Ours is between words, where Deepgram's 10 ms follow a voice detector."""
 
 ENCODINGS = {
     "linear16": "s16le", "linear32": "f32le", "mulaw": "mulaw", "alaw": "alaw",

@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
 
-from nemotron_asr.engine.settings import RECORDING_MS
 from nemotron_asr.languages import AUTO
+from nemotron_asr.options import RECORDING_MS
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import invalid

@@ -6,6 +6,7 @@ from typing import Any
 
 from nemotron_asr.errors import LanguageError
 from nemotron_asr.languages import AUTO, canonical
+from nemotron_asr.options import PAUSE_MS
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.formats import AudioFormat
@@ -15,7 +16,7 @@ from nemotron_asr.server.realtime_messages import new_id
 DELAYS = {"minimal": 80, "low": 160, "medium": 320, "high": 560, "xhigh": 1120}
 """Words of OpenAI's -> milliseconds that are heard at a time."""
 
-EAGERNESS = {"low": 1200, "medium": 800, "auto": 800, "high": 500}
+EAGERNESS = {"low": 1200, "medium": PAUSE_MS, "auto": PAUSE_MS, "high": 500}
 """How eager a `semantic_vad` is -> milliseconds of silence that end a turn."""
 
 LEAST_SILENCE = 300

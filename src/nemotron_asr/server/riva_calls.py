@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc
 from grpc.aio import ServicerContext
 
-from nemotron_asr.engine.settings import RECORDING_MS
+from nemotron_asr.options import RECORDING_MS
 from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.keys import Key

@@ -31,8 +31,8 @@ class Settings:
     model: tuple[str, ...] = _setting(
         ("tiny",), "[NAME=]MODEL to load; may be repeated, the first one answers by default."
     )
-    device: str = _setting("auto", "Where to compute: auto, cpu, cuda or cuda:N.")
-    dtype: str = _setting("auto", "Precision: auto, float32, bfloat16 or int8.")
+    device: str = _setting("auto", "Where to compute: auto, cpu, cuda, cuda:N or mps.")
+    dtype: str = _setting("auto", "Precision: auto, float32, bfloat16, int8 or float8.")
     max_streams: int = _setting(0, "Live streams per model; 0: as many as the machine is measured to sustain.")
     api_key_file: str = _setting("", "File of API keys, read again when it changes; none: everybody may come in.")
     tls_certificate: str = _setting("", "PEM file of the certificate chain; with it all ports speak TLS.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from wyoming.event import Event
 
+from nemotron_asr.options import PAUSE_MS
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
@@ -20,7 +21,7 @@ NAME_WEIGHT, TERM_WEIGHT = 1.0, 0.5
 """How likely `transcript_names` are, and `transcript_terms`, which the protocol puts behind them."""
 
 _WIDTHS = {1: "u8", 2: "s16le", 3: "s24le", 4: "s32le"}
-_PAUSES = {"default": 800, "relaxed": 1250, "aggressive": 400}
+_PAUSES = {"default": PAUSE_MS, "relaxed": 1250, "aggressive": 400}
 
 
 async def read_event(reader: asyncio.StreamReader, settings: Settings) -> Event | None:

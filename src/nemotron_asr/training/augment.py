@@ -13,10 +13,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.features import mel_edges
-
-Samples = NDArray[np.float32]
 
 HIGHEST_RESONANCE = 4800.0
 """Hz, up to which a throat's length scales frequencies; the rest is stretched to end where it did."""

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nemotron_asr.audio import load
+from nemotron_asr.audio import Samples, load
 from nemotron_asr.errors import AudioError
-from nemotron_asr.training.augment import Samples
 from nemotron_asr.training.manifest import Clip
 
 log = logging.getLogger(__name__)

@@ -17,12 +17,13 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.augment import AugmentConfig, Augmenter, Samples
+from nemotron_asr.training.augment import AugmentConfig, Augmenter
 from nemotron_asr.training.cache import AudioCache
 from nemotron_asr.training.manifest import Clip, Example, Selection, select
 from nemotron_asr.training.parallel import ALONE, Replicas

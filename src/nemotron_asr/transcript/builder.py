@@ -12,10 +12,11 @@ from functools import partial
 from itertools import islice
 
 from nemotron_asr.audio.activity import Edge
-from nemotron_asr.config import FRAME_SAMPLES
+from nemotron_asr.config import FRAME_MS, FRAME_SAMPLES
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.events import Event, Final, Partial, Segment, SpeechEnded, SpeechStarted
 from nemotron_asr.languages import AUTO
+from nemotron_asr.options import LONGEST_SEGMENT_MS, PAUSE_MS
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript.segments import segment_of, with_alternatives
 from nemotron_asr.transcript.voice import Voice
@@ -30,11 +31,11 @@ from nemotron_asr.transcript.words import (
     spoken,
 )
 
-PAUSE_FRAMES = 10
-"""Frames of silence that end speech: 800 ms."""
+PAUSE_FRAMES = PAUSE_MS // FRAME_MS
+"""Frames of silence that end speech."""
 
-LONGEST_SEGMENT = 375
-"""Frames after which a segment is cut at the next word: 30 s."""
+LONGEST_SEGMENT = LONGEST_SEGMENT_MS // FRAME_MS
+"""Frames after which a segment is cut at the next word."""
 
 SETTLED = 3
 """Frames without a word after which none is on its way, once the voice is silent."""

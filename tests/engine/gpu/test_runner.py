@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.driver import Driver, tokens, whole
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.decoding.greedy import Emission
@@ -19,7 +20,7 @@ from nemotron_asr.engine.gpu.layout import RingState
 from nemotron_asr.engine.gpu.runner import GpuRunner, RingPool, buckets
 from nemotron_asr.engine.gpu.step import Shape
 from nemotron_asr.engine.runner import Runner
-from nemotron_asr.engine.stream import Samples, Stream
+from nemotron_asr.engine.stream import Stream
 from nemotron_asr.features import LogMel
 from nemotron_asr.model import Encoder, NemotronASR
 from tests.conftest import Sample, random_model, tiny_config

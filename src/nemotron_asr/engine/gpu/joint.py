@@ -105,13 +105,13 @@ def _lstm(
 ) -> None:
     line, d = tl.program_id(0), tl.arange(0, COLUMNS)
     at = gates + line * (4 * D) + d
-    entry = tl.sigmoid(tl.load(at, mask=d < D, other=0.0).to(tl.float32))
+    into = tl.sigmoid(tl.load(at, mask=d < D, other=0.0).to(tl.float32))
     forget = tl.sigmoid(tl.load(at + D, mask=d < D, other=0.0).to(tl.float32))
-    cell = _tanh(tl.load(at + 2 * D, mask=d < D, other=0.0).to(tl.float32))
-    leave = tl.sigmoid(tl.load(at + 3 * D, mask=d < D, other=0.0).to(tl.float32))
-    new = forget * tl.load(c + line * D + d, mask=d < D, other=0.0).to(tl.float32) + entry * cell
+    content = _tanh(tl.load(at + 2 * D, mask=d < D, other=0.0).to(tl.float32))
+    out = tl.sigmoid(tl.load(at + 3 * D, mask=d < D, other=0.0).to(tl.float32))
+    new = forget * tl.load(c + line * D + d, mask=d < D, other=0.0).to(tl.float32) + into * content
     tl.store(after + line * D + d, new.to(after.dtype.element_ty), mask=d < D)
-    tl.store(h + line * D + d, (leave * _tanh(new)).to(h.dtype.element_ty), mask=d < D)
+    tl.store(h + line * D + d, (out * _tanh(new)).to(h.dtype.element_ty), mask=d < D)
 
 
 def lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

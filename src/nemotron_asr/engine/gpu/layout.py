@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from nemotron_asr.model import Encoder, EncoderState
@@ -53,7 +52,3 @@ class Batch:
     keep: Tensor  # (B,) 1 where the state moves on, 0 where it stays
     frames: int  # of each stream
     chunk: int  # lookahead + 1
-
-    def times(self) -> Tensor:
-        """(B, frames) of every frame."""
-        return self.t[:, None] + torch.arange(self.frames, device=self.t.device)

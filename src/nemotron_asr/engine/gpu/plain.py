@@ -36,11 +36,6 @@ def add_norm_norm(x: Tensor, delta: Tensor, outer: tuple[Tensor, Tensor], inner:
     return norm(x, *inner)
 
 
-def silu(x: Tensor) -> Tensor:
-    """In place."""
-    return F.silu(x, inplace=True)
-
-
 def attend(qkv: Tensor, position: Tensor, state: RingState, layer: int, content_bias: Tensor, batch: Batch) -> Tensor:
     """Attention of a step's frames over the past in the rings and over each other.
 
@@ -139,9 +134,9 @@ def most_likely(hidden: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, T
 
 def lstm(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """The hidden and the cell state after the gates (N, 4 d), in torch's order, and the cell state (N, d) before."""
-    entry, forget, cell, leave = gates.float().chunk(4, -1)
-    after = forget.sigmoid() * c.float() + entry.sigmoid() * cell.tanh()
-    return (leave.sigmoid() * after.tanh()).to(gates.dtype), after.to(c.dtype)
+    into, forget, content, out = gates.float().chunk(4, -1)
+    after = forget.sigmoid() * c.float() + into.sigmoid() * content.tanh()
+    return (out.sigmoid() * after.tanh()).to(gates.dtype), after.to(c.dtype)
 
 
 def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:

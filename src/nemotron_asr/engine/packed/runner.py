@@ -172,9 +172,9 @@ class PackedRunner(Runner):
         return join(made, frames)
 
     def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
-        rows, first, valid, bias = self._search(pool, parts)
         if self._transducer is None:
             return super()._greedy(pool, parts, fused)
+        rows, first, valid, bias = self._search(pool, parts)
         enc = self.model.transducer.project(fused)
         team = self._team if enc[..., 0].numel() >= COMPANY else SOLO
         said, state = self._transducer.search(enc, first, valid, pool.decoder.gather(rows), bias, team)

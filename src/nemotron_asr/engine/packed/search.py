@@ -64,7 +64,7 @@ def sigmoid(x: Real) -> Real:
 
 @jit
 def remember(gates: Floats, h: Floats, c: Floats) -> None:
-    """One step of one LSTM cell; `gates` (4 d,) are those of entry, forgetting, the new content and exit."""
+    """One step of one LSTM cell; `gates` (4 d,) are those of the input, of forgetting, the new content, the output."""
     d = len(h)
     for j in range(d):
         new = np.float32(2) * sigmoid(np.float32(2) * gates[2 * d + j]) - ONE
