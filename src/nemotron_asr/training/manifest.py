@@ -18,6 +18,9 @@ from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.parts import WHOLE, Part
 
+SHORTEST = 0.1
+"""Seconds of a clip that somebody can have said something in."""
+
 TOKENS_PER_FRAME = 2
 """Nobody says more than this in 80 ms: where a clip does, its text is not what is spoken."""
 
@@ -172,9 +175,7 @@ def _ends(entry: dict[str, Any]) -> tuple[float, ...]:
     return tuple(map(float, ends))
 
 
-def select(
-    clips: Iterable[Clip], tokenizer: Tokenizer, config: ModelConfig, longest: float, shortest: float = 0.1
-) -> Selection:
+def select(clips: Iterable[Clip], tokenizer: Tokenizer, config: ModelConfig, longest: float) -> Selection:
     """Keep the clips that a transducer can learn from; set the others aside by reason, never fail.
 
     Args:
@@ -182,7 +183,6 @@ def select(
         tokenizer: with tags for the clips' languages, or without any tags.
         config: says which languages the model can be asked for.
         longest: seconds; longer clips do not fit a batch.
-        shortest: seconds.
     """
     selection, tags = Selection(), set(tokenizer.language_tags.values())
     for clip in clips:
@@ -196,20 +196,20 @@ def select(
         tokens = tuple(tokenizer.encode(f"{own.text} <{language}>" if tags else own.text))
         if tags and language not in tags:
             selection.reject(f"no tag for {language}", clip)
-        elif reason := _objection(own, tokens, tokenizer, shortest, longest):
+        elif reason := _objection(own, tokens, tokenizer, longest):
             selection.reject(reason, clip)
         else:
             selection.examples.append(Example(own, tokens, prompt))
     return selection
 
 
-def _objection(clip: Clip, tokens: tuple[int, ...], tokenizer: Tokenizer, shortest: float, longest: float) -> str:
+def _objection(clip: Clip, tokens: tuple[int, ...], tokenizer: Tokenizer, longest: float) -> str:
     if not clip.text:
         return "empty text"
     if not clip.duration:
         return "unreadable"
-    if not shortest <= clip.duration <= longest:
-        return f"not {shortest:g} to {longest:g} s long"
+    if not SHORTEST <= clip.duration <= longest:
+        return f"not {SHORTEST:g} to {longest:g} s long"
     if len(tokens) > TOKENS_PER_FRAME * encoder_frames(mel_frames(round(clip.duration * SAMPLE_RATE))):
         return f"more than {TOKENS_PER_FRAME} tokens per frame"
     if tokenizer.unknown in tokens:
