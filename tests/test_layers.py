@@ -1,6 +1,8 @@
 """Every module lives in a room, and imports only from its own room or from lower ones, without circles."""
 
 import ast
+import re
+from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -67,3 +69,13 @@ def test_there_are_no_circles() -> None:
 @pytest.mark.parametrize("path", [path for path in MODULES if room(dotted(path)) in NO_TORCH], ids=dotted)
 def test_lower_rooms_do_without_torch(path: Path) -> None:
     assert not any(name.split(".")[0] == "torch" for name in imports(path))
+
+
+@pytest.mark.parametrize("package", [path for path in MODULES if path.name == "__init__.py"], ids=str)
+def test_a_package_says_what_its_modules_are_for(package: Path) -> None:
+    source = (PACKAGE.parent / package).read_text(encoding="utf-8")
+    named = set(re.findall(r"[\w*]+\.py\b", ast.get_docstring(ast.parse(source)) or ""))
+    modules = {path.name for path in MODULES if path.parent == package.parent} - {"__init__.py", "__main__.py"}
+    if package.parent != Path(PACKAGE.name):  # docs/architecture.md has the map of the whole
+        assert not [name for name in modules if not any(fnmatch(name, pattern) for pattern in named)]
+        assert not [pattern for pattern in named if not any(fnmatch(name, pattern) for name in modules)]

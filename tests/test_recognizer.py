@@ -18,7 +18,7 @@ import nemotron_asr
 from nemotron_asr.audio import AudioSource
 from nemotron_asr.checkpoint import load_checkpoint, save_checkpoint, to_float
 from nemotron_asr.config import LATENCIES
-from nemotron_asr.engine import events
+from nemotron_asr.engine import event_queue
 from nemotron_asr.errors import (
     AudioError,
     CheckpointError,
@@ -311,7 +311,7 @@ def test_a_packet_may_be_as_long_as_an_hour(
     recognizer: Recognizer, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More events than a stream keeps for those who do not read."""
-    monkeypatch.setattr(events, "UNREAD", 60)
+    monkeypatch.setattr(event_queue, "UNREAD", 60)
     speech = np.tile(samples[0].audio, 40)
     said = []
     for packets in ([speech], np.split(speech, 4)):

@@ -11,8 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from nemotron_asr.engine import Engine, Session
-from nemotron_asr.engine import events as events_module
+from nemotron_asr.engine import Engine, Session, event_queue
 from nemotron_asr.engine import session as session_module
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.runner import Part
@@ -101,7 +100,7 @@ def test_a_consumer_that_raises_ends_its_stream(engine: Engine, samples: list[Sa
 def test_a_consumer_that_does_not_read_is_ended(
     engine: Engine, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events_module, "UNREAD", 4)
+    monkeypatch.setattr(event_queue, "UNREAD", 4)
     session = engine.open(latency_ms=80, endpointing_ms=80)
     for sample in samples:
         session.feed(sample.audio)
@@ -117,7 +116,7 @@ def test_the_last_events_that_nobody_reads_end_their_stream_only(
     """Also where it comes from no step: the stream ends, or is finalized, when all was said."""
     session, expected = engine.open(), says(engine, samples[0])
     with monkeypatch.context() as patch:
-        patch.setattr(events_module, "UNREAD", -1)
+        patch.setattr(event_queue, "UNREAD", -1)
         last(session)
         for _ in range(2):  # the stream ends behind what answers the first
             session.settle().result(10)

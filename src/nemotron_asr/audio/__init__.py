@@ -7,6 +7,7 @@ resampler serves files and live streams, so that both hear the same samples.
     container.py    files -> frames, stepping over damage, opening nothing else
     resampler.py    live: packets at any rate -> 16 kHz
     samples.py      arrays of any type -> mono float32
+    activity.py     where somebody speaks
 """
 
 from nemotron_asr.audio.resampler import Resampler

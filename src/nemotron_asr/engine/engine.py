@@ -12,7 +12,7 @@ from nemotron_asr.config import FRAME_SAMPLES, LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine.admission import Admission
 from nemotron_asr.engine.calibration import calibrate
 from nemotron_asr.engine.cost import Capacity, StepCost
-from nemotron_asr.engine.events import EventQueue
+from nemotron_asr.engine.event_queue import EventQueue
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.loop import Loop
 from nemotron_asr.engine.promise import Promise

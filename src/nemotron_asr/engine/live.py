@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nemotron_asr.audio.activity import Edge
 from nemotron_asr.audio.samples import Samples
 from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
-from nemotron_asr.engine.events import EventQueue
+from nemotron_asr.engine.event_queue import EventQueue
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Heard, Part
 from nemotron_asr.engine.scheduler import NEVER

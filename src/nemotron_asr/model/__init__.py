@@ -1,4 +1,9 @@
-"""The model: mel frames, language and state in; transducer scores and state out. No kernels, no input or output."""
+"""The model: mel frames, language and state in; transducer scores and state out. No kernels, no input or output.
+
+encoder.py       the cache-aware FastConformer: subsampling.py, then blocks of conformer.py
+prompt.py        the language
+transducer.py    predictor and joint
+"""
 
 from torch import nn
 

@@ -2,13 +2,16 @@
 
 service.py        Service: models, keys, limits, metrics; opens conversations
 conversation.py   Conversation: one stream as an adapter sees it; bytes in, events out
-answers.py        the order of what is told
+answers.py        the order of what is told: telling.py; channels.py: side by side; sides.py: both sides of a stream
 hearing.py        bytes of any format -> samples: formats.py, pcm.py, wav.py; media.py and decoder.py
-problems.py       what goes wrong, in no protocol's words
-keys.py           who may come in; settings.py: how the server is set up
-adapters.py       the list of adapters
-web.py            what adapters over HTTP and WebSocket share
-serving.py        sockets, signals, the end
+checks.py         options from outside: phrases.py, weights.py: what is likely; bounds.py: how long a stream may be
+problems.py       what goes wrong, in no protocol's words; objects.py: JSON of strangers
+keys.py           who may come in; origins.py: whose pages; settings.py: how the server is set up; models.py: its models
+adapters.py       the list of adapters: native.py, deepgram*.py, openai*.py, nim*.py, riva*.py, wyoming*.py
+web.py            what adapters over HTTP and WebSocket share: live.py; realtime*.py: what OpenAI's and NIM's share
+serving.py        sockets.py, signals, the end; connections.py: whose patience has an end
+operations.py     health, metrics.py, models; watch.py, logs.py, traces.py: what is counted and told
+page              the web page
 
 Nothing heavy is imported here, so that the command line can read the settings without the server's packages.
 """

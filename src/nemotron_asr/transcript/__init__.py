@@ -1,7 +1,7 @@
 """Tokens with times -> words -> segments and events; and the `Transcript` of which every format is a function.
 
 builder.py      tokens and voice -> events, frame by frame
-words.py        tokens -> words with times
+words.py        tokens -> words with times; segments.py: tokens -> segments
 voice.py        what is known of the voice by a frame
 transcript.py   what was said in one recording
 """

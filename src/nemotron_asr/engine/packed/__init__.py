@@ -7,7 +7,7 @@ compiling.py    where compiled code is kept
 emitting.py     words for what numba cannot say; intrinsics.py: small things said in them
 products.py     tiles of matrix products in vector registers; matrix.py: in those of AMX; tiles.py: compiled
 kernels.py      rows: norms, quantisation, products, feed-forward, convolution
-attention.py    heads
+attention.py    heads; one_frame.py: in steps of one frame
 convolutions.py the subsampling, frame by frame; subsampling.py: packs it
 widths.py       what narrower models are filled up to
 step.py         a step, as one thread of a team runs it
