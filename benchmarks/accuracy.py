@@ -34,7 +34,7 @@ def log_probabilities(runner: Runner, samples: Samples, chunk: int) -> Tensor:
     while work := stream.next_work():
         part = Part.of(stream, work, chunk)
         stream.advance(work, chunk)
-        fused = runner.fuse([part], runner.encode(pool, [part], runner.hear([part], 0, chunk), chunk, chunk))
+        fused = runner.fuse([part], runner.encode(pool, [part], runner.features([part], 0, chunk), chunk, chunk))
         rows.append(transducer.joint(transducer.project(fused)[0], silent).float().log_softmax(-1))
     return torch.cat(rows)
 

@@ -35,12 +35,12 @@ CONFIG = ModelConfig(
 """Without dropout, for so small a model does not fit even what it hears."""
 
 AUGMENT = AugmentConfig(
-    speed=(0.9, 1.12), speed_probability=0.5, room_probability=0.1, noise_probability=0.25, noise_snr=(10.0, 30.0),
-    level=(-30.0, -20.0), throat_probability=0.4, throat=(0.82, 1.2), frequency_width=20, time_masks=5,
-    tail_probability=0.4, wordless_probability=0.06,
+    speed=(0.9, 1.12), speed_probability=0.5, reverberation_probability=0.1, noise_probability=0.25,
+    noise_snr=(10.0, 30.0), level=(-30.0, -20.0), vocal_tract_probability=0.4, vocal_tract=(0.82, 1.2), frequency_width=20, time_masks=5,
+    tail_probability=0.4, non_speech_probability=0.06,
 )  # fmt: skip
-"""Milder than for a large model, which learns more, but with throats of every length: six people are few. Their clips
-end with their words, as speech seldom does: without tails of silence the language tag is often forgotten there, and
+"""Milder than for a large model, which learns more, but with vocal tracts of every length: six people are few. Their
+clips end with their words, as speech seldom does: without tails of silence the language tag is often forgotten there, and
 without clips in which nobody speaks there are letters in loud noise."""
 
 LOOKAHEADS = (13, 13, 13, 6, 3, 0)

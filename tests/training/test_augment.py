@@ -15,9 +15,9 @@ from nemotron_asr.training.augment import (
     add_noise,
     add_silence,
     change_speed,
-    change_throat,
     coloured_noise,
     mask_spectrogram,
+    perturb_vocal_tract,
     reverberate,
     rms,
 )
@@ -85,7 +85,7 @@ def test_a_clip_is_augmented_alike_for_the_same_seed_and_stays_a_clip(tone: Samp
 
 
 def test_synthetic_speech_never_keeps_digital_silence(tone: Samples) -> None:
-    silent = AugmentConfig(speed_probability=0, room_probability=0, noise_probability=0)
+    silent = AugmentConfig(speed_probability=0, reverberation_probability=0, noise_probability=0)
     tone[:4000] = 0
     real, synthetic = (
         Augmenter(silent)(tone, tone, len(tone), np.random.default_rng(0), synthetic=synthetic)
@@ -121,7 +121,7 @@ def test_masks_hide_bands_and_moments_behind_the_mean() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.85, 1.18])
-def test_a_throat_of_another_length_moves_resonances(factor: float) -> None:
+def test_a_vocal_tract_of_another_length_moves_resonances(factor: float) -> None:
     features = LogMel(ModelConfig())
     time = torch.arange(1 + window_samples(4)) / SAMPLE_RATE
 
@@ -129,12 +129,12 @@ def test_a_throat_of_another_length_moves_resonances(factor: float) -> None:
         samples = 0.1 * torch.sin(2 * np.pi * hertz * time)[None]
         return features(samples, torch.zeros(1, dtype=torch.long), torch.tensor([SAMPLE_RATE]))
 
-    config = AugmentConfig(throat_probability=1.0, throat=(factor, factor))
+    config = AugmentConfig(vocal_tract_probability=1.0, vocal_tract=(factor, factor))
     for hertz in (500.0, 2000.0):
-        moved = change_throat(mel(hertz), config, torch.Generator().manual_seed(0))
+        moved = perturb_vocal_tract(mel(hertz), config, torch.Generator().manual_seed(0))
         assert abs(int(moved[0, 5].argmax()) - int(mel(factor * hertz)[0, 5].argmax())) <= 1
-    never = AugmentConfig(throat_probability=0.0)
-    torch.testing.assert_close(change_throat(mel(500.0), never, torch.Generator().manual_seed(0)), mel(500.0))
+    never = AugmentConfig(vocal_tract_probability=0.0)
+    torch.testing.assert_close(perturb_vocal_tract(mel(500.0), never, torch.Generator().manual_seed(0)), mel(500.0))
 
 
 def test_silence_follows_a_clip_as_far_as_there_is_room(tone: Samples) -> None:
@@ -147,7 +147,7 @@ def test_silence_follows_a_clip_as_far_as_there_is_room(tone: Samples) -> None:
 
 
 def test_a_tail_is_as_long_as_asked_and_never_digitally_silent(tone: Samples) -> None:
-    quiet = AugmentConfig(speed_probability=0, room_probability=0, noise_probability=0)
+    quiet = AugmentConfig(speed_probability=0, reverberation_probability=0, noise_probability=0)
     config = replace(quiet, tail_probability=1.0, tail_seconds=(0.4, 0.6))
     for seed in range(8):
         heard = Augmenter(config)(tone, tone, 4 * SAMPLE_RATE, np.random.default_rng(seed), synthetic=False)
@@ -158,8 +158,8 @@ def test_a_tail_is_as_long_as_asked_and_never_digitally_silent(tone: Samples) ->
 
 
 def test_where_nobody_speaks_there_is_noise_of_every_loudness() -> None:
-    augmenter = Augmenter(AugmentConfig(wordless_level=(-60.0, -20.0)))
-    heard = [augmenter.wordless(3 * SAMPLE_RATE, np.random.default_rng(seed)) for seed in range(40)]
+    augmenter = Augmenter(AugmentConfig(non_speech_level=(-60.0, -20.0)))
+    heard = [augmenter.non_speech(3 * SAMPLE_RATE, np.random.default_rng(seed)) for seed in range(40)]
     levels = np.array([20 * np.log10(rms(noise)) for noise in heard])
     assert (levels > -60.1).all()
     assert (levels < -19.9).all()

@@ -209,7 +209,7 @@ def test_some_clips_give_way_to_noise_and_have_no_text(
 ) -> None:
     """The others stay as they are without: nothing else is drawn differently."""
     never = Batches(replace(options, augment=AugmentConfig()), tokenizer, config)
-    often = Batches(replace(options, augment=AugmentConfig(wordless_probability=0.4)), tokenizer, config)
+    often = Batches(replace(options, augment=AugmentConfig(non_speech_probability=0.4)), tokenizer, config)
     silent = 0
     for step in range(12):
         spoken, mixed = never[step], often[step]

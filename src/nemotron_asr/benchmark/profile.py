@@ -9,7 +9,7 @@ from typing import Any
 
 from nemotron_asr.engine.runner import Runner
 
-STAGES = {"hear": "mel", "encode": "encoder", "fuse": "prompt", "decode": "decode"}
+STAGES = {"features": "mel", "encode": "encoder", "fuse": "prompt", "decode": "decode"}
 """Methods of a runner, and what their time is called."""
 
 

@@ -183,13 +183,13 @@ def _next_symbols(transducer: Transducer, enc: Tensor, time: Tensor, state: Beam
     new.score, new.done = score, ~speaks
     if speaks.any():
         row, slot = place = _places(speaks)
-        logprob, sure = follow.logprob.flatten(1)[row, said[place]], follow.sure[row, parent[row, slot]]
+        logprob, confidence = follow.logprob.flatten(1)[row, said[place]], follow.confidence[row, parent[row, slot]]
         _say(transducer, new, place, token[place])
         if bias:
             liked = bias.of_hypotheses(row, new.phrase[place])
             liked.said(torch.arange(len(row), device=row.device), token[place])
             new.phrase[place] = liked.place
-        new.append(place, token[place], time[row], logprob, sure)
+        new.append(place, token[place], time[row], logprob, confidence)
     state.words.follow(parent, token.masked_fill(~speaks, NOTHING), new.worth)
     return new
 
@@ -199,7 +199,7 @@ class _Continuations:
     """What may follow in the current frame."""
 
     blank: Tensor  # (B, K) the log-probability of leaving the frame, 0 for those that have
-    sure: Tensor  # (B, K) the model's confidence
+    confidence: Tensor  # (B, K) the model's confidence
     gain: Tensor  # (B, K, W) what the best tokens add to the score
     token: Tensor  # (B, K, W) these tokens
     logprob: Tensor  # (B, K, W) their log-probabilities

@@ -115,8 +115,8 @@ def greedy(
         time[rows] += silent
         symbols[rows[silent > 0]] = 0
         if len(found):
-            sure = logprobs.gather(1, token[:, None])[:, 0], certainty(logprobs)
-            for row, *emission in zip(*(x.tolist() for x in (found, token, time[found], *sure)), strict=True):
+            scores = logprobs.gather(1, token[:, None])[:, 0], certainty(logprobs)
+            for row, *emission in zip(*(x.tolist() for x in (found, token, time[found], *scores)), strict=True):
                 said[row].append(Emission(*emission))
             _say(transducer, state, found, token)
             symbols[found] += 1

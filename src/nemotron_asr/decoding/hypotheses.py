@@ -36,7 +36,7 @@ class Hypotheses:
     tokens: Tensor  # (B, K, PENDING) these
     frames: Tensor  # (B, K, PENDING) where they were said
     logprobs: Tensor  # (B, K, PENDING) natural logarithms of their probabilities
-    sure: Tensor  # (B, K, PENDING) the model's confidence in them
+    confidence: Tensor  # (B, K, PENDING) the model's confidence in them
 
     @property
     def live(self) -> Tensor:
@@ -58,7 +58,7 @@ class Hypotheses:
 
     def pending(self) -> list[Tensor]:
         """(B, K, PENDING) each: what an emission consists of, in its order."""
-        return [self.tokens, self.frames, self.logprobs, self.sure]
+        return [self.tokens, self.frames, self.logprobs, self.confidence]
 
     def append(self, place: tuple[Tensor, Tensor], *emission: Tensor) -> None:
         """Say one more token at some places: its number, frame, log-probability and confidence."""
@@ -73,7 +73,7 @@ class Hypotheses:
         place = torch.arange(PENDING, device=count.device) + count[:, None]
         behind = (place >= PENDING)[:, None]
         index = place.clamp(max=PENDING - 1)[:, None].expand_as(self.tokens)
-        self.tokens, self.frames, self.logprobs, self.sure = (part.gather(2, index) for part in self.pending())
+        self.tokens, self.frames, self.logprobs, self.confidence = (part.gather(2, index) for part in self.pending())
         self.tokens = self.tokens.masked_fill(behind, NOTHING)
         self.length = (self.length - count[:, None]).clamp(min=0)
 

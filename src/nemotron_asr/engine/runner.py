@@ -153,12 +153,12 @@ class Runner:
         Returns:
             What was found in each stream.
         """
-        mel = self.hear(parts, 0, frames)
+        mel = self.features(parts, 0, frames)
         encoded = self.encode(pool, parts, mel, frames, chunk)
         fused = self.fuse(parts, encoded)
         return self.decode(pool, parts, fused)
 
-    def hear(self, parts: Sequence[Part], first: int, last: int) -> Tensor:
+    def features(self, parts: Sequence[Part], first: int, last: int) -> Tensor:
         """Log-mel frames (B, 8 * frames, n_mels) of the encoder frames of the parts' windows from `first` to `last`."""
         samples = slice(first * FRAME_SAMPLES, first * FRAME_SAMPLES + 1 + window_samples(last - first))
         start = self._tensor([window_start(part.t + first) for part in parts])

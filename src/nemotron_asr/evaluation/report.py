@@ -102,11 +102,11 @@ def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = (
     ordered = sorted(judged, key=lambda j: (_order(j), j.hearing.audio))
     if not ordered:
         raise ValueError("nothing was heard that could be reported on")
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     manners, locales, detections = [], [], []
     for (mode, latency), clips in _grouped(ordered, lambda j: (j.hearing.mode, j.hearing.latency_ms)).items():
         groups = list(_grouped(clips, lambda j: j.hearing.locale).values())
-        drawn = [resample([clip.counts for clip in group], chance) for group in groups]
+        drawn = [resample([clip.counts for clip in group], rng) for group in groups]
         scores = [_locale_score(group, rates) for group, rates in zip(groups, drawn, strict=True)]
         locales += scores
         manners.append(_manner_score(clips, scores, drawn))

@@ -1,4 +1,4 @@
-"""What happens to speech on its way to a model: speed, room, noise, loudness; throats and masks for its spectrogram.
+"""What happens to speech on its way to a model: speed, echo, noise, level; vocal tract and masks for its spectrogram.
 
 Every function takes the random generator, so that a batch is a function of seed and step. The cost on one core is a few
 hundredths of a percent of the audio's length for speed and room and less for the rest.
@@ -18,7 +18,7 @@ from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.features import mel_edges
 
 HIGHEST_RESONANCE = 4800.0
-"""Hz, up to which a throat's length scales frequencies; the rest is stretched to end where it did."""
+"""Hz, up to which a vocal tract's length scales frequencies; the rest is stretched to end where it did."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class AugmentConfig:
 
     speed: tuple[float, float] = (0.9, 1.1)  # factor; pitch moves along
     speed_probability: float = 0.7
-    room_probability: float = 0.3
-    room_seconds: tuple[float, float] = (0.1, 0.6)  # time in which the echo decays by 60 dB
+    reverberation_probability: float = 0.3
+    reverberation_seconds: tuple[float, float] = (0.1, 0.6)  # time in which the echo decays by 60 dB
     noise_probability: float = 0.5
     noise_snr: tuple[float, float] = (5.0, 30.0)  # dB
     babble_probability: float = 0.2  # of the noises, another clip
@@ -36,10 +36,10 @@ class AugmentConfig:
     tail_probability: float = 0.0
     tail_seconds: tuple[float, float] = (0.1, 1.0)  # silence behind the clip, as far as its batch has room
     level: tuple[float, float] = (-36.0, -16.0)  # dB of full scale, root mean square
-    wordless_probability: float = 0.0  # of a clip to give way to noise in which nobody speaks, its text to none
-    wordless_level: tuple[float, float] = (-75.0, -10.0)  # dB of full scale
-    throat_probability: float = 0.0
-    throat: tuple[float, float] = (0.85, 1.18)  # factor on all resonances: below one as of a longer throat
+    non_speech_probability: float = 0.0  # of a clip to give way to noise in which nobody speaks, its text to none
+    non_speech_level: tuple[float, float] = (-75.0, -10.0)  # dB of full scale
+    vocal_tract_probability: float = 0.0
+    vocal_tract: tuple[float, float] = (0.85, 1.18)  # factor on all resonances: below one as of a longer one
     frequency_masks: int = 2
     frequency_width: int = 27  # mel bins at most
     time_masks: int = 10
@@ -122,8 +122,8 @@ class Augmenter:
         tailed = bool(config.tail_probability) and rng.random() < config.tail_probability  # 0 spends no chance
         if tailed:
             samples = add_silence(samples, rng.uniform(*config.tail_seconds), longest)
-        if rng.random() < config.room_probability:
-            samples = reverberate(samples, rng.uniform(*config.room_seconds), rng)
+        if rng.random() < config.reverberation_probability:
+            samples = reverberate(samples, rng.uniform(*config.reverberation_seconds), rng)
         if rng.random() < config.noise_probability:
             babble = rng.random() < config.babble_probability
             samples = add_noise(samples, other if babble else self._noise(rng), rng.uniform(*config.noise_snr))
@@ -131,9 +131,9 @@ class Augmenter:
             samples = add_noise(samples, self._noise(rng), rng.uniform(*config.floor_snr))
         return at_level(samples, rng.uniform(*config.level))
 
-    def wordless(self, n: int, rng: Generator) -> Samples:
+    def non_speech(self, n: int, rng: Generator) -> Samples:
         """What a microphone hears where nobody speaks: two noises of any colour that come and go, or stay."""
-        return at_level(_swelling(n, rng) + _swelling(n, rng), rng.uniform(*self.config.wordless_level))
+        return at_level(_swelling(n, rng) + _swelling(n, rng), rng.uniform(*self.config.non_speech_level))
 
     def _noise(self, rng: Generator) -> Samples:
         noise = self.noises[rng.integers(len(self.noises))]
@@ -148,7 +148,7 @@ def _swelling(n: int, rng: Generator) -> Samples:
     return noise * loudness.astype(np.float32)
 
 
-def change_throat(mel: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def perturb_vocal_tract(mel: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Vocal tract length perturbation (Jaitly and Hinton 2013): another speaker's resonances, at the same pitch.
 
     Args:
@@ -158,8 +158,8 @@ def change_throat(mel: Tensor, config: AugmentConfig, generator: torch.Generator
     """
     batch, frames, bins = mel.shape
     chosen, place = torch.rand(2, batch, generator=generator, dtype=torch.double)
-    low, high = config.throat
-    factor = torch.where(chosen < config.throat_probability, low * (high / low) ** place, 1.0)
+    low, high = config.vocal_tract
+    factor = torch.where(chosen < config.vocal_tract_probability, low * (high / low) ** place, 1.0)
     centres = mel_edges(bins)[1:-1].numpy()
     sources = np.stack([np.interp(_unscaled(centres, each), centres, np.arange(bins)) for each in factor.tolist()])
     position = torch.from_numpy(sources).to(mel.device, mel.dtype)

@@ -245,10 +245,10 @@ class Batches(Dataset[Batch]):
 
     def _silence_some(self, clips: list[Samples], tokens: list[list[int]], longest: int, rng: Generator) -> None:
         """Let noise in which nobody speaks stand in for some clips, and no text for theirs."""
-        if not self._augmenter or not self._augmenter.config.wordless_probability:  # spends no chance
+        if not self._augmenter or not self._augmenter.config.non_speech_probability:  # spends no chance
             return
-        for row in np.flatnonzero(rng.random(len(clips)) < self._augmenter.config.wordless_probability):
-            clips[row], tokens[row] = self._augmenter.wordless(longest, rng), []
+        for row in np.flatnonzero(rng.random(len(clips)) < self._augmenter.config.non_speech_probability):
+            clips[row], tokens[row] = self._augmenter.non_speech(longest, rng), []
 
     def loader(self, start: int, stop: int, workers: int) -> DataLoader[Batch]:
         """Batches `start` to `stop - 1` in order, made ahead by `workers` processes (0: in this one)."""

@@ -16,7 +16,7 @@ from nemotron_asr.config import HOP, SUBSAMPLING, ModelConfig
 from nemotron_asr.features import LogMel, window_start
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.model.subsampling import STAGES, halved
-from nemotron_asr.training.augment import AugmentConfig, change_throat, mask_spectrogram
+from nemotron_asr.training.augment import AugmentConfig, mask_spectrogram, perturb_vocal_tract
 from nemotron_asr.training.data import Batch
 from nemotron_asr.training.joint import joint_arcs, likely_cells, valid_cells
 from nemotron_asr.training.loss import lattice_loss
@@ -90,8 +90,8 @@ class Objective(nn.Module):
         mel = self.features(batch.samples, start, batch.lengths)
         frames = batch.lengths // HOP
         if self.augment and generator:
-            if self.augment.throat_probability:  # else no chance is spent, and the masks are those of older runs
-                mel = change_throat(mel, self.augment, generator)
+            if self.augment.vocal_tract_probability:  # else no chance is spent, and the masks are those of older runs
+                mel = perturb_vocal_tract(mel, self.augment, generator)
             early, heard = mel[:, : SUBSAMPLING - 1], mel[:, SUBSAMPLING - 1 :]  # frames before time zero, and the rest
             mel = torch.cat([early, mask_spectrogram(heard, frames, self.augment, generator)], 1)
         return mel, frames

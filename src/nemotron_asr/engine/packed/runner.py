@@ -133,12 +133,12 @@ class PackedRunner(Runner):
             said = self._whole.share(lambda share: self._step_alone(pool, share, frames, chunk), shares)
             return [heard for some in said for heard in some]
 
-    def hear(self, parts: Sequence[Part], first: int, last: int) -> Tensor:
-        """See `Runner.hear`; of many frames, each thread makes some."""
+    def features(self, parts: Sequence[Part], first: int, last: int) -> Tensor:
+        """See `Runner.features`; of many frames, each thread makes some."""
         if last - first < BLOCK:
-            return super().hear(parts, first, last)
+            return super().features(parts, first, last)
         some = [(first + a, first + b) for a, b in self._team.parts(last - first)]
-        return torch.cat(self._team.share(lambda ends: super(PackedRunner, self).hear(parts, *ends), some), 1)
+        return torch.cat(self._team.share(lambda ends: super(PackedRunner, self).features(parts, *ends), some), 1)
 
     def fuse(self, parts: Sequence[Part], encoded: Tensor) -> Tensor:
         """See `Runner.fuse`; of many frames, each thread makes some."""
