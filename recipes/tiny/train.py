@@ -36,12 +36,12 @@ CONFIG = ModelConfig(
 
 AUGMENT = AugmentConfig(
     speed=(0.9, 1.12), speed_probability=0.5, reverberation_probability=0.1, noise_probability=0.25,
-    noise_snr=(10.0, 30.0), level=(-30.0, -20.0), vocal_tract_probability=0.4, vocal_tract=(0.82, 1.2), frequency_width=20, time_masks=5,
-    tail_probability=0.4, non_speech_probability=0.06,
+    noise_snr=(10.0, 30.0), level=(-30.0, -20.0), vocal_tract_probability=0.4, vocal_tract=(0.82, 1.2),
+    frequency_width=20, time_masks=5, tail_probability=0.4, non_speech_probability=0.06,
 )  # fmt: skip
 """Milder than for a large model, which learns more, but with vocal tracts of every length: six people are few. Their
-clips end with their words, as speech seldom does: without tails of silence the language tag is often forgotten there, and
-without clips in which nobody speaks there are letters in loud noise."""
+clips end with their words, as speech seldom does: without tails of silence the language tag is often forgotten there,
+and without clips in which nobody speaks there are letters in loud noise."""
 
 LOOKAHEADS = (13, 13, 13, 6, 3, 0)
 """Drawn from evenly: half of the batches see the whole second that the default latency allows."""
