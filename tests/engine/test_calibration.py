@@ -8,6 +8,7 @@ from nemotron_asr.engine import Engine
 from nemotron_asr.engine.calibration import calibrate
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.pool import Pool
+from nemotron_asr.errors import AtCapacity
 from nemotron_asr.recognizer import Recognizer
 
 
@@ -58,3 +59,17 @@ def test_the_rows_that_it_tried_are_free_again(recognizer: Recognizer, monkeypat
     monkeypatch.setattr(runner, "pool", lambda _: pool)  # one for all, as on a GPU
     calibrate(runner, StepCost())
     assert sorted(pool.acquire() for _ in range(8)) == sorted(free)
+
+
+def test_a_machine_that_was_too_busy_for_anybody_is_measured_again(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recognizer.runner, "step", lambda _, parts, *__: [[] for _ in parts])
+    with Engine(recognizer) as engine:
+        for _ in range(500):
+            engine._cost.add(1, 10.0)
+        with pytest.raises(AtCapacity, match="sustains no stream at 80 ms, or is busy"):
+            engine.open(latency_ms=80)
+        with engine._measuring:  # it has ended
+            assert engine.statistics.capacity[80] > 0
+        engine.open(latency_ms=80).close()

@@ -97,6 +97,8 @@ class Admission:
         if not self._capacity.sustains(lanes):
             del others[chunk]
             most = self._capacity.limit(chunk, others)
+            if not most + others.total():
+                raise AtCapacity(f"this machine sustains no stream at {milliseconds} ms, or is busy; try again")
             beside = f" beside {others.total()} at other latencies" if others.total() else ""
             raise AtCapacity(f"this machine sustains {most} streams at {milliseconds} ms{beside}, and they are open")
         if self._punctuality.behind:

@@ -21,7 +21,8 @@ ROUNDS = 3
 
 
 def calibrate(runner: Runner, cost: StepCost) -> None:
-    """Choose the number of threads, then time some steps for `cost`."""
+    """Choose the number of threads, then time some steps: `cost` becomes what they tell."""
+    measured = StepCost()
     most = max(rows for rows, _ in runner.trials)
     pool = runner.pool(most)
     rows = [pool.acquire() for _ in range(most)]
@@ -29,12 +30,13 @@ def calibrate(runner: Runner, cost: StepCost) -> None:
         choose_threads(runner, pool, rows[:1])
         for streams, frames in runner.trials:
             for seconds in _times(runner, pool, rows[:streams], frames):
-                cost.add(streams * frames, seconds)
+                measured.add(streams * frames, seconds)
         tried = {frames for _, frames in runner.trials}
         warm_up(runner, pool, rows[:1], {lookahead + 1 for lookahead in LATENCIES.values()} - tried)
     finally:
         for row in rows:  # a GPU's pool is everybody's
             pool.release(row)
+    cost.become(measured)
     del pool
     trim()
 

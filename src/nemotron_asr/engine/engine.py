@@ -19,7 +19,7 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.session import Session
 from nemotron_asr.engine.settings import Settings, SpeechModel, check_options
 from nemotron_asr.engine.stream import KEPT, NO_ROW, Stream
-from nemotron_asr.errors import EngineClosedError
+from nemotron_asr.errors import AtCapacity, EngineClosedError
 from nemotron_asr.options import Options, check_count
 
 
@@ -63,16 +63,15 @@ class Engine:
     def __init__(self, asr: SpeechModel, max_streams: int | None = None) -> None:
         if max_streams is not None:
             check_count("max_streams", max_streams)
-        self._model = asr
-        cost = StepCost()
-        self._admission = Admission(Capacity(cost), max_streams)
-        self._loop = Loop(asr.runner, self._admission, cost)
+        self._model, self._cost = asr, StepCost()
+        self._admission = Admission(Capacity(self._cost), max_streams)
+        self._loop = Loop(asr.runner, self._admission, self._cost)
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock, self._measuring = threading.Lock(), threading.Lock()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._dropped = weakref.finalize(self, _drop, self._loop)
         if max_streams is None:
-            self._loop.ask(partial(calibrate, asr.runner, cost)).result()
+            self._loop.ask(partial(calibrate, asr.runner, self._cost)).result()
 
     def open(
         self,
@@ -109,11 +108,26 @@ class Engine:
         live = Live(stream, settings.builder(self._model.tokenizer), recording, events, memory)
         session = Session(self, self._loop, live, self._model, sample_rate)
         if not recording:
-            self._admission.enter(live, settings.chunk)
+            self._enter(live, settings.chunk)
         with self._lock:
             self._sessions.add(session)
         self._loop.tell(self._loop.open, live)
         return session
+
+    def _enter(self, live: Live, chunk: int) -> None:
+        try:
+            self._admission.enter(live, chunk)
+        except AtCapacity:
+            if not self._admission.lanes() and self._measuring.acquire(blocking=False):
+                self._loop.ask(self._measure_again)
+            raise
+
+    def _measure_again(self) -> None:
+        """Where nobody is served, nothing else tells that the machine has time again."""
+        try:
+            calibrate(self._model.runner, self._cost)
+        finally:
+            self._measuring.release()
 
     def reserve(self, most: int) -> None:
         """Before there are streams: take the memory of as many as may come, so that no step waits for the system.
