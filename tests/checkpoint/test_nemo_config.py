@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from nemotron_asr.checkpoint.config_section import ConfigSection
 from nemotron_asr.checkpoint.nemo_config import read_config, write_config
-from nemotron_asr.checkpoint.settings import Settings
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ConfigError
 from tests.checkpoint.conftest import TINY_NEMO
@@ -28,7 +28,7 @@ def tiny() -> dict[str, Any]:
         return document
 
 
-def changed(document: dict[str, Any], changes: dict[str, object]) -> Settings:
+def changed(document: dict[str, Any], changes: dict[str, object]) -> ConfigSection:
     """A copy with `section.key` changed."""
     document = deepcopy(document)
     for path, value in changes.items():
@@ -37,13 +37,13 @@ def changed(document: dict[str, Any], changes: dict[str, object]) -> Settings:
         for name in outer:
             inner = inner[name]
         inner[last] = value
-    return Settings(document, "model_config.yaml")
+    return ConfigSection(document, "model_config.yaml")
 
 
 @pytest.mark.parametrize("config", [RELEASED, ENGLISH, ModelConfig(use_bias=True, xscaling=True, preemphasis=0.0)])
 def test_there_and_back(config: ModelConfig) -> None:
     written = write_config(config, ["x"] * config.vocab_size, {"model_path": "nemo:x"})
-    again = read_config(Settings(yaml.safe_load(yaml.safe_dump(written)), "x"))
+    again = read_config(ConfigSection(yaml.safe_load(yaml.safe_dump(written)), "x"))
     expected = config if config.prompts or not config.n_prompts else again
     assert again == expected
     assert (again.use_bias, again.xscaling, again.preemphasis) == (config.use_bias, config.xscaling, config.preemphasis)

@@ -5,7 +5,7 @@ sources.py       from the name of a model to the model, and back to a file
 native.py        our own layout; huggingface.py: that of transformers; nemo.py, nemo_config.py: `.nemo` files
 adapter.py       LoRA adapters in peft's layout, merged when read
 names.py         what the tensors are called in each layout
-settings.py      a foreign configuration, read strictly
+config_section.py  a foreign configuration, read strictly
 files.py         files that nobody vouches for, read within limits; mapping.py: mapped into memory
 int8.py          8-bit weights
 skeleton.py      a model without memory; placement.py: weights put into it

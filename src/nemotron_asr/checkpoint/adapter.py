@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
+from nemotron_asr.checkpoint.config_section import ConfigSection
 from nemotron_asr.checkpoint.files import json_writer, read_json, reading, text_writer, write_folder
 from nemotron_asr.checkpoint.int8 import to_float
-from nemotron_asr.checkpoint.settings import Settings
 from nemotron_asr.errors import CheckpointError
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -75,7 +75,7 @@ def read_adapter(folder: Path, load: Callable[[str], Checkpoint]) -> Checkpoint:
     Raises:
         CheckpointError: damaged, or not made for that model.
     """
-    settings = Settings(read_json(folder / CONFIG), CONFIG)
+    settings = ConfigSection(read_json(folder / CONFIG), CONFIG)
     settings.require("peft_type", "LORA")
     rank, alpha = settings.integer("r", low=1, high=MAX_RANK), settings.integer("lora_alpha", low=1)
     name = settings.get("base_model_name_or_path")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from nemotron_asr.checkpoint.checkpoint import Checkpoint, dtype_of
+from nemotron_asr.checkpoint.config_section import MEL_DTYPES, ConfigSection
 from nemotron_asr.checkpoint.files import (
     json_writer,
     read_bytes,
@@ -16,7 +17,6 @@ from nemotron_asr.checkpoint.files import (
     write_folder,
 )
 from nemotron_asr.checkpoint.names import Format, pack, unpack
-from nemotron_asr.checkpoint.settings import MEL_DTYPES, Settings
 from nemotron_asr.config import HOP, SAMPLE_RATE, SUBSAMPLING, ModelConfig
 from nemotron_asr.errors import CheckpointError, ConfigError
 from nemotron_asr.features import N_FFT, WINDOW, LogMel
@@ -47,22 +47,22 @@ def read_huggingface(folder: Path) -> Checkpoint:
         CheckpointError: files are missing, damaged, foreign or inconsistent.
         ConfigError: a setting that is not implemented.
     """
-    model = Settings(read_json(folder / "config.json"), "config.json")
+    model = ConfigSection(read_json(folder / "config.json"), "config.json")
     config = _config(model, *_processor(folder))
     tokenizer = Tokenizer.from_json(read_bytes(folder / "tokenizer.json"))
     return Checkpoint(config, tokenizer, unpack(read_safetensors(folder), config, Format.HUGGING_FACE))
 
 
-def _processor(folder: Path) -> tuple[Settings, Settings]:
+def _processor(folder: Path) -> tuple[ConfigSection, ConfigSection]:
     """The processor's settings and the front end's, which older versions keep in a file of its own."""
     processor, front_end = folder / "processor_config.json", folder / "preprocessor_config.json"
-    settings = Settings(read_json(processor) if processor.exists() else {}, "processor_config.json")
+    settings = ConfigSection(read_json(processor) if processor.exists() else {}, "processor_config.json")
     if "feature_extractor" in settings.values or not front_end.exists():
         return settings, settings.section("feature_extractor", {})
-    return settings, Settings(read_json(front_end), "preprocessor_config.json")
+    return settings, ConfigSection(read_json(front_end), "preprocessor_config.json")
 
 
-def _config(model: Settings, processor: Settings, front_end: Settings) -> ModelConfig:
+def _config(model: ConfigSection, processor: ConfigSection, front_end: ConfigSection) -> ModelConfig:
     model.require("model_type", PROMPTED, PLAIN)
     encoder = model.section("encoder_config")
     model.require("hidden_act", "relu", default="relu")
@@ -77,7 +77,7 @@ def _config(model: Settings, processor: Settings, front_end: Settings) -> ModelC
     model.require("blank_token_id", vocab_size)
     return ModelConfig(
         n_mels=n_mels,
-        preemphasis=front_end.number("preemphasis", 0.0 if "preemphasis" in front_end.values else 0.97),
+        preemphasis=front_end.fraction("preemphasis", 0.0 if "preemphasis" in front_end.values else 0.97),
         mel_dtype=front_end.choice("mel_filters_dtype", *MEL_DTYPES, default="float32"),
         d_model=encoder.integer("hidden_size"),
         n_layers=encoder.integer("num_hidden_layers", high=1024),
@@ -95,12 +95,12 @@ def _config(model: Settings, processor: Settings, front_end: Settings) -> ModelC
         d_joint=model.integer("decoder_hidden_size", 640),
         max_symbols=model.integer("max_symbols_per_step", 10),
         final_tokens=tuple(model.integers("final_tokens")) if "final_tokens" in model.values else (),
-        dropout=encoder.number("dropout", 0.1),
+        dropout=encoder.fraction("dropout", 0.1),
         **_prompt(model, processor),
     )
 
 
-def _lookaheads(encoder: Settings, processor: Settings) -> tuple[int, ...]:
+def _lookaheads(encoder: ConfigSection, processor: ConfigSection) -> tuple[int, ...]:
     """The trained lookaheads, the default first; the processor is their home, the encoder knows its default."""
     default = encoder.integer("default_num_lookahead_tokens", 13)
     default = processor.integer("default_num_lookahead_tokens", default)
@@ -108,7 +108,7 @@ def _lookaheads(encoder: Settings, processor: Settings) -> tuple[int, ...]:
     return tuple(dict.fromkeys([default, *trained]))
 
 
-def _prompt(model: Settings, processor: Settings) -> dict[str, Any]:
+def _prompt(model: ConfigSection, processor: ConfigSection) -> dict[str, Any]:
     if model.get("model_type") == PLAIN:
         return {"n_prompts": 0, "d_prompt": 0, "default_prompt": 0}
     rows = model.integer("num_prompts", 128, low=1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
+from nemotron_asr.checkpoint.config_section import MEL_DTYPES, ConfigSection
 from nemotron_asr.checkpoint.files import (
     json_writer,
     read_bytes,
@@ -15,7 +16,6 @@ from nemotron_asr.checkpoint.files import (
     write_folder,
 )
 from nemotron_asr.checkpoint.names import Format, pack, unpack
-from nemotron_asr.checkpoint.settings import MEL_DTYPES, Settings
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ConfigError
 from nemotron_asr.languages import prompt_table
@@ -33,7 +33,7 @@ def read_native(folder: Path) -> Checkpoint:
         CheckpointError: files are missing, damaged or inconsistent.
         ConfigError: a setting that this version does not know.
     """
-    settings = Settings(read_json(folder / "config.json"), "config.json")
+    settings = ConfigSection(read_json(folder / "config.json"), "config.json")
     settings.require("format", FORMAT)
     settings.require("version", 1)
     config = _config(settings.section("model"))
@@ -44,7 +44,7 @@ def read_native(folder: Path) -> Checkpoint:
     return Checkpoint(config, tokenizer, unpack(tensors, config, Format.NATIVE), front_end, about)
 
 
-def _config(settings: Settings) -> ModelConfig:
+def _config(settings: ConfigSection) -> ModelConfig:
     known = {field.name: field.type for field in fields(ModelConfig)}
     unknown = [key for key in settings.values if key not in known]
     if unknown:
@@ -53,11 +53,11 @@ def _config(settings: Settings) -> ModelConfig:
     return ModelConfig(**values)
 
 
-def _value(settings: Settings, key: str, kind: object) -> Any:
+def _value(settings: ConfigSection, key: str, kind: object) -> Any:
     if kind is int:
         return settings.integer(key, high=_LIMITS.get(key, 2**20))
     if kind is float:
-        return settings.number(key)
+        return settings.fraction(key)
     if kind is bool:
         return settings.flag(key)
     if key in {"lookaheads", "final_tokens"}:

@@ -25,10 +25,10 @@ from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
+from nemotron_asr.checkpoint.config_section import ConfigSection
 from nemotron_asr.checkpoint.files import MAX_TEXT, parse_yaml, reading
 from nemotron_asr.checkpoint.names import Format, pack, unpack
 from nemotron_asr.checkpoint.nemo_config import read_config, write_config
-from nemotron_asr.checkpoint.settings import Settings
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.features import LogMel
@@ -53,7 +53,7 @@ def read_nemo(path: Path) -> Checkpoint:
         ConfigError: a setting that is not implemented.
     """
     with _open(path) as archive:
-        root = Settings(parse_yaml(archive.read(CONFIG), f"{path}: {CONFIG}"), CONFIG)
+        root = ConfigSection(parse_yaml(archive.read(CONFIG), f"{path}: {CONFIG}"), CONFIG)
         config = read_config(root)
         model = str(root.section("tokenizer").get("model_path")).removeprefix("nemo:")
         tokenizer = Tokenizer.from_sentencepiece(archive.read(model))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nemotron_asr.checkpoint.settings import MAX_SIZE, Settings
+from nemotron_asr.checkpoint.config_section import MAX_SIZE, ConfigSection
 from nemotron_asr.config import SAMPLE_RATE, SUBSAMPLING, ModelConfig
 from nemotron_asr.errors import ConfigError
 from nemotron_asr.features import N_FFT
@@ -67,7 +67,7 @@ _UNSAID = {
 }  # fmt: skip
 
 
-def read_config(root: Settings) -> ModelConfig:
+def read_config(root: ConfigSection) -> ModelConfig:
     """The configuration that a `model_config.yaml` describes.
 
     Raises:
@@ -86,7 +86,7 @@ def read_config(root: Settings) -> ModelConfig:
     left, lookaheads = _contexts(encoder)
     return ModelConfig(
         n_mels=n_mels,
-        preemphasis=front_end.number("preemph", 0.0 if "preemph" in front_end.values else _PREEMPHASIS),
+        preemphasis=front_end.fraction("preemph", 0.0 if "preemph" in front_end.values else _PREEMPHASIS),
         d_model=d_model,
         n_layers=encoder.integer("n_layers", high=1024),
         n_heads=encoder.integer("n_heads", 4, low=1),
@@ -102,16 +102,16 @@ def read_config(root: Settings) -> ModelConfig:
         pred_layers=prednet.integer("pred_rnn_layers", high=64),
         d_joint=jointnet.integer("joint_hidden"),
         max_symbols=_max_symbols(root),
-        dropout=encoder.number("dropout", 0.1),
+        dropout=encoder.fraction("dropout", 0.1),
         **_prompt(root, d_model),
     )
 
 
-def _contexts(encoder: Settings) -> tuple[int, tuple[int, ...]]:
+def _contexts(encoder: ConfigSection) -> tuple[int, tuple[int, ...]]:
     """The past that attention sees, and the lookaheads; the first pair is the default."""
     value = encoder.get("att_context_size")
     pairs = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
-    sections = [Settings({"att_context_size": pair}, encoder.where).integers("att_context_size") for pair in pairs]
+    sections = [ConfigSection({"att_context_size": pair}, encoder.where).integers("att_context_size") for pair in pairs]
     if any(len(pair) != 2 for pair in sections):
         raise ConfigError(f"{encoder.where}: att_context_size = {value} must be [left, right] or a list of such pairs")
     lefts = {left for left, _ in sections}
@@ -120,13 +120,13 @@ def _contexts(encoder: Settings) -> tuple[int, tuple[int, ...]]:
     return lefts.pop(), tuple(dict.fromkeys(right for _, right in sections))
 
 
-def _channels(encoder: Settings, d_model: int) -> int:
+def _channels(encoder: ConfigSection, d_model: int) -> int:
     if encoder.get("subsampling_conv_channels", -1) == -1:
         return d_model
     return encoder.integer("subsampling_conv_channels", low=1)
 
 
-def _vocabulary(joint: Settings) -> int:
+def _vocabulary(joint: ConfigSection) -> int:
     words = joint.get("vocabulary", [])
     size = joint.integer("num_classes", len(words) if isinstance(words, list) else 0, high=MAX_SIZE)
     if words and len(words) != size:
@@ -134,13 +134,13 @@ def _vocabulary(joint: Settings) -> int:
     return size
 
 
-def _max_symbols(root: Settings) -> int:
+def _max_symbols(root: ConfigSection) -> int:
     """The greedy limit, which NeMo has called by two names."""
     greedy = root.section("decoding", {}).section("greedy", {})
     return greedy.integer("max_symbols", greedy.get("max_symbols_per_step", 10))
 
 
-def _prompt(root: Settings, d_model: int) -> dict[str, Any]:
+def _prompt(root: ConfigSection, d_model: int) -> dict[str, Any]:
     if root.get("target") == PLAIN:
         return {"n_prompts": 0, "d_prompt": 0, "default_prompt": 0}
     defaults = root.section("model_defaults")

@@ -10,7 +10,7 @@ from nemotron_asr.audio.samples import Samples
 from nemotron_asr.config import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from nemotron_asr.engine.event_queue import EventQueue
 from nemotron_asr.engine.promise import Promise
-from nemotron_asr.engine.runner import Heard, Part
+from nemotron_asr.engine.runner import Part, StepResult
 from nemotron_asr.engine.scheduler import NEVER
 from nemotron_asr.engine.stream import Stream, Work
 from nemotron_asr.errors import StreamFailedError
@@ -132,7 +132,7 @@ class Live:
             self.done = min(self.stream.seconds, self.stream.t * FRAME_SECONDS)
         return part
 
-    def take(self, part: Part, heard: Heard) -> None:
+    def take(self, part: Part, heard: StepResult) -> None:
         """The tokens of a step, which become events.
 
         Raises:

@@ -24,7 +24,7 @@ from nemotron_asr.engine.inbox import Inbox
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.rows import give_row, take_row
-from nemotron_asr.engine.runner import Heard, Part, Runner
+from nemotron_asr.engine.runner import Part, Runner, StepResult
 from nemotron_asr.engine.scheduler import Batch, Ready, choose
 from nemotron_asr.engine.stream import Target, Work
 from nemotron_asr.engine.worker import Worker
@@ -260,7 +260,7 @@ class Loop:
             self._idle.append(live)
         return work
 
-    def _finished(self, step: _Step, said: list[Heard] | None, error: BaseException | None) -> None:
+    def _finished(self, step: _Step, said: list[StepResult] | None, error: BaseException | None) -> None:
         """Hand out the words of a step while the next one is computed."""
         if step is not self._step:
             return  # the engine has given up meanwhile
@@ -291,7 +291,7 @@ class Loop:
             live.computing = False
             self.fail(live, _failure("a step of the engine failed", error))
 
-    def _take(self, step: _Step, said: list[Heard], chosen: Collection[Live]) -> None:
+    def _take(self, step: _Step, said: list[StepResult], chosen: Collection[Live]) -> None:
         """Make events of some streams' tokens: before the next step where that depends on it, the others meanwhile."""
         for live, part, heard in zip(step.batch.streams, step.parts, said, strict=True):
             if live in chosen and live in self._lives:

@@ -79,7 +79,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Heard:
+class StepResult:
     """What a step found in one stream.
 
     Attributes:
@@ -91,7 +91,7 @@ class Heard:
     settled: int
 
     @classmethod
-    def of(cls, part: Part, emissions: Sequence[Emission], lag: int = 0) -> "Heard":
+    def of(cls, part: Part, emissions: Sequence[Emission], lag: int = 0) -> "StepResult":
         """From tokens with frames counted from the start of the step, the last `lag` of which are not settled."""
         first = part.origin + part.t
         said = [emission.later(first) for emission in emissions]
@@ -141,7 +141,7 @@ class Runner:
         return state
 
     @torch.inference_mode()
-    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         """Advance every stream by the same number of encoder frames.
 
         Args:
@@ -183,9 +183,9 @@ class Runner:
         fused: Tensor = self.model.prompt(encoded, self._tensor([part.target.prompt for part in parts]))
         return fused
 
-    def decode(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+    def decode(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[StepResult]:
         """The tokens of every part; its predictor moves on. Parts with beams of one width are searched together."""
-        heard: dict[int, Heard] = {}
+        heard: dict[int, StepResult] = {}
         for width in {part.beam.width for part in parts}:
             members = [i for i, part in enumerate(parts) if part.beam.width == width]
             search = self._greedy if width == 1 else self._beam
@@ -193,20 +193,20 @@ class Runner:
             heard |= zip(members, found, strict=True)
         return [heard[i] for i in range(len(parts))]
 
-    def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+    def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[StepResult]:
         rows, first, valid, bias = self._search(pool, parts)
         said, state = greedy(self.model.transducer, fused, valid, pool.decoder.gather(rows), first, bias)
         pool.decoder.scatter(rows, state)
         if bias:
             pool.boosted[rows] = bias.place
-        return [Heard.of(part, emissions) for part, emissions in zip(parts, said, strict=True)]
+        return [StepResult.of(part, emissions) for part, emissions in zip(parts, said, strict=True)]
 
-    def _beam(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+    def _beam(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[StepResult]:
         rows, first, valid, bias = self._search(pool, parts)
         state, ends = pool.beams[parts[0].beam.width], self._tensor([part.last for part in parts]).bool()
         said, after = beam(self.model.transducer, fused, valid, state.gather(rows), first, ends, bias)
         state.scatter(rows, after)
-        return [Heard.of(*each) for each in zip(parts, said, after.lag().tolist(), strict=True)]
+        return [StepResult.of(*each) for each in zip(parts, said, after.lag().tolist(), strict=True)]
 
     def _search(self, pool: Pool, parts: Sequence[Part]) -> tuple[Tensor, Tensor, Tensor, Bias | None]:
         """What a search needs: rows of state, the first frame, how many exist, and what the streams prefer."""

@@ -13,7 +13,7 @@ from nemotron_asr.server.conversation import Finalized, Heard, RequestedFinal
 from nemotron_asr.server.deepgram_query import Wish
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.transcript import Transcript
-from nemotron_asr.transcript.words import spoken
+from nemotron_asr.transcript.words import is_spoken
 
 _CODES = {
     Kind.INVALID: "Bad Request", Kind.UNAUTHENTICATED: "INVALID_AUTH", Kind.NOT_FOUND: "Bad Request",
@@ -43,7 +43,7 @@ def words(segments: Sequence[Segment]) -> list[dict[str, Any]]:
 
 
 def _word(word: Word, segment: Segment) -> dict[str, Any]:
-    plain = "".join(character for character in word.word if spoken(character) or character in "'\u2019-")
+    plain = "".join(character for character in word.word if is_spoken(character) or character in "'\u2019-")
     content = {
         "word": plain.lower(), "start": word.start, "end": word.end, "confidence": word.confidence,
         "punctuated_word": word.word,

@@ -31,7 +31,7 @@ from nemotron_asr.training.watching import Scores, TensorBoard, Watcher
 
 log = logging.getLogger(__name__)
 
-BEST = "best"
+BEST_FOLDER = "best"
 """The folder of the best model inside the output folder."""
 
 
@@ -66,7 +66,7 @@ def finetune(config: FinetuneConfig, watchers: Sequence[Watcher] = ()) -> Outcom
         keeper.hours = hours(trainer)
         trainer.watchers.append(TensorBoard(config.output / "logs", trainer.step))
     trainer.run()
-    return Outcome(config.output / BEST, keeper.before, keeper.best)
+    return Outcome(config.output / BEST_FOLDER, keeper.before, keeper.best)
 
 
 def grown(checkpoint: Checkpoint, config: FinetuneConfig) -> Checkpoint:
@@ -178,7 +178,7 @@ class Keeper:
         """Write the folder."""
         self._remember("best", scores)
         card = model_card(self.config, self.checkpoint, step, self.hours, self.before, scores)
-        folder = self.config.output / BEST
+        folder = self.config.output / BEST_FOLDER
         if self.config.lora_rank and not self.config.grows:
             save_adapter(weights, folder, self.config.model, self.checkpoint, card)
             return

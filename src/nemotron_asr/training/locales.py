@@ -4,13 +4,12 @@ import json
 from dataclasses import replace
 
 import tokenizers
-import torch
-from torch import Tensor
 
 from nemotron_asr.checkpoint import Checkpoint, to_float
 from nemotron_asr.errors import LanguageError
 from nemotron_asr.languages import AUTO, PROMPTS, TAG, resolve
 from nemotron_asr.tokenizer import Tokenizer
+from nemotron_asr.training.pieces import with_tokens
 
 
 def add_locale(checkpoint: Checkpoint, locale: str, like: str = AUTO) -> Checkpoint:
@@ -50,17 +49,12 @@ def _with_tag(checkpoint: Checkpoint, locale: str, like: str) -> Checkpoint:
     tags = {tag: id_ for id_, tag in checkpoint.tokenizer.language_tags.items()}
     if not tags or locale in tags:
         return checkpoint
-    tokenizer, blank = with_piece(checkpoint.tokenizer, f"<{locale}>"), checkpoint.config.blank
-    weights, source = to_float(checkpoint.weights), tags.get(like, next(iter(tags.values())))
-
-    def insert(rows: Tensor) -> Tensor:
-        return torch.cat([rows[:blank], rows[source : source + 1], rows[blank:]])
-
-    changed = {name: insert(weights[f"transducer.{name}"]) for name in ("embed.weight", "head.weight", "head.bias")}
-    weights |= {f"transducer.{name}": tensor for name, tensor in changed.items()}
+    tokenizer, added = with_piece(checkpoint.tokenizer, f"<{locale}>"), checkpoint.config.blank
+    source = tags.get(like, next(iter(tags.values())))
+    weights = with_tokens(checkpoint, lambda rows: rows[source : source + 1])
     final = checkpoint.config.final_tokens
     config = replace(
-        checkpoint.config, vocab_size=tokenizer.vocab_size, final_tokens=(*final, blank) if source in final else final
+        checkpoint.config, vocab_size=tokenizer.vocab_size, final_tokens=(*final, added) if source in final else final
     )
     return replace(checkpoint, config=config, tokenizer=tokenizer, weights=weights)
 

@@ -3,7 +3,7 @@
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,17 +37,22 @@ def add_pieces(checkpoint: Checkpoint, texts: Iterable[str], most: int) -> Check
     pieces = new_pieces(checkpoint.tokenizer, texts, most)
     if not pieces:
         return checkpoint
-    tokenizer = with_pieces(checkpoint.tokenizer, pieces)
-    weights, blank = to_float(checkpoint.weights), checkpoint.config.blank
 
-    def insert(rows: Tensor) -> Tensor:
-        mean = rows[:blank].mean(0, keepdim=True)
-        return torch.cat([rows[:blank], mean.expand(len(pieces), *mean.shape[1:]), rows[blank:]])
+    def mean(rows: Tensor) -> Tensor:
+        return rows.mean(0, keepdim=True).expand(len(pieces), *rows.shape[1:])
 
-    for name in ("embed.weight", "head.weight", "head.bias"):
-        weights[f"transducer.{name}"] = insert(weights[f"transducer.{name}"])
+    tokenizer, weights = with_pieces(checkpoint.tokenizer, pieces), with_tokens(checkpoint, mean)
     config = replace(checkpoint.config, vocab_size=tokenizer.vocab_size)
     return replace(checkpoint, config=config, tokenizer=tokenizer, weights=weights)
+
+
+def with_tokens(checkpoint: Checkpoint, new: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """The weights with more tokens before blank; `new` makes their rows from those of the tokens that are there."""
+    weights, blank = to_float(checkpoint.weights), checkpoint.config.blank
+    for name in ("transducer.embed.weight", "transducer.head.weight", "transducer.head.bias"):
+        rows = weights[name]
+        weights[name] = torch.cat([rows[:blank], new(rows[:blank]), rows[blank:]])
+    return weights
 
 
 def new_pieces(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> dict[str, float]:

@@ -27,8 +27,8 @@ from nemotron_asr.transcript.words import (
     ends_within_word,
     frames_until,
     goes_on,
+    is_spoken,
     seconds,
-    spoken,
 )
 
 PAUSE_FRAMES = PAUSE_MS // FRAME_MS
@@ -165,7 +165,7 @@ class TranscriptBuilder:
     def _take(self, emission: Emission) -> Iterator[Event]:
         """Accept a token, or hold it until a voice begins."""
         heard = self.voice is None or self.voice.silence(emission.frame) <= LATE
-        if not self._held and (heard or not spoken(self._text(emission))):
+        if not self._held and (heard or not is_spoken(self._text(emission))):
             yield from self._accept(emission)
         else:
             self._held.append(emission)
@@ -180,7 +180,7 @@ class TranscriptBuilder:
             return
         if self._tag and text and not goes_on(text):
             yield from self._close()
-        if spoken(text):
+        if is_spoken(text):
             if self._over:
                 yield from self._stop()
             if self._ripe(emission.frame, text):

@@ -9,7 +9,7 @@ from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.events import Alternative, Segment
 from nemotron_asr.languages import AUTO
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.transcript.words import characters, spoken, words
+from nemotron_asr.transcript.words import characters, is_spoken, words
 
 MOST_ALTERNATIVES = 10
 """That a segment has."""
@@ -63,7 +63,7 @@ def with_alternatives(
     for score, others in _variants(tokens):
         if any(each.token in tokenizer.language_tags for each in others):
             continue
-        if any(spoken(tokenizer.text(each.token)) for each in others):
+        if any(is_spoken(tokenizer.text(each.token)) for each in others):
             other = make(others)
             if other.text != segment.text and (other.text not in found or found[other.text].score < score):
                 found[other.text] = Alternative(round(score, 4), other)

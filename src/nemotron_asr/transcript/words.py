@@ -44,14 +44,14 @@ Character = tuple[str, int]
 
 
 @_each_once
-def spoken(text: str) -> bool:
+def is_spoken(text: str) -> bool:
     """Whether there is anything in a text that is heard: not spaces and punctuation alone."""
     return any(not character.isspace() and unicodedata.category(character)[0] != "P" for character in text)
 
 
 def begins_word(text: str) -> bool:
     """Whether a token's text begins a word rather than going on with one."""
-    return spoken(text) and _apart(text[0])
+    return is_spoken(text) and _apart(text[0])
 
 
 def goes_on(text: str) -> bool:
@@ -127,7 +127,7 @@ def alone(character: str) -> bool:
 
 def _span(word: Sequence[Character], tokens: Sequence[Emission]) -> tuple[int, int]:
     """The first and the last frame in which a word was heard: punctuation is not, and may come long after it."""
-    frames = [tokens[i].frame for c, i in word if spoken(c)] or [tokens[i].frame for _, i in word]
+    frames = [tokens[i].frame for c, i in word if is_spoken(c)] or [tokens[i].frame for _, i in word]
     return frames[0], frames[-1]
 
 

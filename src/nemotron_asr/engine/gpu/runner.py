@@ -18,7 +18,7 @@ from nemotron_asr.engine.gpu.graphs import Recorder, Recording, recorder_for
 from nemotron_asr.engine.gpu.layout import Batch, RingState
 from nemotron_asr.engine.gpu.step import END, FIRST, KEEP, PROMPT, ROW, VALID, Buffers, Shape, Stepper, T
 from nemotron_asr.engine.pool import Pool
-from nemotron_asr.engine.runner import Heard, Part, Runner
+from nemotron_asr.engine.runner import Part, Runner, StepResult
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import NemotronASR, Transducer
 
@@ -170,13 +170,13 @@ class GpuRunner(Runner):
         return buffers
 
     @torch.inference_mode()
-    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         """See `Runner.step`."""
         shares = [parts[i : i + self.most] for i in range(0, len(parts), self.most)]
         with self._lock:
             return [one for share in shares for one in self._step(cast("RingPool", pool), share, frames, chunk)]
 
-    def _step(self, pool: RingPool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
+    def _step(self, pool: RingPool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         shape = Shape(next(size for size in buckets(self.most) if size >= len(parts)), frames, chunk)
         buffers = pool.steps[shape][0] if shape in pool.steps else self._loose(pool, shape)
         _fill(buffers, parts, pool.spare)
@@ -251,9 +251,10 @@ def _fill(buffers: Buffers, parts: Sequence[Part], spare: int) -> None:
         windows[i] = part.window
 
 
-def _heard(buffers: Buffers, parts: Sequence[Part]) -> list[Heard]:
+def _heard(buffers: Buffers, parts: Sequence[Part]) -> list[StepResult]:
     counts, said = buffers.said()
+    rows = (tokens[:count].tolist() for count, tokens in zip(counts.tolist(), said, strict=False))
     return [
-        Heard.of(part, [Emission(int(token), int(frame), *sure) for token, frame, *sure in tokens[:count].tolist()])
-        for part, count, tokens in zip(parts, counts.tolist(), said, strict=False)
+        StepResult.of(part, [Emission(int(token), int(frame), *scores) for token, frame, *scores in row])
+        for part, row in zip(parts, rows, strict=False)
     ]

@@ -99,7 +99,7 @@ class Batch(NamedTuple):
     chunk: int
 
 
-class Work(NamedTuple):
+class Scratch(NamedTuple):
     """Memory of one block of rows; a team that shares columns shares it."""
 
     x: Bytes  # (rows deep,) quantised, of the deepest that is, see `kernels`
@@ -142,7 +142,7 @@ class Thread(NamedTuple):
     threads: int
     arrivals: Longs  # [0], shared: how often a thread has come to a barrier
     awaited: Longs  # [0], own: how many arrivals open the next
-    work: Work
+    work: Scratch
     context: Context
     y: Floats  # (row,) one row
 

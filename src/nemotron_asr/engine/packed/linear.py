@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import release_file
-from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Longs, Thread, Work, deep
+from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Context, Longs, Scratch, Thread, deep
 from nemotron_asr.engine.packed.search import product
 from nemotron_asr.engine.packed.team import counter
 from nemotron_asr.engine.packed.tiles import FLOAT_TILE, INT8_TILE
@@ -79,18 +79,18 @@ class PackedLinears:
 
 def alone(deepest: int) -> Thread:
     """A thread that works by itself on products of rows of up to so many numbers."""
-    return member(0, 1, counter(), counter(), new_work(deepest))
+    return member(0, 1, counter(), counter(), new_scratch(deepest))
 
 
-def member(part: int, parts: int, arrivals: Longs, awaited: Longs, work: Work) -> Thread:
+def member(part: int, parts: int, arrivals: Longs, awaited: Longs, work: Scratch) -> Thread:
     """One of a team that shares the columns of products, and does nothing else."""
     halves = np.zeros((0, 0), np.uint16)
     context = Context(halves, halves, 0, 0, np.zeros((0, 0, 0), np.float32), FLOAT_TILE)
     return Thread(part, parts, part, parts, arrivals, awaited, work, context, np.zeros(0, np.float32))
 
 
-def new_work(deepest: int, parts: int = 1) -> Work:
+def new_scratch(deepest: int, parts: int = 1) -> Scratch:
     """Memory for products of up to `BLOCK` rows of so many numbers, whose columns are shared by so many threads."""
     top, scales = np.zeros((parts, BLOCK, 16), np.float32), np.zeros(BLOCK, np.float32)
     quantised, nothing = np.zeros(BLOCK * deep(deepest), np.uint8), np.zeros(0, np.uint8)
-    return Work(quantised, np.zeros((0, 0), np.float32), nothing, scales, top, INT8_TILE)
+    return Scratch(quantised, np.zeros((0, 0), np.float32), nothing, scales, top, INT8_TILE)

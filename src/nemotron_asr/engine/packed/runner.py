@@ -24,10 +24,10 @@ from nemotron_asr.engine.packed.layout import (
     Group,
     Halves,
     Longs,
+    Scratch,
     State,
     Thread,
     Weights,
-    Work,
 )
 from nemotron_asr.engine.packed.linear import LANES, PackedLinears, StoredLinear
 from nemotron_asr.engine.packed.products import PITCH
@@ -40,7 +40,7 @@ from nemotron_asr.engine.packed.weights import bfloat16_bits, pack_weights
 from nemotron_asr.engine.packed.widths import Widths, filled
 from nemotron_asr.engine.pool import Pool
 from nemotron_asr.engine.quantize import Int8Linear
-from nemotron_asr.engine.runner import Heard, Part, Runner
+from nemotron_asr.engine.runner import Part, Runner, StepResult
 from nemotron_asr.engine.stream import UNKNOWN_END, Target
 from nemotron_asr.engine.subsampling import FastSubsampling, Subsampled, cut, join, piece
 from nemotron_asr.features import LogMel, mel_frames, window_samples
@@ -124,7 +124,7 @@ class PackedRunner(Runner):
         conv = _zeros(rows, config.n_layers, config.conv_kernel - 1, self._widths.row)
         return EncoderState(torch.zeros(rows, dtype=torch.long), [_zeros(rows, *p.shape[1:]) for p in past], k, v, conv)
 
-    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
+    def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         """See `Runner.step`. The streams of a large step are shared out; a small one is computed by a team."""
         with one_torch_thread():
             if len(parts) < self.threads or len(parts) * frames < BLOCK * self.threads:
@@ -171,7 +171,7 @@ class PackedRunner(Runner):
         made = self._team.share(lambda each: piece(subsampling, mel, end, t, past, *each), pieces)
         return join(made, frames)
 
-    def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[Heard]:
+    def _greedy(self, pool: Pool, parts: Sequence[Part], fused: Tensor) -> list[StepResult]:
         if self._transducer is None:
             return super()._greedy(pool, parts, fused)
         rows, first, valid, bias = self._search(pool, parts)
@@ -181,9 +181,9 @@ class PackedRunner(Runner):
         pool.decoder.scatter(rows, state)
         if bias:
             pool.boosted[rows] = bias.place
-        return [Heard.of(part, emissions) for part, emissions in zip(parts, said, strict=True)]
+        return [StepResult.of(part, emissions) for part, emissions in zip(parts, said, strict=True)]
 
-    def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[Heard]:
+    def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         """A step in this thread only."""
         self._own.alone = True
         try:
@@ -197,10 +197,10 @@ class PackedRunner(Runner):
         streams = max(1, BLOCK // batch.frames) if team.threads == 1 else len(batch.rows)
         group = new_group(min(len(x), streams * batch.frames), widths)
         parts = team.threads if _columns_are_shared(len(x), team.threads) else 1
-        shared = new_work(min(len(x), BLOCK), widths, parts)
+        shared = new_scratch(min(len(x), BLOCK), widths, parts)
 
         def run(thread: int, arrivals: Longs, awaited: Longs) -> None:
-            work = shared if thread == 0 or parts > 1 else new_work(BLOCK, widths, 1)
+            work = shared if thread == 0 or parts > 1 else new_scratch(BLOCK, widths, 1)
             me = Thread(
                 min(thread, parts - 1), parts, thread, team.threads, arrivals, awaited, work,
                 new_context(state, batch.frames), np.zeros(widths.row, np.float32),
@@ -272,12 +272,12 @@ def new_group(rows: int, widths: Widths) -> Group:
     return Group(*(np.zeros((rows, n), np.float32) for n in (3 * widths.attended, widths.attended, widths.row)))
 
 
-def new_work(rows: int, widths: Widths, threads: int) -> Work:
+def new_scratch(rows: int, widths: Widths, threads: int) -> Scratch:
     """Memory for a block of rows."""
     ff, whole = widths.feed_forward, -(-rows // TALL) * TALL
     x, hq = np.zeros(whole * max(widths.row, widths.attended), np.uint8), np.zeros(whole * ff, np.uint8)
     h, scales, top = (np.zeros(shape, np.float32) for shape in ((rows, ff), (rows,), (threads, rows, 16)))
-    return Work(x, h, hq, scales, top, INT8_TILE)
+    return Scratch(x, h, hq, scales, top, INT8_TILE)
 
 
 def new_context(state: State, frames: int) -> Context:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from nemotron_asr.checkpoint.settings import Settings
+from nemotron_asr.checkpoint.config_section import ConfigSection
 from nemotron_asr.errors import ConfigError
 
-SETTINGS = Settings(
+SETTINGS = ConfigSection(
     {"n": 3, "zero": 0, "huge": 10**30, "text": "a", "yes": True, "half": 0.5, "nan": float("nan"), "none": None,
      "list": [1, 2], "empty": [], "inner": {"n": 4}, "long": "x" * 500},
     "config.json",
@@ -17,8 +17,8 @@ SETTINGS = Settings(
 def test_values() -> None:
     assert SETTINGS.integer("n") == 3
     assert SETTINGS.integer("absent", 7) == SETTINGS.integer("none", 7) == 7
-    assert SETTINGS.number("half") == 0.5
-    assert SETTINGS.number("zero") == 0.0
+    assert SETTINGS.fraction("half") == 0.5
+    assert SETTINGS.fraction("zero") == 0.0
     assert SETTINGS.flag("yes") is True
     assert SETTINGS.integers("list") == [1, 2]
     assert SETTINGS.section("inner").integer("n") == 4
@@ -36,8 +36,8 @@ def test_values() -> None:
         (lambda: SETTINGS.integer("yes"), "yes = True must be a whole number"),
         (lambda: SETTINGS.integer("half"), "half = 0.5 must be a whole number"),
         (lambda: SETTINGS.integer("zero", low=1), "zero = 0 must be a whole number from 1"),
-        (lambda: SETTINGS.number("n"), "n = 3 must be a number from 0 to 1"),
-        (lambda: SETTINGS.number("nan"), "nan = nan must be a number from 0 to 1"),
+        (lambda: SETTINGS.fraction("n"), "n = 3 must be a number from 0 to 1"),
+        (lambda: SETTINGS.fraction("nan"), "nan = nan must be a number from 0 to 1"),
         (lambda: SETTINGS.flag("zero"), "zero = 0 must be true or false"),
         (lambda: SETTINGS.integers("empty"), r"empty = \[\] must be a list of whole numbers"),
         (lambda: SETTINGS.integers("n"), "n = 3 must be a list"),
@@ -54,7 +54,7 @@ def test_what_is_wrong_is_named(read: Callable[[], object], message: str) -> Non
 
 
 def test_whole_numbers_and_floats_are_the_same_constant() -> None:
-    settings = Settings({"a": 2, "b": 2.0, "c": False}, "x")
+    settings = ConfigSection({"a": 2, "b": 2.0, "c": False}, "x")
     settings.require("a", 2.0)
     settings.require("b", 2)
     with pytest.raises(ConfigError, match="c"):

@@ -14,7 +14,7 @@ MAX_SIZE = 2**20
 """No width, count or vocabulary of a model comes near; what is larger is damage."""
 
 
-class Settings:
+class ConfigSection:
     """Typed access to a mapping of which nothing is trusted.
 
     Every method raises `ConfigError`, naming the key, the value and what is supported.
@@ -36,9 +36,9 @@ class Settings:
             raise ConfigError(f"{self.where} has no {key}")
         return value
 
-    def section(self, key: str, default: object = _REQUIRED) -> "Settings":
+    def section(self, key: str, default: object = _REQUIRED) -> "ConfigSection":
         """A mapping inside this one."""
-        return Settings(self.get(key, default), f"{self.where}: {key}")
+        return ConfigSection(self.get(key, default), f"{self.where}: {key}")
 
     def integer(self, key: str, default: object = _REQUIRED, low: int = 0, high: int = MAX_SIZE) -> int:
         """A whole number within limits."""
@@ -47,7 +47,7 @@ class Settings:
             raise self._wrong(key, value, f"a whole number from {low} to {high}")
         return value
 
-    def number(self, key: str, default: object = _REQUIRED) -> float:
+    def fraction(self, key: str, default: object = _REQUIRED) -> float:
         """A number from 0 to 1: a probability or a coefficient."""
         value = self.get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1 or math.isnan(value):
