@@ -9,12 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nemotron_asr import errors, events
     from nemotron_asr.engine import Engine, Session
     from nemotron_asr.recognizer import LiveTranscription, Recognizer, load
     from nemotron_asr.transcript import Transcript
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "LiveTranscription", "Recognizer", "Session", "Transcript", "__version__", "load"]
+__all__ = [
+    "Engine",
+    "LiveTranscription",
+    "Recognizer",
+    "Session",
+    "Transcript",
+    "__version__",
+    "errors",
+    "events",
+    "load",
+]
 
 _HOMES = {
     "Engine": "engine",
@@ -28,6 +39,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for."""
+    if name in {"errors", "events"}:
+        return import_module(f"nemotron_asr.{name}")
     if name in _HOMES:
         return getattr(import_module(f"nemotron_asr.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'nemotron_asr' has no attribute {name!r}")

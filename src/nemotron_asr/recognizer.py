@@ -8,11 +8,11 @@ from os import PathLike
 from types import TracebackType
 from typing import NoReturn, Self, Unpack
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from nemotron_asr.audio import AudioSource
+from nemotron_asr.audio.samples import as_array
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton, to_float
 from nemotron_asr.checkpoint.int8 import MATRICES
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
@@ -280,7 +280,7 @@ class LiveTranscription:
 
 def _pieces(samples: ArrayLike) -> Iterator[ArrayLike]:
     """A packet in parts, between whose events somebody reads; what is no packet is for the session to refuse."""
-    packet = np.asarray(samples)
+    packet = as_array(samples)
     if packet.ndim != 1 or len(packet) <= PIECE:
         yield samples
         return

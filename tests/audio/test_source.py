@@ -1,16 +1,18 @@
 import io
 import tracemalloc
 import wave
+from array import array
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron_asr.audio import AudioSource, Samples, load, probe_duration, read_blocks, read_channels
+from nemotron_asr.audio import AudioSource, Resampler, Samples, load, probe_duration, read_blocks, read_channels
 from nemotron_asr.errors import AudioError, OptionError
 from tests.audio.media import SECONDS, SPEECH, correlation, encode, noise, tone
 
@@ -180,6 +182,27 @@ def test_an_abandoned_file_is_closed(tmp_path: Path) -> None:
 def test_an_empty_array_is_refused(samples: Samples) -> None:
     with pytest.raises(AudioError, match=r"^array: no audio samples"):
         load((samples, 16000))
+
+
+@pytest.mark.parametrize("samples", [3, 80, 132])
+def test_silence_shorter_than_resampling_sees_is_silence(samples: int) -> None:
+    assert not load((np.zeros(samples, np.float32), 48000)).any()
+    blocks = list(read_channels((np.zeros((samples, 2), np.float32), 48000)))
+    assert [block.shape[0] for block in blocks] == [2]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [b"12", bytearray(b"12"), memoryview(b"12"), [1.0, [2.0]], torch.zeros(9, dtype=torch.bfloat16),
+     torch.zeros(9, requires_grad=True)],
+    ids=["bytes", "bytearray", "memoryview", "ragged", "bfloat16", "gradient"],
+)  # fmt: skip
+def test_what_is_no_array_of_numbers_is_refused(samples: Any) -> None:
+    with pytest.raises(AudioError, match=r"^array: the samples are (bytes|no array)"):
+        load((samples, 16000))
+    with pytest.raises(AudioError, match=r"^the samples are (bytes|no array)"):
+        Resampler(16000).feed(samples)
+    assert len(load((memoryview(array("h", [0] * 9)), 16000))) == 9
 
 
 def test_arrays_are_named_in_errors() -> None:

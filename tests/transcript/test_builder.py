@@ -53,6 +53,24 @@ def test_a_tag_ends_its_segment_and_labels_it() -> None:
     assert [(w.word, w.language) for w in result.words][:2] == [("Hallo.", "de-DE"), ("日", "ja-JP")]
 
 
+def test_words_keep_the_language_that_was_asked_for_when_they_were_said() -> None:
+    builder, emissions = TranscriptBuilder(TOKENIZER, "de-DE"), said("▁wie ▁Hal lo , ▁wel t")
+    told = list(builder.push(emissions[:2], 8))
+    builder.listen_for("nl-NL")
+    told += builder.push(emissions[2:], 40)
+    found = [(segment.text, segment.language) for segment in finals([*told, *builder.finish(3.2)])]
+    assert found == [("wie Hallo,", "de-DE"), ("welt", "nl-NL")]
+
+
+def test_a_language_that_is_taken_back_cuts_nothing() -> None:
+    builder, emissions = TranscriptBuilder(TOKENIZER, "de-DE"), said("▁Hal lo ▁wel t")
+    told = list(builder.push(emissions[:1], 6))
+    for language in ("nl-NL", "de-DE"):
+        builder.listen_for(language)
+    told += builder.push(emissions[1:], 40)
+    assert [(segment.text, segment.language) for segment in finals(told)] == [("Hallo welt", "de-DE")]
+
+
 def test_a_tag_does_not_end_speech() -> None:
     emissions = said("▁Hal lo . <de-DE> ▁wel t <de-DE>")
     told = events(emissions, 60, 4)

@@ -8,7 +8,7 @@ import numpy as np
 from av.filter import Graph
 from numpy.typing import ArrayLike
 
-from nemotron_asr.audio.samples import Samples, as_float32, parts
+from nemotron_asr.audio.samples import Samples, as_array, as_float32, parts
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import AudioError, StreamClosedError
 
@@ -41,7 +41,7 @@ class Resampler:
         """
         if self._finished:
             raise StreamClosedError("audio was fed to a resampler that has finished")
-        packet = np.asarray(samples)
+        packet = as_array(samples)
         if packet.ndim != 1:
             raise AudioError(f"a packet of samples is mono, with the shape (samples,), not {packet.shape}")
         mono = as_float32(packet)

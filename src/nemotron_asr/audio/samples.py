@@ -21,6 +21,10 @@ _FULL_SCALE = {np.dtype(name): scale for name, scale in FULL_SCALE.items()}
 """The same without names, which NumPy puts together anew whenever one is asked for: too slow for every packet."""
 
 
+_BYTES = {"B", "b", "c"}
+"""Formats of views of bytes."""
+
+
 def as_float32(samples: ArrayLike) -> Samples:
     """Turn an array of samples into mono float32.
 
@@ -38,12 +42,23 @@ def as_float32(samples: ArrayLike) -> Samples:
     return to_mono(to_planes(samples))
 
 
+def as_array(samples: ArrayLike) -> NDArray[Any]:
+    """What NumPy makes of samples: an array, a list, a tensor.
+
+    Raises:
+        AudioError: it makes no array of them; or they are bytes, of which nobody knows what they mean.
+    """
+    if isinstance(samples, bytes | bytearray) or (isinstance(samples, memoryview) and samples.format in _BYTES):
+        raise AudioError("the samples are bytes, not numbers; of 16-bit PCM make them by np.frombuffer(data, np.int16)")
+    try:
+        return np.asarray(samples)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; tensors that NumPy has no type for
+        raise AudioError(f"the samples are no array: {error}") from None
+
+
 def to_planes(samples: ArrayLike) -> NDArray[Any]:
     """View an array as (channels, samples), as `as_float32` describes."""
-    try:
-        array = np.asarray(samples)
-    except ValueError as error:
-        raise AudioError(f"the samples are no array: {error}") from None
+    array = as_array(samples)
     if array.ndim == 1:
         return array[None]
     if array.ndim != 2 or min(array.shape) > MAX_CHANNELS:

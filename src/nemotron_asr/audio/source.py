@@ -83,12 +83,13 @@ def _blocks(source: AudioSource, seconds: float, hear: _Hear) -> Iterator[Sample
     if size < 1:
         raise OptionError(f"block_seconds {seconds!r} is less than one sample at {SAMPLE_RATE} Hz")
     with _naming(source):
-        empty = True
-        for block in _regroup(_resample(_pieces(source, hear)), size):
-            empty = False
-            yield block
-        if empty:
+        pieces = _pieces(source, hear)
+        first = next((piece for piece in pieces if piece[0].size), None)
+        if first is None:
             raise AudioError("no audio samples")
+        blocks = _regroup(_resample(itertools.chain([first], pieces)), size)
+        yield next(blocks, np.zeros((len(first[0]), 1), np.float32))  # what makes no sample at 16 kHz is one of silence
+        yield from blocks
 
 
 def probe_duration(source: AudioSource) -> float | None:

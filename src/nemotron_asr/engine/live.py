@@ -138,7 +138,7 @@ class Live:
         Raises:
             StreamFailedError: nobody reads the events.
         """
-        self.builder.language = part.target.language
+        self.builder.listen_for(part.target.language)
         if part.anew:
             self.builder.begin_anew()
         events = list(self.builder.push(heard.said, heard.settled, part.duration, part.ends))

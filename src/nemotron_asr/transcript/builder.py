@@ -53,7 +53,7 @@ class TranscriptBuilder:
 
     Attributes:
         tokenizer: names the pieces.
-        language: the locale that was asked for, or "auto" to take it from the model's tags.
+        language: the locale that was asked for, or "auto" to take it from the model's tags; see `listen_for`.
         keep_language_tags: leave the tags in the text, as the model wrote them.
         pause_frames: frames of silence that end speech; None: no silence does.
         longest_frames: frames after which a segment is cut.
@@ -68,6 +68,7 @@ class TranscriptBuilder:
     longest_frames: int = LONGEST_SEGMENT
     voice: Voice | None = None
     detected: str | None = None
+    _next_language: str | None = None  # from the next word on
     _tokens: list[Emission] = field(default_factory=list)  # of the current segment
     _first: int | None = None  # frame of its first word
     _tag: Emission | None = None  # that ends it as soon as its last word is over
@@ -123,6 +124,13 @@ class TranscriptBuilder:
         if self._first is not None and self._grown:
             self._grown = False
             yield Partial(self._now, self._segment(None))
+
+    def listen_for(self, language: str) -> None:
+        """Another language is asked for from the next word on: a segment that has begun ends before it, in its own."""
+        if self._first is None:
+            self.language, self._next_language = language, None
+        else:
+            self._next_language = None if language == self.language else language
 
     def begin_anew(self) -> None:
         """The model has forgotten all, after a long silence: what is held was made of it, or will be heard again."""
@@ -183,7 +191,7 @@ class TranscriptBuilder:
         if is_spoken(text):
             if self._over:
                 yield from self._stop()
-            if self._ripe(emission.frame, text):
+            if self._ripe(emission.frame, text) or (self._next_language and begins_word(text)):
                 yield from self._close()
             if self._first is None:
                 self._first = emission.frame
@@ -258,6 +266,7 @@ class TranscriptBuilder:
             self._floor = frames_until(segment.end)
             yield Final(self._now, segment)
         self._tokens, self._first, self._tag, self._grown = [], None, None, False
+        self.language, self._next_language = self._next_language or self.language, None
 
     @property
     def _ending(self) -> str:
