@@ -53,6 +53,7 @@ def test_a_checkpoints_own_table_wins() -> None:
         ("norwegian", "the nearest ones are nb-NO, nn-NO"),
         ("de-CH", "the nearest ones are de-DE, de"),
         ("deDE", "the nearest ones are de-DE"),
+        ("Deutsch", "choose en-US"),
         ("klingon", "choose en-US, en-GB, es-ES"),
         ("", "choose en-US"),
     ],

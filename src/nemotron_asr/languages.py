@@ -201,7 +201,7 @@ def _nearest(language: str, folded: Mapping[str, str]) -> str:
 
 
 def _is_called(language: str, entry: Language) -> bool:
-    return bool(get_close_matches(language, re.findall(r"\w+", _fold(entry.name)), n=1, cutoff=0.8))
+    return bool(get_close_matches(language, re.findall(r"\w+", _fold(entry.name)), n=1, cutoff=0.85))
 
 
 def prompt_table(raw: Mapping[Any, Any]) -> dict[str, int]:

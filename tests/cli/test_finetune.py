@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from nemotron_asr.cli.finetune import _one_by_one
 from nemotron_asr.errors import OptionError
 from nemotron_asr.training.options import FinetuneConfig
 from tests.cli.conftest import Run
@@ -100,9 +99,3 @@ def test_weights_of_replay_share_its_share(run: Run, tmp_path: Path, monkeypatch
         *("--replay", "b.jsonl:9", "a.jsonl:1", "--replay-share", "0.5"),
     )
     assert [source.share for source in told[0].train] == pytest.approx([0.0, 0.45, 0.05])
-
-
-def test_options_take_several_values_after_one_name() -> None:
-    given = "--train a b --steps 3 --validation c --train d --debug".split()
-    expected = "--train a --train b --steps 3 --validation c --train d --debug".split()
-    assert list(_one_by_one(given)) == expected

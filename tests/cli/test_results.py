@@ -45,7 +45,7 @@ def written(folder: Path, listed: Sequence[Input], form: str = "text") -> list[s
         assert not results.has(recording)
         results.write(recording, SAID)
         assert results.has(recording)
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("[!.]*") if path.is_file())
 
 
 def test_names(tmp_path: Path) -> None:
@@ -102,3 +102,47 @@ def test_every_line_has_its_recording(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == (
         "in/a.wav: Öl.\nin/b.wav: channel 0: Shall we?\nin/b.wav: channel 1: Yes.\nin/b.wav: channel 0: Good.\n"
     )
+
+
+def talk(path: Path, content: bytes) -> Input:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return Input(str(path), PurePath(path.name))
+
+
+def test_another_recording_of_the_same_name_is_not_done(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert written(out, [talk(tmp_path / "one" / "a.wav", b"one")]) == ["a.txt"]
+    assert written(out, [talk(tmp_path / "two" / "a.wav", b"two")]) == ["a.txt", "a.wav.txt"]
+    assert written(out, [talk(tmp_path / "one" / "a.flac", b"three")]) == ["a.flac.txt", "a.txt", "a.wav.txt"]
+    third = talk(tmp_path / "three" / "a.wav", b"four")
+    with pytest.raises(click.UsageError, match=r"three/a.wav would replace a.wav.txt, which is of .*two/a.wav"):
+        Folder(out, "text", [third])
+
+
+def test_a_finished_transcript_keeps_its_name_when_another_recording_comes(tmp_path: Path) -> None:
+    out, first = tmp_path / "out", talk(tmp_path / "in" / "a.wav", b"one")
+    written(out, [first])
+    both = Folder(out, "text", [talk(tmp_path / "in" / "a.flac", b"two"), first])
+    assert both.has(first)
+    both.write(Input(str(tmp_path / "in" / "a.flac"), PurePath("a.flac")), SAID)
+    assert sorted(path.name for path in out.glob("*.txt")) == ["a.flac.txt", "a.txt"]
+
+
+def test_a_recording_that_has_moved_is_done_and_one_that_has_changed_is_not(tmp_path: Path) -> None:
+    out, first = tmp_path / "out", talk(tmp_path / "one" / "a.wav", b"one")
+    written(out, [first])
+    moved = talk(tmp_path / "two" / "a.wav", b"one")
+    beside = talk(tmp_path / "two" / "a.mp3", b"beside")
+    assert Folder(out, "text", [moved]).has(moved)
+    assert not Folder(out, "text", [beside]).has(beside)
+    assert not Folder(out, "text", [talk(tmp_path / "one" / "a.wav", b"anew")]).has(first)
+    (out / "a.txt").unlink()
+    assert not Folder(out, "text", [moved]).has(moved)
+
+
+def test_what_is_said_of_transcripts_may_be_damaged(tmp_path: Path) -> None:
+    recording = talk(tmp_path / "a.wav", b"one")
+    written(tmp_path, [recording])
+    (tmp_path / ".transcripts.jsonl").write_bytes(b'\xff{"transcript"\n[1]\n{"transcript": "a.txt"}\n')
+    assert Folder(tmp_path, "text", [recording]).has(recording)

@@ -148,7 +148,7 @@ def test_what_cannot_be_decoded_is_reported_and_the_rest_go_on(run: Run, clips: 
 def test_output_has_a_file_for_each_and_keeps_folders(run: Run, clips: Path, tmp_path: Path) -> None:
     status, out, err = run("transcribe", clips, "--recursive", "--model", "MODEL", "--output", tmp_path / "out")
     assert (status, out, err) == (0, "", "")
-    written = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    written = sorted(path for path in (tmp_path / "out").rglob("[!.]*") if path.is_file())
     assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == ["a.txt", "b.txt", "more/c.txt"]
     assert all(path.read_text(encoding="utf-8").endswith("\n") for path in written)
 
@@ -225,7 +225,7 @@ def test_an_interrupted_run_loses_nothing_and_goes_on(run: Run, model: str, clip
     started.send_signal(signal.SIGINT)
     printed, said = started.communicate(timeout=60)
     assert (started.returncode, printed, said) == (130, "", "\ninterrupted\n")
-    assert [path.name for path in out.iterdir()] == ["a.txt"]
+    assert [path.name for path in out.glob("[!.]*")] == ["a.txt"]
     again = run("transcribe", clips / "a.opus", clips / "b.opus", "--model", "MODEL", "--output", out)
     assert again == (0, "", "1 of 2 done already, skipped\n")
 
@@ -254,7 +254,7 @@ def test_what_cannot_be_written_is_named_and_the_rest_is(run: Run, samples: list
     for source in sources:
         shutil.copy(samples[0].path, source)
     assert run("transcribe", "--model", "MODEL", *sources, "--format", "json", "--output", out)[0] == 0
-    assert {path.name for path in out.iterdir()} == {f"{'b' * 249}.json", "c.json"}
+    assert {path.name for path in out.glob("[!.]*")} == {f"{'b' * 249}.json", "c.json"}
     (tmp_path / "c.txt").mkdir()
     status, _, errors = run("transcribe", "--model", "MODEL", *sources, "--output", tmp_path)
     assert status == 1

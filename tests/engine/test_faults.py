@@ -446,6 +446,20 @@ def test_an_error_that_is_raised_again_does_not_grow(engine: Engine) -> None:
     assert len(set(depths)) == 1
 
 
+async def test_two_readers_share_the_events(engine: Engine, samples: list[Sample]) -> None:
+    session = engine.open(latency_ms=80)
+
+    async def read() -> list[Event]:
+        return [event async for event in session]
+
+    readers = [asyncio.create_task(read()) for _ in range(2)]
+    await asyncio.sleep(0)
+    session.feed(samples[0].audio)
+    session.close()
+    heard = await asyncio.wait_for(asyncio.gather(*readers), 60)
+    assert any(isinstance(event, Final) for events in heard for event in events)
+
+
 CYCLES = 1000
 """In every run of the tests; `benchmarks/soak.py` has ten thousand."""
 

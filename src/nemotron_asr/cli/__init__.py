@@ -1,10 +1,10 @@
 """The command `nemotron-asr`. Nothing here imports torch before a command needs it.
 
-transcribe.py    inputs.py: files and folders -> recordings; results.py: where transcripts go; progress.py: the bar
+transcribe.py    inputs.py: files and folders -> recordings; results.py, origins.py: where transcripts go; progress.py
 stream.py        live.py, microphone.py: where live samples come from; captions.py: how events are shown
 serve.py, finetune.py, evaluate.py, bench.py, models.py, languages.py: the other commands
 options.py       what `transcribe` and `stream` share
-running.py       how every command ends; table.py: columns
+running.py       how every command ends; several.py: options with several values; table.py: columns
 """
 
 import sys

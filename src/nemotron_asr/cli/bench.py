@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nemotron_asr.cli.options import DEVICE, DTYPE
+from nemotron_asr.cli.options import DEVICE, DTYPE, LATENCY, LATENCY_HELP
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
+from nemotron_asr.cli.several import Several
 from nemotron_asr.cli.table import print_table
-from nemotron_asr.config import FRAME_MS, LATENCIES
+from nemotron_asr.config import FRAME_MS
 from nemotron_asr.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
@@ -40,13 +41,18 @@ LATE = 0.001
 _MODEL = (
     "A model as for `transcribe`, or random: weights of the released model's size that talk as much as speech does."
 )
-_LATENCIES = click.Choice([str(latency) for latency in LATENCIES])
 
 
-@click.command()
+@click.command(cls=Several)
 @click.option("--model", default=RANDOM, metavar="MODEL", show_default=True, help=_MODEL)
 @click.option(
-    "--latency", "latencies", type=_LATENCIES, multiple=True, default=("80", "1120"), show_default=True, help="Several."
+    "--latency",
+    "latencies",
+    type=LATENCY,
+    multiple=True,
+    default=("80", "1120"),
+    show_default=True,
+    help=f"{LATENCY_HELP} Several.",
 )
 @click.option(
     "--streams",

@@ -11,9 +11,9 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from nemotron_asr.cli.options import DEVICE, DTYPE
+from nemotron_asr.cli.options import DEVICE, DTYPE, LATENCY, LATENCY_HELP
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
-from nemotron_asr.config import LATENCIES
+from nemotron_asr.cli.several import Several
 from nemotron_asr.errors import ManifestError, MissingExtraError, NemotronError
 
 if TYPE_CHECKING:
@@ -57,17 +57,17 @@ class _Plan:
         return found
 
 
-@click.command()
+@click.command(cls=Several)
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option("--model", default="tiny", metavar="MODEL", show_default=True, help="A model as for `transcribe`.")
 @click.option(
     "--latency",
     "latencies",
-    type=click.Choice([str(latency) for latency in LATENCIES]),
+    type=LATENCY,
     multiple=True,
     default=("80", "1120"),
     show_default=True,
-    help="Several.",
+    help=f"{LATENCY_HELP} Several.",
 )
 @click.option(
     "--mode",

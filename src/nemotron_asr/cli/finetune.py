@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nemotron_asr.cli.options import DEVICE
+from nemotron_asr.cli.options import DEVICE, LATENCY
 from nemotron_asr.cli.running import debug, note
+from nemotron_asr.cli.several import Several
 from nemotron_asr.cli.table import print_table
-from nemotron_asr.config import LATENCIES
 from nemotron_asr.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
@@ -26,29 +26,6 @@ if TYPE_CHECKING:
     from nemotron_asr.training.data import Source
     from nemotron_asr.training.options import FinetuneConfig
     from nemotron_asr.training.watching import Scores
-
-SEVERAL = ("--train", "--validation", "--replay")
-"""Options that take several values after one name."""
-
-
-class Several(click.Command):
-    """A command of which some options take all values up to the next option."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Give every value its own option, as click wants it."""
-        return super().parse_args(ctx, list(_one_by_one(args)))
-
-
-def _one_by_one(arguments: Sequence[str]) -> Iterator[str]:
-    option = ""
-    for argument in arguments:
-        if argument.startswith("-"):
-            option = argument if argument in SEVERAL else ""
-        elif option:
-            yield option
-        if argument != option:
-            yield argument
-
 
 SOURCE = (
     "A manifest (JSON lines, as NeMo's), a folder of recordings with their texts in .txt files, or "
@@ -83,7 +60,7 @@ SOURCE = (
 @click.option("--lr", type=click.FloatRange(0), default=0.0, help="Peak rate; 3e-4, with adapters 1e-3, if not given.")
 @click.option("--warmup", type=click.IntRange(1), default=100, show_default=True, help="Steps to the peak rate.")
 @click.option("--ema", type=click.FloatRange(0, 1, max_open=True), default=0.999, show_default=True, help="Of weights.")
-@click.option("--latency", type=click.Choice([str(ms) for ms in LATENCIES]), default="1120", show_default=True,
+@click.option("--latency", type=LATENCY, default="1120", show_default=True,
               help="Milliseconds, of validation: that of the deployment. All are trained.")  # fmt: skip
 @click.option("--validate-every", type=click.IntRange(0), default=0, help="Steps; ten times in a run if not given.")
 @click.option("--augment/--no-augment", default=True, show_default=True, help="Speed, rooms, noise, masks.")

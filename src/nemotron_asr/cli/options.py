@@ -61,7 +61,7 @@ def _declared(latency_ms: int) -> list[Callable[[Function], Function]]:
         click.option("--model", default="tiny", metavar="MODEL", show_default=True, help=_MODEL),
         click.option("--language", default=AUTO, metavar="auto|LOCALE", show_default=True, help=_LANGUAGE),
         click.option("--languages", metavar="LOCALE,...", help="With auto: find no other languages than these."),
-        click.option("--latency", type=_LATENCY, default=str(latency_ms), show_default=True, help=_LATENCY_HELP),
+        click.option("--latency", type=LATENCY, default=str(latency_ms), show_default=True, help=LATENCY_HELP),
         click.option("--boost", multiple=True, metavar="PHRASE[:WEIGHT]", help=_BOOST),
         click.option(
             "--boost-file",
@@ -128,13 +128,13 @@ def _postprocess(word_list: str | None, *, itn: bool) -> Postprocessor | None:
     return chain(*steps) if steps else None
 
 
-_LATENCY = click.Choice([str(latency) for latency in LATENCIES])
+LATENCY = click.Choice([str(latency) for latency in LATENCIES])
 DTYPE = click.Choice(["auto", "float32", "bfloat16", "int8", "float8"])
 _MODEL = (
     "tiny (embedded), a Hugging Face name or its short form (nemotron-3.5, nemotron-en), a folder, or a .nemo file."
 )
 _LANGUAGE = "The language spoken, see `nemotron-asr languages`; auto has the model find out."
-_LATENCY_HELP = (
+LATENCY_HELP = (
     "Milliseconds of audio that the model hears at a time: more gives better words. "
     "160 works, but the released model was not trained on it."
 )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from nemotron_asr.cli.inputs import Input
-from nemotron_asr.cli.running import check_output
+from nemotron_asr.cli.origins import Origins
+from nemotron_asr.cli.running import check_output, printable
 
 if TYPE_CHECKING:
     from nemotron_asr.transcript import Transcript
@@ -89,7 +90,7 @@ class Printed:
         """Print a transcript."""
         text = RENDER[self._form](transcript)
         if self._named:
-            text = "".join(f"{recording.name}: {line}\n" for line in text.removesuffix("\n").split("\n"))
+            text = "".join(f"{printable(recording.name)}: {line}\n" for line in text.removesuffix("\n").split("\n"))
         if self._array:
             text = (",\n" if self._count else "[\n") + text.rstrip("\n")
         self._count += 1
@@ -113,17 +114,21 @@ class Folder:
             UsageError: two recordings would be written to the same file.
             OSError: the folder cannot be made.
         """
-        self._form = form
-        self._targets = {
-            recording: folder / place
-            for recording, place in zip(recordings, _places(recordings, _SUFFIXES.get(form, form)), strict=True)
-        }
+        self._form, self._folder, self._origins = form, folder, Origins(folder)
+        places = _places(recordings, _SUFFIXES.get(form, form), self._origins)
+        self._places = dict(zip(recordings, places, strict=True))
         folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, recording: Input, /) -> bool:
-        """Whether a recording is done already; one that is newer than its transcript was another at the time."""
-        source, target = Path(recording.name), self._targets[recording]
+        """Whether a recording is done already.
+
+        Where nobody knows of which recording a transcript is, one that is newer than it was another at the time.
+        """
+        source, place = Path(recording.name), self._places[recording]
+        target, same = self._folder / place, self._origins.same(place, source)
         try:
+            if same is not None:
+                return same and target.is_file()
             return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
         except (OSError, ValueError):
             return False  # why it cannot be read is said where it is
@@ -134,7 +139,8 @@ class Folder:
         Raises:
             OSError: it cannot be written.
         """
-        target = self._targets[recording]
+        place = self._places[recording]
+        target = self._folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{os.getpid()}.part")  # short: the file's own name may be as long as names can be
         try:
@@ -142,23 +148,35 @@ class Folder:
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)
+        self._origins.add(place, Path(recording.name))
 
     def close(self) -> None:
         """Nothing is left to do: every file is complete."""
 
 
-def _places(recordings: Sequence[Input], suffix: str) -> list[PurePath]:
-    """Names of files: `a.wav` -> `a.txt`; where `a.mp3` is there too, `a.wav.txt` and `a.mp3.txt`."""
+def _places(recordings: Sequence[Input], suffix: str, origins: Origins) -> list[PurePath]:
+    """Names of files: `a.wav` -> `a.txt`; where that is another recording's, too, or was before, `a.wav.txt`.
+
+    Raises:
+        UsageError: that is another one's as well.
+    """
     places = [recording.place.with_suffix(f".{suffix}") for recording in recordings]
     taken = _twice(places)
+
+    def is_free(place: PurePath, source: Path) -> bool:
+        return bool(origins.same(place, source)) or not (_folded(place) in taken or origins.other(place, source))
+
     places = [
-        recording.place.with_name(f"{recording.place.name}.{suffix}") if _folded(place) in taken else place
+        place if is_free(place, Path(recording.name)) else recording.place.with_name(f"{recording.place.name}.{suffix}")
         for recording, place in zip(recordings, places, strict=True)
     ]
     clash = _twice(places)
     same = [recording.name for recording, place in zip(recordings, places, strict=True) if _folded(place) in clash]
     if same:
         raise click.UsageError(f"{same[0]} and {same[1]} would be written to the same file; use two output folders")
+    for recording, place in zip(recordings, places, strict=True):
+        if other := origins.other(place, Path(recording.name)):
+            raise click.UsageError(f"{recording.name} would replace {place}, which is of {other}; use another folder")
     return places
 
 

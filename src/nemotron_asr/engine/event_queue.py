@@ -29,7 +29,7 @@ class EventQueue:
         self._postprocess = postprocess
         self._events: deque[Event] = deque()
         self._lock = Lock()
-        self._reader: Promise[None] | None = None
+        self._readers: list[Promise[None]] = []  # who waits, and has not given up
         self.ended = False
         self.error: BaseException | None = None
 
@@ -96,12 +96,13 @@ class EventQueue:
                 raise self.error.with_traceback(None)
             if self.ended:
                 return None
-            self._reader = Promise()
-            return self._reader
+            promise: Promise[None] = Promise()
+            self._readers = [*(reader for reader in self._readers if not reader.done()), promise]
+            return promise
 
     def _wake(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
+        readers, self._readers = self._readers, []
+        for reader in readers:
             reader.keep(None)
 
 

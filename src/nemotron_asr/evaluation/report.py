@@ -102,10 +102,10 @@ def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = (
     ordered = sorted(judged, key=lambda j: (_order(j), j.hearing.audio))
     if not ordered:
         raise ValueError("nothing was heard that could be reported on")
-    rng = np.random.default_rng(0)
     manners, locales, detections = [], [], []
     for (mode, latency), clips in _grouped(ordered, lambda j: (j.hearing.mode, j.hearing.latency_ms)).items():
         groups = list(_grouped(clips, lambda j: j.hearing.locale).values())
+        rng = np.random.default_rng(0)  # anew, so that an interval does not depend on what else is in the report
         drawn = [resample([clip.counts for clip in group], rng) for group in groups]
         scores = [_locale_score(group, rates) for group, rates in zip(groups, drawn, strict=True)]
         locales += scores

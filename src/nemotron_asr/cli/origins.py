@@ -1,0 +1,80 @@
+"""Which recording each transcript in a folder is of, so that another one of the same name is not taken for it."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+LIST = ".transcripts.jsonl"
+"""The file beside the transcripts, a line for each of them."""
+
+EDGE = 1 << 16
+"""Bytes at both ends of a recording that, with its size, tell it from others."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A recording: where it was, and what tells it from others wherever it is now."""
+
+    path: str
+    mark: str
+
+    @classmethod
+    def of(cls, path: Path) -> "Origin | None":
+        """That of a file; None where it cannot be read."""
+        try:
+            with path.open("rb") as file:
+                size, head = os.fstat(file.fileno()).st_size, file.read(EDGE)
+                file.seek(max(EDGE, size - EDGE))
+                return cls(str(path.absolute()), hashlib.sha256(b"%d " % size + head + file.read(EDGE)).hexdigest())
+        except (OSError, ValueError):
+            return None
+
+
+class Origins:
+    """Those of all transcripts in a folder, by their names in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._list = folder / LIST
+        self._known: dict[str, Origin] = {}
+        if self._list.is_file():
+            for line in self._list.read_text(encoding="utf-8", errors="replace").splitlines():
+                self._take(line)
+
+    def _take(self, line: str) -> None:
+        """Read a line; one that was cut off by a kill says nothing."""
+        try:
+            entry = json.loads(line)
+            self._known[str(entry["transcript"])] = Origin(str(entry["recording"]), str(entry["mark"]))
+        except (ValueError, TypeError, KeyError):
+            return
+
+    def same(self, place: PurePath, recording: Path) -> bool | None:
+        """Whether a transcript is of just this recording; None if it is not known of which."""
+        known = self._known.get(place.as_posix())
+        if known is None:
+            return None
+        found = Origin.of(recording)
+        return found is not None and found.mark == known.mark
+
+    def other(self, place: PurePath, recording: Path) -> str:
+        """The path of another recording that a transcript is of; nothing if it is of this one, now or as it was."""
+        known = self._known.get(place.as_posix())
+        if known is None or known.path == str(recording.absolute()) or self.same(place, recording):
+            return ""
+        return known.path
+
+    def add(self, place: PurePath, recording: Path) -> None:
+        """A transcript was written.
+
+        Raises:
+            OSError: the list cannot be written.
+        """
+        origin = Origin.of(recording)
+        if origin is None:
+            return
+        self._known[place.as_posix()] = origin
+        entry = {"transcript": place.as_posix(), "recording": origin.path, "mark": origin.mark}
+        with self._list.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
