@@ -29,10 +29,11 @@ test-agents test-gateway: test-%:
 	$(VENV)-$*/bin/pip install --quiet --upgrade protobuf
 	$(VENV)-$*/bin/python -m pytest --quiet -W default tests/server/plugins
 
-check: $(VENV)/.dev  ## lint, format, types
+check: $(VENV)/.dev  ## lint, format, types, layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_layers.py
 
 bench: $(VENV)/.dev  ## against transformers, same weights, one run
 	$(BIN)/nemotron-asr bench --against transformers

@@ -45,7 +45,7 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     assert outcome.exit_code == 2
 
 
-@pytest.mark.parametrize("wrong", [{"idle_seconds": 0}, {"port": -1}, {"tls_key": "key.pem"}])
+@pytest.mark.parametrize("wrong", [{"idle_seconds": 0}, {"port": -1}, {"grpc_port": 65536}, {"tls_key": "key.pem"}])
 def test_values_out_of_range_are_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         Settings.of(wrong)

@@ -116,9 +116,11 @@ def _measure(plan: _Plan) -> int:
 
     recognizer, latencies = plan.load(), [int(latency) for latency in plan.latencies]
     with profiled(recognizer.runner) if plan.profile else nullcontext() as profile:
-        print_table(("measure", "figure"), _alone(recognizer, latencies, plan.minutes))
+        print_table(("measure", "figure"), _alone(recognizer, latencies, plan.minutes), slow=True)
         headings = ("latency", "streams", "late", "last words", "cores busy", "words a frame", "sustained")
-        print_table(headings, _together(recognizer, _numbers(recognizer, latencies, plan.streams), plan.seconds))
+        print_table(
+            headings, _together(recognizer, _numbers(recognizer, latencies, plan.streams), plan.seconds), slow=True
+        )
         if profile:
             print_table(("stage", "ms per chunk", "share"), _shares(profile))
     return DONE

@@ -10,6 +10,9 @@ from nemotron_asr.errors import OptionError
 _LEAST = {"port": 0, "grpc_port": -1, "wyoming_port": -1, "max_streams": 0}
 """The least value of a number, if it is not 1."""
 
+_MOST = dict.fromkeys(("port", "grpc_port", "wyoming_port"), 65535)
+"""The highest, if there is one."""
+
 
 def _setting(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})
@@ -60,8 +63,12 @@ class Settings:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value, least = getattr(self, setting.name), _LEAST.get(setting.name, 1)
-            if isinstance(value, int) and not isinstance(value, bool) and value < least:
+            if not isinstance(value, int) or isinstance(value, bool):
+                continue
+            if value < least:
                 raise OptionError(f"{setting.name} is {value}; it must be at least {least}")
+            if value > (most := _MOST.get(setting.name, value)):
+                raise OptionError(f"{setting.name} is {value}; it must be at most {most}")
         if (self.tls_key or self.tls_client_ca) and not self.tls_certificate:
             raise OptionError("tls_key and tls_client_ca need a tls_certificate")
 
