@@ -2,13 +2,17 @@
 
 numba keeps a compiled function until the file changes that it is written in, though not those of the functions that it
 calls. Here it looks into a folder of the user's cache that is named after all sources of the kernels, so that what it
-finds there is never older than they are, and after the registers that they use.
+finds there is never older than they are, and after the registers that they use. Where that folder cannot be written,
+nothing is kept, and every start compiles.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar, cast
 
 from numba import cfunc, config, njit, types
@@ -22,26 +26,41 @@ KIND = "matrices" if has_matrices() else "vectors"
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
+logger = logging.getLogger(__name__)
+
 
 @contextmanager
-def _own_folder() -> Iterator[None]:
+def _own_folder() -> Iterator[bool]:
+    """Have numba keep what it compiles in our folder; whether it can."""
     before = config.CACHE_DIR
-    config.CACHE_DIR = str(Path(before or AppDirs("nemotron-asr").user_cache_dir) / f"kernels-{DIGEST}-{KIND}")
+    folder = Path(before or AppDirs("nemotron-asr").user_cache_dir) / f"kernels-{DIGEST}-{KIND}"
+    config.CACHE_DIR = str(folder)
     try:
-        yield
+        yield _writable(folder)
     finally:
         config.CACHE_DIR = before
 
 
+@cache
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        logger.warning("compiled code cannot be kept, so every start compiles: %s; set NUMBA_CACHE_DIR", error)
+        return False
+    return True
+
+
 def jit(function: Kernel) -> Kernel:
     """Compile a function at its first call. It runs without the interpreter's lock."""
-    with _own_folder():
-        compiled = njit(nogil=True, fastmath=True, boundscheck=False, error_model="numpy", cache=True)(function)
+    with _own_folder() as kept:
+        compiled = njit(nogil=True, fastmath=True, boundscheck=False, error_model="numpy", cache=kept)(function)
     return cast("Kernel", compiled)
 
 
 def address_of(function: Callable[[int], None]) -> int:
     """Compile a function of one address now; where its code begins."""
-    with _own_folder():
-        compiled: int = cfunc(types.void(types.intp), cache=True)(function).address
+    with _own_folder() as kept:
+        compiled: int = cfunc(types.void(types.intp), cache=kept)(function).address
     return compiled
