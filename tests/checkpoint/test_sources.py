@@ -98,7 +98,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", [RELEASED, "nemotron-3.5", "nemotron-en"])
 @pytest.mark.usefixtures("cache")
 def test_offline_with_nothing_cached(name: str) -> None:
-    with pytest.raises(CheckpointError, match=r"cannot be reached; run `hf download nvidia/nemotron-.*0\.6b`") as error:
+    command = r"`hf download nvidia/(nemotron-.*0\.6b) --local-dir \1`"
+    with pytest.raises(CheckpointError, match=f"cannot be reached; run {command} where it can") as error:
         load_checkpoint(name)
     assert "\n" not in str(error.value)
 

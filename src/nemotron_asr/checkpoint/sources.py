@@ -96,7 +96,8 @@ def _download(name: str) -> Path:
     except LocalEntryNotFoundError:
         raise CheckpointError(
             f"there is no folder {name}, nor is that model on this machine, and Hugging Face cannot be reached; "
-            f"run `hf download {name}` where it can, copy the folder here and give its path"
+            f"run `hf download {name} --local-dir {name.partition('/')[2]}` where it can, copy that folder here and "
+            f"give its path"
         ) from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
