@@ -26,7 +26,7 @@ def test_settings_exist(file: Path) -> None:
 
 def test_flags_exist() -> None:
     unit = (DEPLOY / "nemotron-asr.service").read_text(encoding="utf-8")
-    (start,) = re.findall(r"^ExecStart=\S+ serve (.*)$", unit, re.MULTILINE)
+    (start,) = re.findall(r"^ExecStart=\S+ serve\b(.*)$", unit, re.MULTILINE)
     flags = {option for parameter in serve.params for option in parameter.opts}
     assert set(re.findall(r"--[\w-]+", start)) <= flags
 
@@ -40,6 +40,11 @@ def test_containers(file: Path) -> None:
         assert all((DEPLOY.parent / name).exists() for name in copied.split())
     kept = (DEPLOY.parent / ".dockerignore").read_text(encoding="utf-8")
     assert all(f"!{name}\n" in kept for name in re.findall(r"^COPY (\w+) \1$", content, re.MULTILINE))
+    (volume,) = re.findall(r"^VOLUME (.*)$", content, re.MULTILINE)
+    assert f"install -d -o speech -g speech {volume}\n" in content  # where nobody makes it, it is root's
+    caches = re.findall(r"(HF_HOME|\w+_CACHE_DIR)=(\S+)", content)
+    assert len(caches) == 2
+    assert all(folder.startswith(volume) for _, folder in caches)
 
 
 def test_compose() -> None:
@@ -56,5 +61,6 @@ async def test_kubernetes() -> None:
     paths = {str(getattr(route, "path", "")) for route in application(Service(Settings())).routes}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in paths
+    assert deployment["spec"]["template"]["spec"]["enableServiceLinks"] is False  # they would set NEMOTRON_ASR_PORT
     drain = next(int(each["value"]) for each in container["env"] if each["name"].endswith("DRAIN_SECONDS"))
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain
