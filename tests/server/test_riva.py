@@ -16,8 +16,9 @@ from riva.client.proto import riva_asr_pb2
 from nemotron_asr.server import riva_shapes
 from nemotron_asr.server.problems import Problem
 from nemotron_asr.server.riva_messages import RecognitionConfig
+from tests.conftest import Sample
 from tests.server.conftest import Running
-from tests.server.contract import RATE, Contract, Request, Told, as_wav
+from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
 from tests.server.riva_client import config, messages, service, streaming, text, told
 
 AudioEncoding = riva.client.AudioEncoding
@@ -138,6 +139,18 @@ def test_channels_apart(server: Running, asr: Any, speech: NDArray[np.int16]) ->
     assert {result.channel_tag for result in (*recording, *results)} == {1}
     assert text(recording) == server.recognizer.transcribe((speech, RATE)).text
     assert letters(text(results)) == letters(server.recognizer.transcribe((speech, RATE), latency_ms=320).text)
+
+
+def test_channels_that_speak_at_once(asr: Any, samples: list[Sample]) -> None:
+    """One call answers for both, which have always something to say at the same moment."""
+    both = {"audio_channel_count": 2, "enable_separate_recognition_per_channel": True}
+    stereo = np.repeat(as_int16(samples[0].audio)[:, None], 2, axis=1).tobytes()
+    request = Request(np.frombuffer(stereo, np.int16), packet=6400)
+    for _ in range(4):
+        call = asr.stub.StreamingRecognize(messages(request, streaming(**both)), timeout=20)
+        said = [result for response in call for result in response.results if result.is_final]
+        first, second = ([result for result in said if result.channel_tag == tag] for tag in (1, 2))
+        assert text(first) == text(second) != ""
 
 
 def test_words_come_when_they_are_wanted(asr: Any, speech: NDArray[np.int16]) -> None:

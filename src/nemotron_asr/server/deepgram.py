@@ -22,7 +22,7 @@ from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.sides import side_by_side
+from nemotron_asr.server.sides import side_by_side, together
 from nemotron_asr.server.web import CLOSE_CODES, token_of
 
 _REASONS = {Kind.INVALID: (1008, "DATA-0000"), Kind.TIMEOUT: (1011, "NET-0001"), Kind.INTERNAL: (1011, "NET-0000")}
@@ -152,12 +152,7 @@ class Talk:
         await self._send(answer)
 
     async def _tell_all(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for conversation, teller in zip(self._conversations, self._tellers, strict=True):
-                    group.create_task(self._tell(conversation, teller))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await together(map(self._tell, self._conversations, self._tellers))
 
     async def _tell(self, conversation: Conversation, teller: shapes.Teller) -> None:
         async for event, following in _with_next(conversation):

@@ -26,7 +26,7 @@ from nemotron_asr.server.riva_messages import (
 from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, Wish, results, streaming_result, wish_of
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
-from nemotron_asr.server.sides import side_by_side
+from nemotron_asr.server.sides import side_by_side, together
 
 PROTOCOL = "riva"
 
@@ -187,9 +187,10 @@ class _Teller:
         self._context, self._wish, self._patience = context, wish, patience
         self._interim = first.streaming_config.interim_results
         self._answer = StreamingResponse(id=first.id) if first.HasField("id") else StreamingResponse()
+        self._writing = asyncio.Lock()  # a call takes one message at a time, whatever its channels say
 
     async def tell_all(self, talks: Sequence[Conversation]) -> None:
-        await asyncio.gather(*(self._tell(talk, channel) for channel, talk in enumerate(talks, 1)))
+        await together(self._tell(talk, channel) for channel, talk in enumerate(talks, 1))
 
     async def _tell(self, talk: Conversation, channel: int) -> None:
         async for event in talk:
@@ -201,7 +202,7 @@ class _Teller:
 
     async def _write(self, answer: Proto) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with self._writing, asyncio.timeout(self._patience):
                 await self._context.write(answer.SerializeToString())
         except TimeoutError:
             raise Problem(Kind.TIMEOUT, f"no answer was read for {self._patience} s, which is the limit") from None

@@ -1,7 +1,7 @@
 """The two sides of a live stream: who listens to the client, and who tells it what was heard."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 
@@ -24,3 +24,13 @@ async def side_by_side(listening: Coroutine[Any, Any, None], telling: Coroutine[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def together(tellings: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Tell what each of several channels says; over when all is told or any fails."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for telling in tellings:
+                group.create_task(telling)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
