@@ -275,6 +275,23 @@ async def test_a_change_that_needs_another_stream_ends_the_turn(server: Running,
         await receive(connection, "session.updated")
 
 
+async def test_the_shortest_commits(server: Running, speech: NDArray[np.int16]) -> None:
+    """Just 100 ms, however many there are; a sample less is none."""
+    packet = 24_000 // 10
+    data = np.repeat(speech, 3)[::2][: 40 * packet].tobytes()
+    async with connected(server) as connection:
+        await connection.session.update(session=wanted(24_000))
+        for at in range(0, len(data), 2 * packet):
+            await append(connection, data[at : at + 2 * packet])
+            await connection.input_audio_buffer.commit()
+        for _ in range(40):
+            await receive(connection, f"{TRANSCRIPTION}.completed")
+        await append(connection, bytes(2 * packet - 2))
+        await connection.input_audio_buffer.commit()
+        error = await receive(connection, "error")
+    assert error.error.code == "input_audio_buffer_commit_empty"
+
+
 async def test_what_is_cleared_is_not_told(server: Running, speech: NDArray[np.int16]) -> None:
     async with connected(server) as connection:
         await connection.session.update(session=wanted())
