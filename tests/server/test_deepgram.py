@@ -225,6 +225,7 @@ def test_what_is_not_audio_closes(server: Running) -> None:
         ({"interim_results": "perhaps"}, "interim_results is 'perhaps'"),
         ({"endpointing": "soon"}, "endpointing is 'soon'"),
         ({"channels": 100}, "100 channels"),
+        ({"multichannel": "true", "encoding": "flac"}, "multichannel needs channels"),
     ],
 )
 def test_a_connection_is_refused(server: Running, wrong: dict[str, Any], said: str) -> None:

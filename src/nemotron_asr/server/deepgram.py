@@ -18,6 +18,7 @@ from nemotron_asr.server import deepgram_shapes as shapes
 from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.deepgram_http import PROTOCOL, hear, open_channels, refusal
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
+from nemotron_asr.server.formats import CONTAINER
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
@@ -41,6 +42,8 @@ def routes(service: Service) -> list[BaseRoute]:
             try:
                 key = service.authenticate(token_of(websocket) or _spoken_token(websocket), PROTOCOL)
                 wish = read(websocket.query_params)
+                if wish.multichannel and wish.form.encoding == CONTAINER and not wish.channels_said:
+                    raise invalid("multichannel needs channels, for a file says its own when it is too late", "channels")
                 conversations = [
                     await stack.enter_async_context(one)
                     async for one in open_channels(service, key, wish, wish.form.channels)

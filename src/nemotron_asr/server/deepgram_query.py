@@ -47,6 +47,7 @@ class Wish:
         model: its name.
         form: of the audio; for one channel of several, `channel` is to be set.
         multichannel: hear the channels one by one.
+        channels_said: the client has said how many there are.
         options: of the streams.
         interim: tell partials.
         vad_events: tell when speech begins.
@@ -60,6 +61,7 @@ class Wish:
     model: str
     form: AudioFormat
     multichannel: bool
+    channels_said: bool
     options: dict[str, Any]
     interim: bool
     vad_events: bool
@@ -90,6 +92,7 @@ def read(query: QueryParams) -> Wish:
         query.get("model", ""),
         _form(query),
         flag(query, "multichannel"),
+        "channels" in query,
         {"endpointing_ms": min(pauses, default=None)},
         flag(query, "interim_results"),
         flag(query, "vad_events"),

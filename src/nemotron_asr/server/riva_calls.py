@@ -27,6 +27,7 @@ from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, Wish, results, strea
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.sides import side_by_side, together
+from nemotron_asr.server.web import stored
 
 PROTOCOL = "riva"
 
@@ -90,7 +91,8 @@ class Recognition:
             wish, response = wish_of(request.config), RecognizeResponse()
             if request.HasField("id"):
                 response.id.CopyFrom(request.id)
-            for number, form in enumerate(wish.forms(request.audio), 1):
+            channels = await self._channels(wish, request.audio)
+            for number, form in enumerate(wish.forms(request.audio, channels), 1):
                 async with (
                     await self._open(key, form, wish, recording=True) as conversation,
                     conversation.beside(_play(conversation, request.audio)),
@@ -98,6 +100,13 @@ class Recognition:
                     said = await conversation.transcript()
                     response.results.extend(results(said.segments, said.duration, number, wish))
         return bytes(response.SerializeToString())
+
+    async def _channels(self, wish: Wish, audio: bytes) -> int:
+        """How many a file has whose channels are heard one by one; 0 where that is the client's to say."""
+        if not (wish.apart and wish.is_file(audio)):
+            return 0
+        async with stored(_whole(audio)) as path:
+            return await self._service.channels(path)
 
     async def _recording(self, context: Context) -> bytes:
         """The call's one message; gRPC does not say how much of it has come."""
@@ -206,6 +215,10 @@ class _Teller:
                 await self._context.write(answer.SerializeToString())
         except TimeoutError:
             raise Problem(Kind.TIMEOUT, f"no answer was read for {self._patience} s, which is the limit") from None
+
+
+async def _whole(audio: bytes) -> AsyncIterator[bytes]:
+    yield audio
 
 
 async def _play(conversation: Conversation, audio: bytes) -> None:

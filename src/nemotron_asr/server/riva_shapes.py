@@ -13,7 +13,7 @@ from nemotron_asr.engine.settings import WIDEST_BEAM
 from nemotron_asr.events import Final, Partial, Segment, Word
 from nemotron_asr.languages import AUTO as ANY_LANGUAGE
 from nemotron_asr.server.conversation import Finalized, Heard
-from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat
+from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat, looks_like_container
 from nemotron_asr.server.pcm import COMPANDED
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.riva_messages import Alternative, Proto, Result, StreamingResult, WordInfo
@@ -37,6 +37,7 @@ class Wish:
 
     Attributes:
         form: what the client says of its audio.
+        channels: that the client says there are; 0: nothing.
         apart: every channel is heard by itself.
         words: answers have words with times.
         most: alternatives of a final at most.
@@ -44,6 +45,7 @@ class Wish:
 
     form: AudioFormat
     model: str
+    channels: int
     apart: bool
     words: bool
     most: int
@@ -54,10 +56,27 @@ class Wish:
         """Whether the form is known only when audio comes: what is said to be companded may be a WAV file."""
         return self.form.encoding in COMPANDED
 
-    def forms(self, head: bytes) -> list[AudioFormat]:
-        """The channels to hear, where the audio begins like this."""
-        form = replace(self.form, encoding=AUTO) if is_wav(head) else self.form
-        return [replace(form, channel=channel) for channel in range(form.channels)] if self.apart else [form]
+    def is_file(self, head: bytes) -> bool:
+        """Whether audio that begins like this says itself what it is."""
+        return self.form.encoding == CONTAINER or is_wav(head) or (self.form.encoding == AUTO and looks_like_container(head))
+
+    def forms(self, head: bytes, channels: int = 0) -> list[AudioFormat]:
+        """What to hear, where the audio begins like this.
+
+        Args:
+            head: the first bytes.
+            channels: that are in it; 0: as many as the client says.
+
+        Raises:
+            Problem: each is to be heard by itself, and nobody says how many there are.
+        """
+        count = channels or self.channels
+        if self.apart and not count:
+            message = "enable_separate_recognition_per_channel needs audio_channel_count"
+            raise invalid(message, "audio_channel_count")
+        form = replace(self.form, encoding=AUTO if is_wav(head) else self.form.encoding, channels=count or 1)
+        each = range(count) if self.apart and count > 1 else (None,)
+        return [replace(form, channel=channel) for channel in each]
 
 
 def wish_of(config: Proto) -> Wish:
@@ -72,13 +91,12 @@ def wish_of(config: Proto) -> Wish:
         raise invalid("speakers are not told apart", "diarization_config")
     if config.profanity_filter:
         raise invalid("there is no list of words to filter", "profanity_filter")
-    form = AudioFormat(
-        _ENCODINGS[config.encoding], config.sample_rate_hertz or SAMPLE_RATE, config.audio_channel_count or 1
-    )
+    channels = config.audio_channel_count
     return Wish(
-        form,
+        AudioFormat(_ENCODINGS[config.encoding], config.sample_rate_hertz or SAMPLE_RATE, channels or 1),
         config.model,
-        config.enable_separate_recognition_per_channel and form.channels > 1,
+        channels,
+        config.enable_separate_recognition_per_channel,
         config.enable_word_time_offsets,
         max(1, config.max_alternatives),
         _options(config),
