@@ -124,7 +124,7 @@ class Recognition:
         self._key(context)
         name, models = parse(ConfigRequest, data).model_name, self._service.models
         response = ConfigResponse()
-        for model in [models.find(name)] if name else models.by_name.values():
+        for model in [models.find(name, FOREIGN_MODELS)] if name else models.by_name.values():
             for kind in ("online", "offline"):
                 about = {"type": kind, "language_code": ",".join(model.languages), "sample_rate": "16000"}
                 response.model_config.add(model_name=model.name, parameters=about)
