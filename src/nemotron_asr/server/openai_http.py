@@ -114,6 +114,7 @@ async def _events(conversation: Conversation, wish: Wish) -> AsyncIterator[dict[
             done |= shapes.verbose(transcript, wish.granularities)
         case "srt" | "vtt":
             done[wish.response] = _render(transcript, wish)
+    del done["usage"]  # which is in tokens here, and of those nothing is known
     yield done
 
 
