@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 import httpx
@@ -20,6 +20,7 @@ from deepgram.core.request_options import RequestOptions
 from deepgram.environment import DeepgramClientEnvironment
 from deepgram.errors.bad_request_error import BadRequestError
 from deepgram.listen.v1.types.listen_v1configure import ListenV1Configure
+from deepgram.types.listen_v1model import ListenV1Model
 from numpy.typing import NDArray
 from starlette.datastructures import QueryParams
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -27,7 +28,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from nemotron_asr.events import SpeechEnded, SpeechStarted
-from nemotron_asr.server.deepgram_query import read
+from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, read
 from tests.conftest import Sample
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
@@ -173,18 +174,25 @@ def test_key_terms_change(server: Running) -> None:
     def say(socket: Any) -> None:
         socket.send_configure(ListenV1Configure(keyterms=["Parakeet", "Nemotron"]))
         socket.send_configure(ListenV1Configure(keyterms=["x" * 1000]))
+        socket._send('{"type": "Configure", "keyterms": "Parakeet"}')
         socket.send_configure(ListenV1Configure(features={"numerals": True}))
         socket.send_close_stream()
 
-    done, failed, also_done, _ = talk(server, say, keyterm=["Canary"], keywords=["snuffleupagus:2"])
+    done, failed, unclear, also_done, _ = talk(server, say, keyterm=["Canary"], keywords=["snuffleupagus:2"])
     assert (done.type, done.keyterms) == ("ConfigureSuccess", ["Parakeet", "Nemotron"])
     assert (failed.type, failed.code) == ("ConfigureFailure", "CONFIGURE_KEYTERM_LIMIT_EXCEEDED")
+    assert (unclear.type, unclear.variant) == ("Error", "SchemaError")
     assert also_done.type == "ConfigureSuccess"
 
 
 def test_key_terms_and_keywords_are_phrases_with_weights() -> None:
     wish = read(QueryParams("keyterm=Nemotron&keyterm=Frau Holle&keywords=Ada:2&keywords=Bob&keywords=Eve:-3"))
     assert wish.options["boost"] == {"Ada": 2.0, "Bob": 1.0, "Eve": 0.0, "Nemotron": 1.0, "Frau Holle": 1.0}
+
+
+def test_deepgrams_own_models(server: Running) -> None:
+    for name in get_args(get_args(ListenV1Model)[0]):
+        assert server.service.models.find(name, FOREIGN_MODELS).name == "tiny"
 
 
 def test_a_message_that_is_not_understood_is_named(server: Running, speech: NDArray[np.int16]) -> None:

@@ -156,9 +156,7 @@ def test_channels_that_speak_at_once(asr: Any, samples: list[Sample]) -> None:
 
 @pytest.mark.parametrize("form", ["wav", "flac"])
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_channels_apart_of_a_file(
-    server: Running, asr: Any, samples: list[Sample], form: str, count: int
-) -> None:
+def test_channels_apart_of_a_file(server: Running, asr: Any, samples: list[Sample], form: str, count: int) -> None:
     """It knows itself how many it has; of a stream nobody does before it is too late."""
     left, right = (as_int16(sample.audio)[: 3 * RATE] for sample in samples[:2])
     stereo = np.stack([left, right], axis=1)

@@ -43,7 +43,7 @@ def routes(service: Service) -> list[BaseRoute]:
                 key = service.authenticate(token_of(websocket) or _spoken_token(websocket), PROTOCOL)
                 wish = read(websocket.query_params)
                 if wish.multichannel and wish.form.encoding == CONTAINER and not wish.channels_said:
-                    raise invalid("multichannel needs channels, for a file says its own when it is too late", "channels")
+                    raise invalid("multichannel needs channels, unless it is a recording", "channels")
                 conversations = [
                     await stack.enter_async_context(one)
                     async for one in open_channels(service, key, wish, wish.form.channels)
@@ -128,12 +128,12 @@ class Talk:
             case {"type": "KeepAlive"}:
                 for conversation in self._conversations:
                     conversation.keep_alive()
-            case {"type": "Configure"}:
+            case {"type": "Configure"} if _strings(message.get("keyterms") or []):
                 await self._configure(message)
             case {"type": "CloseStream"}:
                 return True
             case _:
-                said += "; choose Finalize, KeepAlive, Configure or CloseStream"
+                said += "; choose Finalize, KeepAlive, Configure with a list of keyterms, or CloseStream"
                 answer = {"variant": "SchemaError", "description": said, "message": text[:200]}
                 await self._send({"type": "Error", **answer})
         return False
@@ -144,8 +144,6 @@ class Talk:
         terms = message.get("keyterms")
         try:
             if terms is not None:
-                if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
-                    raise invalid("keyterms is not a list of strings", "keyterms")
                 for conversation in self._conversations:
                     await conversation.change(boost=self._wish.boost(terms))
                 answer["keyterms"] = terms
@@ -166,6 +164,10 @@ class Talk:
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._websocket.send_text(json.dumps(message, ensure_ascii=False))
+
+
+def _strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 async def _with_next(conversation: Conversation) -> AsyncIterator[tuple[Heard, Heard | None]]:

@@ -13,16 +13,16 @@ from starlette.datastructures import QueryParams
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.languages import AUTO
 from nemotron_asr.options import PAUSE_MS
+from nemotron_asr.server.checks import LEAST_PAUSE_MS, OURS, flag, language_asked, number, numbers
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.problems import invalid
-from nemotron_asr.server.web import flag, number
 from nemotron_asr.server.weights import from_deepgram
 
-FOREIGN_MODELS = ("nova*", "flux*", "enhanced*", "base*", "whisper*", "general*", "*-general*")
+FOREIGN_MODELS = (
+    "nova*", "flux*", "enhanced*", "base*", "whisper*", "general*", "*-general*", "meeting*", "phonecall*", "finance*",
+    "conversationalai*", "voicemail*", "video*", "custom*",
+)  # fmt: skip
 """Names of Deepgram's own models."""
-
-LEAST_PAUSE_MS = 300
-"""The least silence that ends speech. Ours is between words, where Deepgram's 10 ms follow a voice detector."""
 
 ENCODINGS = {
     "linear16": "s16le", "linear32": "f32le", "mulaw": "mulaw", "alaw": "alaw",
@@ -34,9 +34,6 @@ _REFUSED = (
     "callback", "custom_intent", "custom_topic", "detect_entities", "diarize", "diarize_model", "intents", "redact",
     "replace", "search", "sentiment", "summarize", "topics",
 )  # fmt: skip
-
-_OURS = ("latency_ms", "longest_segment_ms")
-"""Options of our own, beside Deepgram's."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def read(query: QueryParams) -> Wish:
         dict(map(_keyword, query.getlist("keywords"))),
         flag(query, "utterances"),
     )
-    wish.options.update({name: number(query, name, 0) for name in _OURS if name in query}, **_languages(query))
+    wish.options.update(numbers(query, OURS), **_languages(query))
     wish.options["boost"] = wish.boost(query.getlist("keyterm"))
     return wish
 
@@ -129,9 +126,9 @@ def _form(query: QueryParams) -> AudioFormat:
 
 def _languages(query: QueryParams) -> dict[str, Any]:
     """The language; or those that may be found."""
-    language = query.get("language", "")
+    language = language_asked(query.get("language", ""))
     detected = [value for value in query.getlist("detect_language") if value.lower() not in {"false", ""}]
-    if language not in {"", "multi"} and not detected:
+    if language != AUTO and not detected:
         return {"language": language}
     hints = [value for value in (*query.getlist("language_hint"), *detected) if value.lower() != "true"]
     return {"language": AUTO, "languages": hints}

@@ -13,7 +13,7 @@ from nemotron_asr.checkpoint.files import read_json
 from nemotron_asr.config import LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine import Engine
 from nemotron_asr.errors import OptionError
-from nemotron_asr.languages import LANGUAGES, PROMPTS
+from nemotron_asr.languages import languages_of
 from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.settings import Settings
@@ -41,10 +41,7 @@ class Model:
     @property
     def languages(self) -> list[str]:
         """The locales that it can be asked for."""
-        config = self.recognizer.config
-        if not config.n_prompts:
-            return ["en-US"]
-        return [entry.locale for entry in LANGUAGES if entry.locale in (config.prompts or PROMPTS)]
+        return languages_of(self.recognizer.config)
 
 
 class Models:

@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
+from nemotron_asr.server.checks import flag, number
 from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.formats import AUTO, AudioFormat
 from nemotron_asr.server.keys import Key
@@ -37,9 +38,7 @@ from nemotron_asr.server.web import (
     answer_problem,
     body_of,
     error_of,
-    flag,
     gone,
-    number,
     refuse,
     token_of,
 )

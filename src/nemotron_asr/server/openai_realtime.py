@@ -33,6 +33,17 @@ PATIENCE = 600.0
 Event = Mapping[str, Any]
 
 
+async def read_session(session: sessions.Session, service: Service) -> sessions.Config:
+    """What a session asks for.
+
+    Raises:
+        Problem: it could not be heard.
+    """
+    config = sessions.read(session)
+    await service.check(config.model, shapes.FOREIGN_MODELS, endpointing_ms=config.silence, **config.changeable)
+    return config
+
+
 class Realtime:
     """One connection. Its stream is opened by the first audio, and another one when the session needs it.
 
@@ -117,10 +128,7 @@ class Realtime:
 
     async def _update(self, event: Event) -> None:
         session = sessions.updated(self._session, event.get("session"))
-        config = sessions.read(session)
-        await self._service.check(
-            config.model, shapes.FOREIGN_MODELS, endpointing_ms=config.silence, **config.changeable
-        )
+        config = await read_session(session, self._service)
         if self._stream is not None and config.needs_another_stream(self._config):
             if self._turns.by_client and self._may_commit:
                 await self._end_turn(self._stream)

@@ -12,13 +12,13 @@ from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine.settings import WIDEST_BEAM
 from nemotron_asr.events import Final, Partial, Segment, Word
 from nemotron_asr.languages import AUTO as ANY_LANGUAGE
+from nemotron_asr.server.checks import OURS_AND_PAUSE, flag, language_asked, numbers
 from nemotron_asr.server.conversation import Finalized, Heard
 from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat, looks_like_container
 from nemotron_asr.server.pcm import COMPANDED
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.riva_messages import Alternative, Proto, Result, StreamingResult, WordInfo
 from nemotron_asr.server.wav import is_wav
-from nemotron_asr.server.web import flag, number
 from nemotron_asr.server.weights import from_riva
 
 FOREIGN_MODELS = ("*parakeet*", "*nemotron*", "*conformer*", "*canary*", "*whisper*", "riva*")
@@ -26,9 +26,6 @@ FOREIGN_MODELS = ("*parakeet*", "*nemotron*", "*conformer*", "*canary*", "*whisp
 
 _ENCODINGS = {0: AUTO, 1: AUTO, 2: CONTAINER, 3: "mulaw", 4: CONTAINER, 20: "alaw"}
 """AudioEncoding -> what we call it. Samples are looked at: clients send WAV files, header and all, as LINEAR_PCM."""
-
-_NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
-"""Options of ours, in `custom_configuration`; others in there are Riva's own, which mean nothing here."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,8 @@ class Wish:
 
     def is_file(self, head: bytes) -> bool:
         """Whether audio that begins like this says itself what it is."""
-        return self.form.encoding == CONTAINER or is_wav(head) or (self.form.encoding == AUTO and looks_like_container(head))
+        encoding = self.form.encoding
+        return encoding == CONTAINER or is_wav(head) or (encoding == AUTO and looks_like_container(head))
 
     def forms(self, head: bytes, channels: int = 0) -> list[AudioFormat]:
         """What to hear, where the audio begins like this.
@@ -104,8 +102,8 @@ def wish_of(config: Proto) -> Wish:
 
 
 def _options(config: Proto) -> dict[str, Any]:
-    custom = dict(config.custom_configuration)
-    options = _languages(config.language_code) | {name: number(custom, name, 0) for name in _NUMBERS if name in custom}
+    custom = dict(config.custom_configuration)  # whose other names are Riva's own, which mean nothing here
+    options = _languages(config.language_code) | numbers(custom, OURS_AND_PAUSE)
     if "vad" in custom:
         options["vad"] = flag(custom, "vad")
     silence = config.endpointing_config.stop_history or config.endpointing_config.stop_history_eou
@@ -118,12 +116,10 @@ def _options(config: Proto) -> dict[str, Any]:
 
 
 def _languages(code: str) -> dict[str, Any]:
-    """Nothing, and a NIM container's `multi`, have the model find out; several, separated by commas, which of them."""
-    if code in {"", "multi"}:
-        return {"language": ANY_LANGUAGE}
+    """Of several, separated by commas, the model finds out which."""
     if "," in code:
         return {"language": ANY_LANGUAGE, "languages": [one.strip() for one in code.split(",")]}
-    return {"language": code}
+    return {"language": language_asked(code)}
 
 
 def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:
