@@ -27,8 +27,10 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from nemotron_asr.events import SpeechEnded, SpeechStarted
+from nemotron_asr.events import Segment, SpeechEnded, SpeechStarted, Word
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, read
+from nemotron_asr.server.deepgram_shapes import recording
+from nemotron_asr.transcript import Transcript
 from tests.conftest import Sample
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
@@ -294,6 +296,33 @@ def test_a_recording_in_a_container(server: Running, samples: list[Sample]) -> N
     assert said.metadata.duration == pytest.approx(heard.duration, abs=0.001)
     assert said.metadata.sha256 == hashlib.sha256(data).hexdigest()
     assert said.metadata.model_info[said.metadata.models[0]]["name"] == "tiny"
+
+
+def test_paragraphs(server: Running, speech: NDArray[np.int16]) -> None:
+    with media(server) as connected:
+        said = connected.transcribe_file(request=as_wav(speech), model="nova-3", paragraphs=True)
+        without = connected.transcribe_file(request=as_wav(speech), model="nova-3")
+    heard = server.recognizer.transcribe((speech, RATE), latency_ms=1120)
+    paragraphs = said.results.channels[0].alternatives[0].paragraphs
+    assert paragraphs.transcript == "\n" + "\n\n".join(segment.text for segment in heard.segments)
+    for one, segment in zip(paragraphs.paragraphs, heard.segments, strict=True):
+        assert (one.start, one.end, one.num_words) == (segment.start, segment.end, len(segment.words))
+        assert "".join(sentence.text for sentence in one.sentences).split() == segment.text.split()
+        assert one.sentences[0].start == segment.words[0].start
+        assert one.sentences[-1].end == segment.words[-1].end
+    assert without.results.channels[0].alternatives[0].paragraphs is None
+
+
+def test_sentences_of_a_paragraph() -> None:
+    words = [Word(word, number, number + 0.5, 1.0) for number, word in enumerate(["So.", "Yes,", "Mr", "A.", "who"])]
+    segment = Segment(0, 5, "So. Yes, Mr A. who", None, 1.0, tuple(words))
+    content = recording([Transcript(5, None, (segment,))], "tiny", "", "", read(QueryParams("paragraphs=true")))
+    (paragraph,) = content["results"]["channels"][0]["alternatives"][0]["paragraphs"]["paragraphs"]
+    assert paragraph["sentences"] == [
+        {"text": "So.", "start": 0, "end": 0.5},
+        {"text": "Yes, Mr A.", "start": 1, "end": 3.5},
+        {"text": "who", "start": 4, "end": 4.5},
+    ]
 
 
 def test_channels_of_a_recording(server: Running, samples: list[Sample]) -> None:

@@ -53,6 +53,7 @@ class Wish:
         utterance_end: seconds without a word after which an utterance has ended; None: nobody wants to know.
         keywords: phrases with weights that stay when key terms change.
         utterances: have segments in the answer to a recording.
+        paragraphs: have them and their sentences in it, too.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Wish:
     utterance_end: float | None
     keywords: dict[str, float]
     utterances: bool
+    paragraphs: bool
 
     def boost(self, key_terms: list[str]) -> dict[str, float]:
         """All phrases that are likely, with our weights."""
@@ -98,6 +100,7 @@ def read(query: QueryParams) -> Wish:
         None if utterance_end is None else utterance_end / 1000,
         dict(map(_keyword, query.getlist("keywords"))),
         flag(query, "utterances"),
+        flag(query, "paragraphs"),
     )
     wish.options.update(numbers(query, OURS), **_languages(query))
     wish.options["boost"] = wish.boost(query.getlist("keyterm"))
