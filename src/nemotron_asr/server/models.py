@@ -48,8 +48,12 @@ class Models:
     """All models; empty until they are loaded."""
 
     def __init__(self) -> None:
-        self.by_name: dict[str, Model] = {}
-        self.engines: dict[str, Engine] = {}
+        self.by_name: dict[str, Model] = {}  # another one when a model is loaded: that goes on in a thread
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """Those of the models, by their names."""
+        return {name: model.engine for name, model in self.by_name.items()}
 
     def load(self, settings: Settings) -> None:
         """Load the models of the settings and have each hear something, so that its first stream does not wait.
@@ -70,8 +74,7 @@ class Models:
             engine.reserve(RESERVED)
             _warm_up(engine)
             parent = _parent(Path(place), places)
-            model = Model(name, recognizer, engine, int(time.time()), parent)
-            self.by_name[name], self.engines[name] = model, engine
+            self.by_name = {**self.by_name, name: Model(name, recognizer, engine, int(time.time()), parent)}
 
     def find(self, name: str | None, foreign: Iterable[str] = ()) -> Model:
         """The model that a client asks for.

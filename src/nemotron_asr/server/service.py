@@ -51,7 +51,7 @@ class Service:
         self.settings = settings
         self.models = Models()
         self.keys = Keys(settings.api_key_file)
-        self.metrics = Metrics(self.models.engines)
+        self.metrics = Metrics(self.models)
         self.conversations: set[Conversation] = set()
         self.ports: dict[str, int] = {}
         self.ready = self.draining = False
