@@ -220,6 +220,17 @@ def ask_to_the_end(server: Running, events: Iterable[Event]) -> list[Event]:
     return asyncio.run(talk())
 
 
+def test_an_error_arrives_however_fast_the_client_is(server: Running) -> None:
+    """What is still on its way to a connection that is closed would take the error away."""
+    audio = [chunk(bytes(4096))] * 2000
+    for _ in range(5):
+        *_, error = ask_to_the_end(server, [Transcribe(name="medium-int8").event(), START, *audio])
+        assert Error.from_event(error).code == "not_found"
+    with running(max_session_seconds=1) as hasty:
+        *_, error = ask_to_the_end(hasty, [START, *audio])
+        assert Error.from_event(error).code == "too_large"
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [

@@ -1,7 +1,7 @@
 """One stream as an adapter sees it: bytes in, events out; no frames, no chunks, no queues."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -58,11 +58,6 @@ class Conversation:
     def duration(self) -> float:
         """Seconds of audio fed so far."""
         return round(self._session.duration + self._hearing.held, 3)
-
-    @property
-    def detected(self) -> str | None:
-        """The last language that the model named."""
-        return self._session.detected
 
     async def feed(self, data: bytes) -> None:
         """Take bytes of the conversation's format, cut anywhere; waits while the engine is far behind.
@@ -154,8 +149,11 @@ class Conversation:
         Raises:
             Problem: what went wrong.
         """
-        finals = [event async for event in self if isinstance(event, Final)]
-        return collect(finals, self.duration, self.detected, self.language)
+        return self.transcript_of([event async for event in self if isinstance(event, Final)])
+
+    def transcript_of(self, finals: Sequence[Final]) -> Transcript:
+        """All that was said, of those who listened to its events to the end."""
+        return collect(finals, self.duration, self._session.detected, self.language)
 
     def __aiter__(self) -> Self:
         return self

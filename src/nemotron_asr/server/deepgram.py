@@ -11,7 +11,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from nemotron_asr.events import Final
 from nemotron_asr.server import deepgram_shapes as shapes
@@ -23,7 +23,7 @@ from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.sides import side_by_side, together
+from nemotron_asr.server.sides import side_by_side, tasks
 from nemotron_asr.server.web import CLOSE_CODES, token_of
 
 _REASONS = {Kind.INVALID: (1008, "DATA-0000"), Kind.TIMEOUT: (1011, "NET-0001"), Kind.INTERNAL: (1011, "NET-0000")}
@@ -98,8 +98,6 @@ class Talk:
         """What the client sends, up to its CloseStream; an empty binary message is one, too."""
         while True:
             message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
             audio = message.get("bytes")
             if audio:
                 await self._feed(audio)
@@ -153,7 +151,9 @@ class Talk:
         await self._send(answer)
 
     async def _tell_all(self) -> None:
-        await together(map(self._tell, self._conversations, self._tellers))
+        async with tasks() as group:
+            for conversation, teller in zip(self._conversations, self._tellers, strict=True):
+                group.create_task(self._tell(conversation, teller))
 
     async def _tell(self, conversation: Conversation, teller: shapes.Teller) -> None:
         async for event, following in _with_next(conversation):

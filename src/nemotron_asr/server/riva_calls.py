@@ -26,7 +26,7 @@ from nemotron_asr.server.riva_messages import (
 from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, Wish, results, streaming_result, wish_of
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
-from nemotron_asr.server.sides import side_by_side, together
+from nemotron_asr.server.sides import side_by_side, tasks
 from nemotron_asr.server.web import stored
 
 PROTOCOL = "riva"
@@ -199,7 +199,9 @@ class _Teller:
         self._writing = asyncio.Lock()  # a call takes one message at a time, whatever its channels say
 
     async def tell_all(self, talks: Sequence[Conversation]) -> None:
-        await together(self._tell(talk, channel) for channel, talk in enumerate(talks, 1))
+        async with tasks() as group:
+            for channel, talk in enumerate(talks, 1):
+                group.create_task(self._tell(talk, channel))
 
     async def _tell(self, talk: Conversation, channel: int) -> None:
         async for event in talk:
