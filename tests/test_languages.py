@@ -18,7 +18,7 @@ from nemotron_asr.languages import (
     prompt_table,
     resolve,
     without_region,
-)  # fmt: skip
+)
 
 
 def test_forty_locales_in_three_tiers() -> None:

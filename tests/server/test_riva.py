@@ -16,7 +16,6 @@ from riva.client.proto import riva_asr_pb2
 
 from nemotron_asr.server import riva_shapes
 from nemotron_asr.server.problems import Problem
-from nemotron_asr.server.riva_messages import RecognitionConfig
 from tests.conftest import Sample
 from tests.server.conftest import Running
 from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
@@ -144,7 +143,7 @@ def test_channels_apart(server: Running, asr: Any, speech: NDArray[np.int16]) ->
 
 def test_channels_that_speak_at_once(asr: Any, samples: list[Sample]) -> None:
     """One call answers for both, which have always something to say at the same moment."""
-    both = {"audio_channel_count": 2, "enable_separate_recognition_per_channel": True}
+    both: dict[str, Any] = {"audio_channel_count": 2, "enable_separate_recognition_per_channel": True}
     stereo = np.repeat(as_int16(samples[0].audio)[:, None], 2, axis=1).tobytes()
     request = Request(np.frombuffer(stereo, np.int16), packet=6400)
     for _ in range(4):
@@ -196,7 +195,7 @@ def letters(said: str) -> str:
 
 def wish(**fields: Any) -> riva_shapes.Wish:
     """What the client's configuration means here."""
-    return riva_shapes.wish_of(RecognitionConfig.FromString(config(**fields).SerializeToString()))
+    return riva_shapes.wish_of(config(**fields))
 
 
 def test_what_the_clients_helpers_set_up() -> None:
@@ -205,7 +204,7 @@ def test_what_the_clients_helpers_set_up() -> None:
     riva.client.add_word_boosting_to_config(configuration, ["Riva"], 40.0)
     riva.client.add_endpoint_parameters_to_config(configuration, 0, 0, 320, 160, 0.9, 0)
     riva.client.add_custom_configuration_to_config(configuration, "latency_ms:80, neural_vad.onset:0.65")
-    meant = riva_shapes.wish_of(RecognitionConfig.FromString(configuration.SerializeToString()))
+    meant = riva_shapes.wish_of(configuration)
     assert meant.options == {
         "language": "de-DE", "latency_ms": 80, "endpointing_ms": 320,
         "boost": {"Nemotron": 1.0, "Anna Wintour": 1.0, "Riva": 2.0},

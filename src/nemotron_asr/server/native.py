@@ -19,7 +19,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
@@ -122,8 +122,6 @@ async def _listen(websocket: WebSocket, conversation: Conversation) -> None:
     """What the client sends, up to its {"type": "close"}."""
     while True:
         message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
         if message.get("bytes") is not None:
             await conversation.feed(message["bytes"])
         elif await _control(conversation, message["text"]):

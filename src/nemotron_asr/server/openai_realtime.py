@@ -113,8 +113,6 @@ class Realtime:
                 waited += REST
                 await self._rest(waited)
                 continue
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
             return message.get("text") or ""
 
     async def _rest(self, waited: float) -> None:
