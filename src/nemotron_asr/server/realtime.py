@@ -1,4 +1,4 @@
-"""Doors to `/v1/realtime`: the WebSocket of OpenAI's and NIM's protocols, and secrets that stand for a key."""
+"""Endpoints of `/v1/realtime`: the WebSocket of OpenAI's and NIM's protocols, and secrets that stand for a key."""
 
 import time
 from typing import Any
