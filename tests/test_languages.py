@@ -4,8 +4,21 @@ import pytest
 import yaml
 from transformers.models.nemotron3_5_asr.processing_nemotron3_5_asr import DEFAULT_PROMPT_DICTIONARY
 
+from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ConfigError, LanguageError
-from nemotron_asr.languages import AUTO, LANGUAGES, PROMPTS, TAG, Tier, canonical, name, prompt_table, resolve
+from nemotron_asr.languages import (
+    AUTO,
+    LANGUAGES,
+    PROMPTS,
+    TAG,
+    Tier,
+    canonical,
+    languages_of,
+    name,
+    prompt_table,
+    resolve,
+    without_region,
+)
 
 
 def test_forty_locales_in_three_tiers() -> None:
@@ -64,6 +77,25 @@ def test_unknown_languages_name_the_nearest(language: str, nearest: str) -> None
     assert "\n" not in str(error.value)
     with pytest.raises(LanguageError):
         canonical(language)
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [
+        ("en-AU", "en"), ("es_419", "es"), ("zh-Hant-HK", "zh"), ("en-GB", "en-GB"), ("de_de", "de_de"),
+        ("auto", "auto"), ("cy-GB", "cy-GB"), ("tlh-US", "tlh-US"), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_region_that_a_model_does_not_have(asked: str, taken: str) -> None:
+    assert without_region(asked, ModelConfig(prompts={**PROMPTS, "cy-GB": 120})) == taken
+
+
+def test_the_locales_of_a_model() -> None:
+    assert languages_of(ModelConfig()) == [language.locale for language in LANGUAGES]
+    own = {"auto": 101, "cy-GB": 3, "de-DE": 9, "de": 9}
+    assert languages_of(ModelConfig(prompts=own)) == ["de-DE", "cy-GB"]
+    assert languages_of(ModelConfig(n_prompts=0, d_prompt=0)) == ["en-US"]
+    assert without_region("en-AU", ModelConfig(n_prompts=0, d_prompt=0)) == "en"
 
 
 def test_names() -> None:

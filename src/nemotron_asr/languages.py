@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -167,6 +168,24 @@ def canonical(language: str, prompts: Mapping[str, int] | None = None) -> str:
     if key in _BY_LOCALE or key == AUTO:
         return key
     return next((name for name in same_row if name in _BY_LOCALE or name == _LOCALES.get(_fold(name))), key)
+
+
+def without_region(language: str, config: ModelConfig) -> str:
+    """A language as a model has it, if only elsewhere: `en` for `en-AU`. Itself if the model has it, or has neither."""
+    for known in (language, language_of(_fold(language))):
+        with suppress(LanguageError):
+            prompt_row(known, config)
+            return known
+    return language
+
+
+def languages_of(config: ModelConfig) -> list[str]:
+    """The locales that a model can be asked for: those of the 40 that it has, best tier first, then its own."""
+    if not config.n_prompts:
+        return ["en-US"]
+    table = config.prompts or PROMPTS
+    known = [language.locale for language in LANGUAGES if language.locale in table]
+    return known + [locale for locale in table if locale not in PROMPTS]
 
 
 def language_of(locale: str) -> str:

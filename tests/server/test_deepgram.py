@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 import httpx
@@ -20,14 +20,17 @@ from deepgram.core.request_options import RequestOptions
 from deepgram.environment import DeepgramClientEnvironment
 from deepgram.errors.bad_request_error import BadRequestError
 from deepgram.listen.v1.types.listen_v1configure import ListenV1Configure
+from deepgram.types.listen_v1model import ListenV1Model
 from numpy.typing import NDArray
 from starlette.datastructures import QueryParams
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from nemotron_asr.events import SpeechEnded, SpeechStarted
-from nemotron_asr.server.deepgram_query import read
+from nemotron_asr.events import Segment, SpeechEnded, SpeechStarted, Word
+from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, read
+from nemotron_asr.server.deepgram_shapes import recording
+from nemotron_asr.transcript import Transcript
 from tests.conftest import Sample
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
@@ -173,18 +176,25 @@ def test_key_terms_change(server: Running) -> None:
     def say(socket: Any) -> None:
         socket.send_configure(ListenV1Configure(keyterms=["Parakeet", "Nemotron"]))
         socket.send_configure(ListenV1Configure(keyterms=["x" * 1000]))
+        socket._send('{"type": "Configure", "keyterms": "Parakeet"}')
         socket.send_configure(ListenV1Configure(features={"numerals": True}))
         socket.send_close_stream()
 
-    done, failed, also_done, _ = talk(server, say, keyterm=["Canary"], keywords=["snuffleupagus:2"])
+    done, failed, unclear, also_done, _ = talk(server, say, keyterm=["Canary"], keywords=["snuffleupagus:2"])
     assert (done.type, done.keyterms) == ("ConfigureSuccess", ["Parakeet", "Nemotron"])
     assert (failed.type, failed.code) == ("ConfigureFailure", "CONFIGURE_KEYTERM_LIMIT_EXCEEDED")
+    assert (unclear.type, unclear.variant) == ("Error", "SchemaError")
     assert also_done.type == "ConfigureSuccess"
 
 
 def test_key_terms_and_keywords_are_phrases_with_weights() -> None:
     wish = read(QueryParams("keyterm=Nemotron&keyterm=Frau Holle&keywords=Ada:2&keywords=Bob&keywords=Eve:-3"))
     assert wish.options["boost"] == {"Ada": 2.0, "Bob": 1.0, "Eve": 0.0, "Nemotron": 1.0, "Frau Holle": 1.0}
+
+
+def test_deepgrams_own_models(server: Running) -> None:
+    for name in get_args(get_args(ListenV1Model)[0]):
+        assert server.service.models.find(name, FOREIGN_MODELS).name == "tiny"
 
 
 def test_a_message_that_is_not_understood_is_named(server: Running, speech: NDArray[np.int16]) -> None:
@@ -225,6 +235,7 @@ def test_what_is_not_audio_closes(server: Running) -> None:
         ({"interim_results": "perhaps"}, "interim_results is 'perhaps'"),
         ({"endpointing": "soon"}, "endpointing is 'soon'"),
         ({"channels": 100}, "100 channels"),
+        ({"multichannel": "true", "encoding": "flac"}, "multichannel needs channels"),
     ],
 )
 def test_a_connection_is_refused(server: Running, wrong: dict[str, Any], said: str) -> None:
@@ -285,6 +296,33 @@ def test_a_recording_in_a_container(server: Running, samples: list[Sample]) -> N
     assert said.metadata.duration == pytest.approx(heard.duration, abs=0.001)
     assert said.metadata.sha256 == hashlib.sha256(data).hexdigest()
     assert said.metadata.model_info[said.metadata.models[0]]["name"] == "tiny"
+
+
+def test_paragraphs(server: Running, speech: NDArray[np.int16]) -> None:
+    with media(server) as connected:
+        said = connected.transcribe_file(request=as_wav(speech), model="nova-3", paragraphs=True)
+        without = connected.transcribe_file(request=as_wav(speech), model="nova-3")
+    heard = server.recognizer.transcribe((speech, RATE), latency_ms=1120)
+    paragraphs = said.results.channels[0].alternatives[0].paragraphs
+    assert paragraphs.transcript == "\n" + "\n\n".join(segment.text for segment in heard.segments)
+    for one, segment in zip(paragraphs.paragraphs, heard.segments, strict=True):
+        assert (one.start, one.end, one.num_words) == (segment.start, segment.end, len(segment.words))
+        assert "".join(sentence.text for sentence in one.sentences).split() == segment.text.split()
+        assert one.sentences[0].start == segment.words[0].start
+        assert one.sentences[-1].end == segment.words[-1].end
+    assert without.results.channels[0].alternatives[0].paragraphs is None
+
+
+def test_sentences_of_a_paragraph() -> None:
+    words = [Word(word, number, number + 0.5, 1.0) for number, word in enumerate(["So.", "Yes,", "Mr", "A.", "who"])]
+    segment = Segment(0, 5, "So. Yes, Mr A. who", None, 1.0, tuple(words))
+    content = recording([Transcript(5, None, (segment,))], "tiny", "", "", read(QueryParams("paragraphs=true")))
+    (paragraph,) = content["results"]["channels"][0]["alternatives"][0]["paragraphs"]["paragraphs"]
+    assert paragraph["sentences"] == [
+        {"text": "So.", "start": 0, "end": 0.5},
+        {"text": "Yes, Mr A.", "start": 1, "end": 3.5},
+        {"text": "who", "start": 4, "end": 4.5},
+    ]
 
 
 def test_channels_of_a_recording(server: Running, samples: list[Sample]) -> None:

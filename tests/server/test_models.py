@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ import pytest
 import torch
 import websockets
 from numpy.typing import NDArray
+from starlette.routing import Route
 from wyoming.asr import Transcribe
 from wyoming.audio import AudioStart, AudioStop
 
 from nemotron_asr.checkpoint import load_checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, write_adapter
+from nemotron_asr.server.models import Models
+from nemotron_asr.server.serving import application
+from nemotron_asr.server.settings import Settings
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, as_wav
 from tests.server.riva_client import config, service
@@ -62,6 +67,23 @@ def test_an_adapter_names_its_parent(server: Running) -> None:
 def test_a_parent_that_is_not_served_is_named_as_it_is(random_model_folder: Path, adapter: Path) -> None:
     with running(model=[f"mine={adapter}"]) as server:
         assert httpx.get(f"{server.http}/v1/models/mine").json()["parent"] == random_model_folder.name
+
+
+def test_models_are_looked_at_while_others_are_loaded(random_model_folder: Path) -> None:
+    """Which goes on in a thread of its own."""
+    models = Models()
+    models.load(Settings(model=(f"one={random_model_folder}",)))
+    names = iter(models.by_name)
+    models.load(Settings(model=(f"two={random_model_folder}",)))
+    assert (list(names), list(models.engines)) == (["one"], ["one", "two"])
+    asyncio.run(models.close(drain=False))
+
+
+def test_what_is_asked_is_answered_in_the_event_loop(server: Running) -> None:
+    """Keys and models are looked at and changed there; other threads would get in between."""
+    routes = [route for route in application(server.service).routes if isinstance(route, Route)]
+    assert len(routes) > 10
+    assert not [route.path for route in routes if not iscoroutinefunction(route.endpoint)]
 
 
 def test_each_says_its_own_words(server: Running, speech: Samples) -> None:

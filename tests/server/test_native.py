@@ -165,6 +165,16 @@ async def test_what_cannot_change_is_named(server: Running, message: str) -> Non
         assert "cannot change" in error["message"]
 
 
+async def test_a_language_is_taken_at_its_word(server: Running) -> None:
+    """The clients of other protocols know regions that the model does not have; ours is told which there are."""
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"{server.websocket}/v1/stream?language=en-AU")
+    assert "the nearest ones are en-US" in refused.value.response.body.decode()
+    async with websockets.connect(f"{server.websocket}/v1/stream") as socket:
+        await socket.send('{"type": "change", "language": "en-AU"}')
+        assert "en-AU" in json.loads(await socket.recv())["message"]
+
+
 async def test_an_error_is_short_however_long_what_it_names(server: Running) -> None:
     for message in ({"type": "z" * 500_000}, {"type": "change", "z" * 500_000: 1}):
         async with websockets.connect(f"{server.websocket}/v1/stream") as socket:

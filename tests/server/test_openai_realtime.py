@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.typing import Subprotocol
 
 from nemotron_asr.events import Final, Segment, SpeechEnded
+from nemotron_asr.languages import PROMPTS
 from nemotron_asr.server import nim_session, openai_realtime
 from nemotron_asr.server.formats import AudioFormat, PlainReader
 from nemotron_asr.server.openai_session import new_session, read, updated
@@ -245,7 +247,7 @@ def test_delays_are_latencies() -> None:
     for delay, latency in {"minimal": 80, "low": 160, "medium": 320, "high": 560, "xhigh": 1120}.items():
         config = read(updated(new_session(), wanted(delay=delay, languages=["de", "en"], prompt="Ada, Bob")))
         assert config.changeable["latency_ms"] == latency
-    assert config.changeable["languages"] == ["de-DE", "en-US"]
+    assert config.changeable["languages"] == ["de", "en"]
     assert config.changeable["boost"] == {"Ada": 0.5, "Bob": 0.5}
 
 
@@ -264,6 +266,21 @@ async def test_the_session_changes_while_speaking(server: Running, speech: NDArr
         await receive(connection, f"{TRANSCRIPTION}.completed")
 
 
+async def test_a_locale_of_the_models_own(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As fine-tuning adds it; the same in what is said of the model."""
+    recognizer = server.recognizer
+    config = replace(recognizer.config, prompts={**(recognizer.config.prompts or PROMPTS), "cy-GB": 120})
+    monkeypatch.setattr(recognizer, "config", config)
+    async with connected(server) as connection:
+        await connection.session.update(session=wanted(language="cy-GB"))
+        assert (await receive(connection, "session.updated")).session.audio.input.transcription.language == "cy-GB"
+    async with client(server) as office:
+        (model,) = (await office.models.list()).data
+        assert model.to_dict()["languages"][-1] == "cy-GB"  # type: ignore[index]  # which is ours
+        with pytest.raises(openai.BadRequestError, match="xx"):
+            await office.realtime.client_secrets.create(session=wanted(language="xx"))
+
+
 async def test_a_change_that_needs_another_stream_ends_the_turn(server: Running, speech: NDArray[np.int16]) -> None:
     async with connected(server) as connection:
         await connection.session.update(session=wanted())
@@ -273,6 +290,23 @@ async def test_a_change_that_needs_another_stream_ends_the_turn(server: Running,
         completed = await receive(connection, f"{TRANSCRIPTION}.completed")
         assert (completed.item_id, bool(completed.transcript)) == (committed.item_id, True)
         await receive(connection, "session.updated")
+
+
+async def test_the_shortest_commits(server: Running, speech: NDArray[np.int16]) -> None:
+    """Just 100 ms, however many there are; a sample less is none."""
+    packet = 24_000 // 10
+    data = np.repeat(speech, 3)[::2][: 40 * packet].tobytes()
+    async with connected(server) as connection:
+        await connection.session.update(session=wanted(24_000))
+        for at in range(0, len(data), 2 * packet):
+            await append(connection, data[at : at + 2 * packet])
+            await connection.input_audio_buffer.commit()
+        for _ in range(40):
+            await receive(connection, f"{TRANSCRIPTION}.completed")
+        await append(connection, bytes(2 * packet - 2))
+        await connection.input_audio_buffer.commit()
+        error = await receive(connection, "error")
+    assert error.error.code == "input_audio_buffer_commit_empty"
 
 
 async def test_what_is_cleared_is_not_told(server: Running, speech: NDArray[np.int16]) -> None:
@@ -336,7 +370,9 @@ async def test_a_client_that_has_gone_to_sleep(server: Running, monkeypatch: pyt
         ({"type": "session.update", "session": {"type": "realtime"}}, "invalid", "session.type"),
         ({"type": "session.update", "session": wanted(model="parakeet")}, "model_not_found", "model"),
         ({"type": "session.update", "session": wanted(delay="soon")}, "invalid", "transcription.delay"),
-        ({"type": "session.update", "session": wanted(language="xx")}, "invalid", "transcription.language"),
+        ({"type": "session.update", "session": wanted(language="xx")}, "invalid", "language"),
+        ({"type": "session.update", "model": "gpt-4o-transcribe"}, "invalid", "session"),
+        ({"type": "transcription_session.update"}, "invalid", "session"),
         ({"type": "session.update", "session": wanted(rate=7)}, "invalid", "sample_rate"),
         ({"type": "session.update", "session": wanted(turn_detection={"type": "x"})}, "invalid", "turn_detection.type"),
         ({"type": "transcription_session.update", "session": {"input_audio_format": "mp3"}}, "invalid", "audio_format"),
@@ -353,10 +389,15 @@ async def test_what_is_wrong_is_named(server: Running, message: Any, code: str, 
         await connection.recv()  # the connection goes on
 
 
-async def test_the_shape_of_the_beta(server: Running) -> None:
-    async with websockets.connect(
-        f"{server.websocket}/v1/realtime?intent=transcription", additional_headers={"OpenAI-Beta": "realtime=v1"}
-    ) as socket:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"additional_headers": {"OpenAI-Beta": "realtime=v1"}},
+        {"subprotocols": [Subprotocol("realtime"), Subprotocol("openai-beta.realtime-v1")]},
+    ],
+)
+async def test_the_shape_of_the_beta(server: Running, asked: dict[str, Any]) -> None:
+    async with websockets.connect(f"{server.websocket}/v1/realtime?intent=transcription", **asked) as socket:
         assert json.loads(await socket.recv())["type"] == "transcription_session.created"
         transcription = {"model": "gpt-4o-transcribe", "language": "de"}
         session = {

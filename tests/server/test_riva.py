@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import grpc
 import numpy as np
 import pytest
 import riva.client
@@ -15,10 +16,10 @@ from riva.client.proto import riva_asr_pb2
 
 from nemotron_asr.server import riva_shapes
 from nemotron_asr.server.problems import Problem
-from nemotron_asr.server.riva_messages import RecognitionConfig
+from tests.conftest import Sample
 from tests.server.conftest import Running
-from tests.server.contract import RATE, Contract, Request, Told, as_wav
-from tests.server.riva_client import config, messages, service, streaming, text, told
+from tests.server.contract import RATE, Contract, Request, Told, as_int16, as_wav
+from tests.server.riva_client import config, messages, refusal, service, streaming, text, told
 
 AudioEncoding = riva.client.AudioEncoding
 
@@ -111,13 +112,13 @@ def test_other_encodings(server: Running, asr: Any, speech: NDArray[np.int16], c
     assert letters(said) == letters(heard.text)
 
 
-def encoded(samples: NDArray[np.int16], how: tuple[str, str]) -> bytes:
+def encoded(samples: NDArray[np.int16], how: tuple[str, str], layout: str = "mono") -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=how[0]) as container:
         stream = container.add_stream(how[1], rate=RATE)
         assert isinstance(stream, av.AudioStream)
-        stream.layout = "mono"
-        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        stream.layout = layout
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout=layout)
         frame.rate = RATE
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             container.mux(packet)
@@ -138,6 +139,37 @@ def test_channels_apart(server: Running, asr: Any, speech: NDArray[np.int16]) ->
     assert {result.channel_tag for result in (*recording, *results)} == {1}
     assert text(recording) == server.recognizer.transcribe((speech, RATE)).text
     assert letters(text(results)) == letters(server.recognizer.transcribe((speech, RATE), latency_ms=320).text)
+
+
+def test_channels_that_speak_at_once(asr: Any, samples: list[Sample]) -> None:
+    """One call answers for both, which have always something to say at the same moment."""
+    both: dict[str, Any] = {"audio_channel_count": 2, "enable_separate_recognition_per_channel": True}
+    stereo = np.repeat(as_int16(samples[0].audio)[:, None], 2, axis=1).tobytes()
+    request = Request(np.frombuffer(stereo, np.int16), packet=6400)
+    for _ in range(4):
+        call = asr.stub.StreamingRecognize(messages(request, streaming(**both)), timeout=20)
+        said = [result for response in call for result in response.results if result.is_final]
+        first, second = ([result for result in said if result.channel_tag == tag] for tag in (1, 2))
+        assert text(first) == text(second) != ""
+
+
+@pytest.mark.parametrize("form", ["wav", "flac"])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_channels_apart_of_a_file(server: Running, asr: Any, samples: list[Sample], form: str, count: int) -> None:
+    """It knows itself how many it has; of a stream nobody does before it is too late."""
+    left, right = (as_int16(sample.audio)[: 3 * RATE] for sample in samples[:2])
+    stereo = np.stack([left, right], axis=1)
+    file = as_wav(stereo, channels=2) if form == "wav" else encoded(stereo.reshape(-1), ("flac", "flac"), "stereo")
+    separate = config(encoding=0, audio_channel_count=count, enable_separate_recognition_per_channel=True)
+    results = asr.offline_recognize(file, separate).results
+    for tag, samples_of_it in ((1, left), (2, right)):
+        said = text(result for result in results if result.channel_tag == tag)
+        assert said == server.recognizer.transcribe((samples_of_it, RATE)).text != ""
+    if not count:
+        stream = riva.client.StreamingRecognitionConfig(config=separate)
+        code, words = refusal(asr.streaming_response_generator([file], stream))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        assert "audio_channel_count" in words
 
 
 def test_words_come_when_they_are_wanted(asr: Any, speech: NDArray[np.int16]) -> None:
@@ -163,7 +195,7 @@ def letters(said: str) -> str:
 
 def wish(**fields: Any) -> riva_shapes.Wish:
     """What the client's configuration means here."""
-    return riva_shapes.wish_of(RecognitionConfig.FromString(config(**fields).SerializeToString()))
+    return riva_shapes.wish_of(config(**fields))
 
 
 def test_what_the_clients_helpers_set_up() -> None:
@@ -172,7 +204,7 @@ def test_what_the_clients_helpers_set_up() -> None:
     riva.client.add_word_boosting_to_config(configuration, ["Riva"], 40.0)
     riva.client.add_endpoint_parameters_to_config(configuration, 0, 0, 320, 160, 0.9, 0)
     riva.client.add_custom_configuration_to_config(configuration, "latency_ms:80, neural_vad.onset:0.65")
-    meant = riva_shapes.wish_of(RecognitionConfig.FromString(configuration.SerializeToString()))
+    meant = riva_shapes.wish_of(configuration)
     assert meant.options == {
         "language": "de-DE", "latency_ms": 80, "endpointing_ms": 320,
         "boost": {"Nemotron": 1.0, "Anna Wintour": 1.0, "Riva": 2.0},

@@ -111,6 +111,8 @@ def test_models(asr: Any) -> None:
         ("tiny", "offline"),
     ]
     assert "de-DE" in models[0].parameters["language_code"].split(",")
+    theirs = riva_asr_pb2.RivaSpeechRecognitionConfigRequest(model_name="parakeet-1.1b-en-US-asr-streaming")
+    assert asr.stub.GetRivaSpeechRecognitionConfig(theirs).model_config[0].model_name == "tiny"
     with pytest.raises(grpc.RpcError) as error:
         asr.stub.GetRivaSpeechRecognitionConfig(riva_asr_pb2.RivaSpeechRecognitionConfigRequest(model_name="big"))
     assert error.value.code() == Code.NOT_FOUND

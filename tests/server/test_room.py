@@ -15,6 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from wyoming.audio import AudioStart
 from wyoming.client import AsyncTcpClient
+from wyoming.event import Event
+from wyoming.info import Describe
 
 from nemotron_asr.server.riva_messages import SERVICE, StreamingRequest
 from nemotron_asr.server.service import Service
@@ -69,10 +71,10 @@ def riva(ports: Ports) -> Any:
     return refused.value.code()
 
 
-def wyoming(ports: Ports) -> Any:
+def wyoming(ports: Ports, asked: Event | None = None) -> Any:
     async def talk() -> Any:
         async with AsyncTcpClient(HOST, ports["wyoming"]) as client:
-            await client.write_event(AudioStart(16_000, 2, 1).event())
+            await client.write_event(asked or AudioStart(16_000, 2, 1).event())
             event = await asyncio.wait_for(client.read_event(), 30)
         return event and (event.type, event.data["code"])
 
@@ -118,6 +120,7 @@ def test_while_models_are_loaded(monkeypatch: pytest.MonkeyPatch, random_model_f
     def look(ports: Ports) -> None:
         seen.update(health=health(ports), refusals=refusals(ports))
         form = {"file": ("a.wav", b"RIFF")}
+        seen["models"] = wyoming(ports, Describe().event())
         seen["http"] = httpx.post(f"http://{HOST}:{ports['http']}/v1/audio/transcriptions", files=form).status_code
 
     async def start_slowly(service: Service) -> None:
@@ -127,7 +130,8 @@ def test_while_models_are_loaded(monkeypatch: pytest.MonkeyPatch, random_model_f
     monkeypatch.setattr(Service, "start", start_slowly)
     with running(model=[str(random_model_folder)]):
         pass
-    assert seen == {"health": (503, "loading", False), "refusals": EXPECTED, "http": 503}
+    later = ("error", "unavailable")
+    assert seen == {"health": (503, "loading", False), "refusals": EXPECTED, "models": later, "http": 503}
 
 
 def test_when_there_is_no_room_and_when_it_is_about_to_stop(random_model_folder: Path) -> None:

@@ -53,7 +53,7 @@ def openai(server: Running, samples: Samples) -> Wishes:
 def openai_realtime(server: Running, samples: Samples) -> Wishes:
     session = test_openai_realtime.wanted(delay="low", keywords=["Ada"], prompt="Bob", language="de")
     asyncio.run(test_openai_realtime.talk(server, Request(samples), session, turns=1))
-    return {"latency_ms": 160, "boost": {"Ada": 1.0, "Bob": 0.5}, "language": "de-DE", "endpointing_ms": None}
+    return {"latency_ms": 160, "boost": {"Ada": 1.0, "Bob": 0.5}, "language": "de", "endpointing_ms": None}
 
 
 def nim_realtime(server: Running, samples: Samples) -> Wishes:
@@ -100,6 +100,54 @@ def test_from_the_first_word_on(
     wished = speak(server, silence)
     (options,) = opened
     assert {name: options.get(name) for name in wished} == wished
+
+
+def openai_elsewhere(server: Running, samples: Samples) -> None:
+    with test_openai_http.client(server) as connected:
+        connected.audio.transcriptions.create(model="whisper-1", file=("a.wav", as_wav(samples)), language="en-AU")
+
+
+def openai_realtime_elsewhere(server: Running, samples: Samples) -> None:
+    session = test_openai_realtime.wanted(language="en-AU")
+    asyncio.run(test_openai_realtime.talk(server, Request(samples), session, turns=1))
+
+
+def nim_realtime_elsewhere(server: Running, samples: Samples) -> None:
+    asyncio.run(test_nim_realtime.talk(Request(samples), test_nim_realtime.arguments(server, language_code="en-AU")))
+
+
+def deepgram_elsewhere(server: Running, samples: Samples) -> None:
+    test_deepgram.talk(server, lambda socket: test_deepgram.send(socket, Request(samples)), language="en-AU")
+
+
+def riva_elsewhere(server: Running, samples: Samples) -> None:
+    with service(server) as asr:
+        list(asr.stub.StreamingRecognize(messages(Request(samples), streaming(language_code="en_au"))))
+
+
+def wyoming_elsewhere(server: Running, samples: Samples) -> None:
+    events = [Transcribe(language="en-AU").event(), test_wyoming.START, *test_wyoming.spoken(samples)]
+    test_wyoming.ask(server, [*events, test_wyoming.STOP], "transcript-stop")
+
+
+@pytest.mark.parametrize(
+    "speak",
+    [openai_elsewhere, openai_realtime_elsewhere, nim_realtime_elsewhere, deepgram_elsewhere, riva_elsewhere,
+     wyoming_elsewhere],
+)  # fmt: skip
+def test_a_language_where_the_model_does_not_have_it(
+    server: Running, silence: Samples, opened: list[Wishes], speak: Callable[[Running, Samples], None]
+) -> None:
+    speak(server, silence)
+    assert [options["language"] for options in opened] == ["en"]
+
+
+def test_hints_of_where_the_model_does_not_have_them(server: Running, silence: Samples, opened: list[Wishes]) -> None:
+    test_deepgram.talk(
+        server, lambda socket: test_deepgram.send(socket, Request(silence)), language="Multi",
+        request_options={"additional_query_parameters": {"language_hint": ["en-AU", "es-419"]}},
+    )  # fmt: skip
+    assert [(options["language"], options["languages"]) for options in opened] == [("auto", ["en", "es"])]
 
 
 def test_key_terms_that_change(server: Running, silence: Samples, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping
 
 from nemotron_asr.errors import OptionError
-from nemotron_asr.server import wyoming_client, wyoming_events
+from nemotron_asr.server import connections, wyoming_client, wyoming_events
 from nemotron_asr.transcript import Transcript as Heard
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, Contract, Request, Told
@@ -218,6 +218,35 @@ def ask_to_the_end(server: Running, events: Iterable[Event]) -> list[Event]:
             return said
 
     return asyncio.run(talk())
+
+
+def test_an_error_arrives_however_fast_the_client_is(server: Running) -> None:
+    """What is still on its way to a connection that is closed would take the error away."""
+    audio = [chunk(bytes(4096))] * 2000
+    for _ in range(5):
+        *_, error = ask_to_the_end(server, [Transcribe(name="medium-int8").event(), START, *audio])
+        assert Error.from_event(error).code == "not_found"
+    with running(max_session_seconds=1) as hasty:
+        *_, error = ask_to_the_end(hasty, [START, *audio])
+        assert Error.from_event(error).code == "too_large"
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.2, 1 << 30), (60.0, 1000)])
+def test_who_goes_on_after_an_error_is_cut_off(
+    server: Running, monkeypatch: pytest.MonkeyPatch, seconds: float, most: int
+) -> None:
+    monkeypatch.setattr(connections, "PARTING", seconds)
+    monkeypatch.setattr(connections, "PARTING_BYTES", most)
+
+    async def talk() -> None:
+        async with AsyncTcpClient("127.0.0.1", server.ports["wyoming"]) as client, asyncio.timeout(20):
+            await client.write_event(STOP)
+            while True:
+                await client.write_event(chunk(bytes(2000)))
+                await asyncio.sleep(0.05)
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(talk())
 
 
 @pytest.mark.parametrize(

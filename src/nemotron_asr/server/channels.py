@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from nemotron_asr.server.conversation import Conversation
+from nemotron_asr.server.sides import tasks
 from nemotron_asr.server.web import gone
 from nemotron_asr.transcript import Transcript
 
@@ -24,14 +25,11 @@ async def transcripts(conversations: Sequence[Conversation], play: Play, request
     Raises:
         Problem: what went wrong with the first that failed.
     """
-    try:
-        async with asyncio.TaskGroup() as group:
-            leaving = group.create_task(gone(request))
-            hearing = [group.create_task(_transcript(one, play)) for one in conversations]
-            await asyncio.wait(hearing)
-            leaving.cancel()
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    async with tasks() as group:
+        leaving = group.create_task(gone(request))
+        hearing = [group.create_task(_transcript(one, play)) for one in conversations]
+        await asyncio.wait(hearing)
+        leaving.cancel()
     return [task.result() for task in hearing]
 
 

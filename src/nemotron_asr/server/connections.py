@@ -1,6 +1,7 @@
 """Connections whose patience with the other side has an end."""
 
 import asyncio
+from contextlib import suppress
 from typing import cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -15,12 +16,26 @@ PING = 20.0
 UNREAD = 60.0
 """Seconds after which a client that does not read what it is told is cut off."""
 
+PARTING, PARTING_BYTES = 5.0, 64 << 20
+"""Seconds, and bytes, for which a client that was told the last may go on before it is cut off."""
+
 
 def close(writer: asyncio.StreamWriter, patience: float) -> None:
     """Close; who has not read the last of what it was told is cut off after `patience` seconds."""
     writer.close()
     if writer.transport.get_write_buffer_size():
         asyncio.get_running_loop().call_later(patience, writer.transport.abort)
+
+
+async def part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say no more, and wait for the client's end: a close upon unread input would take away what it was told last."""
+    left = PARTING_BYTES
+    with suppress(ConnectionError, TimeoutError):
+        if writer.can_write_eof():
+            writer.write_eof()
+        async with asyncio.timeout(PARTING):
+            while left > 0 and (data := await reader.read(1 << 16)):
+                left -= len(data)
 
 
 class Impatient(asyncio.Protocol):

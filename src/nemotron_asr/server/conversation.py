@@ -1,13 +1,12 @@
 """One stream as an adapter sees it: bytes in, events out; no frames, no chunks, no queues."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from nemotron_asr.config import SAMPLE_RATE
-from nemotron_asr.decoding.boosting import Boost
 from nemotron_asr.engine import Session
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.errors import NemotronError
@@ -15,7 +14,6 @@ from nemotron_asr.events import Final
 from nemotron_asr.languages import AUTO
 from nemotron_asr.server.answers import Finalized, Heard, RequestedFinal
 from nemotron_asr.server.bounds import Bounds, Clock
-from nemotron_asr.server.checks import check_options
 from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.pcm import Array
 from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of, translated
@@ -23,7 +21,10 @@ from nemotron_asr.server.telling import Telling
 from nemotron_asr.server.watch import Watch
 from nemotron_asr.transcript import Transcript, collect
 
-__all__ = ["CHANGES", "Conversation", "Finalized", "Heard", "RequestedFinal"]
+__all__ = ["CHANGES", "Conversation", "Finalized", "Heard", "Prepare", "RequestedFinal"]
+
+Prepare = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Options from outside -> as the engine takes them."""
 
 CHANGES = ("language", "languages", "latency_ms", "boost")
 """Options that can change in the course of a stream."""
@@ -42,12 +43,12 @@ class Conversation:
 
     def __init__(
         self, name: str, session: Session, hearing: Callable[..., Hearing],
-        prepare: Callable[[Boost], Awaitable[None]], bounds: Bounds, watch: Watch, language: str,
+        prepare: Prepare, bounds: Bounds, watch: Watch, language: str,
     ) -> None:  # fmt: skip
         self.id, self.language = name, language
         self._session, self._bounds, self._watch = session, bounds, watch
         self._hearing = hearing(hear=self._hear, wanted=lambda: session.wanted, ended=session.close, failed=self.abort)
-        self._prepare = prepare  # phrases, so that the session finds them compiled
+        self._prepare = prepare
         self._telling = Telling(session, lambda: self.duration, watch.answered)
         self._clock = Clock(bounds, self.abort)
         self._closed = False
@@ -57,11 +58,6 @@ class Conversation:
     def duration(self) -> float:
         """Seconds of audio fed so far."""
         return round(self._session.duration + self._hearing.held, 3)
-
-    @property
-    def detected(self) -> str | None:
-        """The last language that the model named."""
-        return self._session.detected
 
     async def feed(self, data: bytes) -> None:
         """Take bytes of the conversation's format, cut anywhere; waits while the engine is far behind.
@@ -108,9 +104,8 @@ class Conversation:
         if unknown := options.keys() - set(CHANGES):
             name = min(unknown)
             raise invalid(f"{name} cannot change in the course of a stream; choose {', '.join(CHANGES)}", name)
-        check_options(options)
         with translated():
-            await self._prepare(options.get("boost", ()))
+            options = await self._prepare(options)
             await self._hear_rest()
             if options.keys() & {"language", "languages"}:
                 language = options.get("language", AUTO)
@@ -154,8 +149,11 @@ class Conversation:
         Raises:
             Problem: what went wrong.
         """
-        finals = [event async for event in self if isinstance(event, Final)]
-        return collect(finals, self.duration, self.detected, self.language)
+        return self.transcript_of([event async for event in self if isinstance(event, Final)])
+
+    def transcript_of(self, finals: Sequence[Final]) -> Transcript:
+        """All that was said, of those who listened to its events to the end."""
+        return collect(finals, self.duration, self._session.detected, self.language)
 
     def __aiter__(self) -> Self:
         return self

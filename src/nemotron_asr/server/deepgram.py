@@ -11,18 +11,19 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from nemotron_asr.events import Final
 from nemotron_asr.server import deepgram_shapes as shapes
 from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.deepgram_http import PROTOCOL, hear, open_channels, refusal
 from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
+from nemotron_asr.server.formats import CONTAINER
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.sides import side_by_side
+from nemotron_asr.server.sides import side_by_side, tasks
 from nemotron_asr.server.web import CLOSE_CODES, token_of
 
 _REASONS = {Kind.INVALID: (1008, "DATA-0000"), Kind.TIMEOUT: (1011, "NET-0001"), Kind.INTERNAL: (1011, "NET-0000")}
@@ -41,6 +42,8 @@ def routes(service: Service) -> list[BaseRoute]:
             try:
                 key = service.authenticate(token_of(websocket) or _spoken_token(websocket), PROTOCOL)
                 wish = read(websocket.query_params)
+                if wish.multichannel and wish.form.encoding == CONTAINER and not wish.channels_said:
+                    raise invalid("multichannel needs channels, unless it is a recording", "channels")
                 conversations = [
                     await stack.enter_async_context(one)
                     async for one in open_channels(service, key, wish, wish.form.channels)
@@ -95,8 +98,6 @@ class Talk:
         """What the client sends, up to its CloseStream; an empty binary message is one, too."""
         while True:
             message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
             audio = message.get("bytes")
             if audio:
                 await self._feed(audio)
@@ -125,12 +126,12 @@ class Talk:
             case {"type": "KeepAlive"}:
                 for conversation in self._conversations:
                     conversation.keep_alive()
-            case {"type": "Configure"}:
+            case {"type": "Configure"} if _strings(message.get("keyterms") or []):
                 await self._configure(message)
             case {"type": "CloseStream"}:
                 return True
             case _:
-                said += "; choose Finalize, KeepAlive, Configure or CloseStream"
+                said += "; choose Finalize, KeepAlive, Configure with a list of keyterms, or CloseStream"
                 answer = {"variant": "SchemaError", "description": said, "message": text[:200]}
                 await self._send({"type": "Error", **answer})
         return False
@@ -141,8 +142,6 @@ class Talk:
         terms = message.get("keyterms")
         try:
             if terms is not None:
-                if not isinstance(terms, list) or not all(isinstance(term, str) for term in terms):
-                    raise invalid("keyterms is not a list of strings", "keyterms")
                 for conversation in self._conversations:
                     await conversation.change(boost=self._wish.boost(terms))
                 answer["keyterms"] = terms
@@ -152,12 +151,9 @@ class Talk:
         await self._send(answer)
 
     async def _tell_all(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for conversation, teller in zip(self._conversations, self._tellers, strict=True):
-                    group.create_task(self._tell(conversation, teller))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        async with tasks() as group:
+            for conversation, teller in zip(self._conversations, self._tellers, strict=True):
+                group.create_task(self._tell(conversation, teller))
 
     async def _tell(self, conversation: Conversation, teller: shapes.Teller) -> None:
         async for event, following in _with_next(conversation):
@@ -168,6 +164,10 @@ class Talk:
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._websocket.send_text(json.dumps(message, ensure_ascii=False))
+
+
+def _strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 async def _with_next(conversation: Conversation) -> AsyncIterator[tuple[Heard, Heard | None]]:

@@ -73,7 +73,7 @@ async def hear(request: Request, service: Service) -> Response:
         async def answer(resources: AsyncExitStack) -> AsyncGenerator[str, None]:
             async with resources:
                 said = await transcripts(conversations, partial(_play, path=path, wish=wish), request)
-                content = shapes.recording(said, name, request_id, sha256.hexdigest(), utterances=wish.utterances)
+                content = shapes.recording(said, name, request_id, sha256.hexdigest(), wish)
                 yield json.dumps(content, ensure_ascii=False)
 
         texts = answer(stack.pop_all())

@@ -13,16 +13,16 @@ from starlette.datastructures import QueryParams
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.languages import AUTO
 from nemotron_asr.options import PAUSE_MS
+from nemotron_asr.server.checks import LEAST_PAUSE_MS, OURS, flag, language_asked, number, numbers
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.problems import invalid
-from nemotron_asr.server.web import flag, number
 from nemotron_asr.server.weights import from_deepgram
 
-FOREIGN_MODELS = ("nova*", "flux*", "enhanced*", "base*", "whisper*", "general*", "*-general*")
+FOREIGN_MODELS = (
+    "nova*", "flux*", "enhanced*", "base*", "whisper*", "general*", "*-general*", "meeting*", "phonecall*", "finance*",
+    "conversationalai*", "voicemail*", "video*", "custom*",
+)  # fmt: skip
 """Names of Deepgram's own models."""
-
-LEAST_PAUSE_MS = 300
-"""The least silence that ends speech. Ours is between words, where Deepgram's 10 ms follow a voice detector."""
 
 ENCODINGS = {
     "linear16": "s16le", "linear32": "f32le", "mulaw": "mulaw", "alaw": "alaw",
@@ -35,9 +35,6 @@ _REFUSED = (
     "replace", "search", "sentiment", "summarize", "topics",
 )  # fmt: skip
 
-_OURS = ("latency_ms", "longest_segment_ms")
-"""Options of our own, beside Deepgram's."""
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -47,6 +44,7 @@ class Wish:
         model: its name.
         form: of the audio; for one channel of several, `channel` is to be set.
         multichannel: hear the channels one by one.
+        channels_said: the client has said how many there are.
         options: of the streams.
         interim: tell partials.
         vad_events: tell when speech begins.
@@ -55,11 +53,13 @@ class Wish:
         utterance_end: seconds without a word after which an utterance has ended; None: nobody wants to know.
         keywords: phrases with weights that stay when key terms change.
         utterances: have segments in the answer to a recording.
+        paragraphs: have them and their sentences in it, too.
     """
 
     model: str
     form: AudioFormat
     multichannel: bool
+    channels_said: bool
     options: dict[str, Any]
     interim: bool
     vad_events: bool
@@ -68,6 +68,7 @@ class Wish:
     utterance_end: float | None
     keywords: dict[str, float]
     utterances: bool
+    paragraphs: bool
 
     def boost(self, key_terms: list[str]) -> dict[str, float]:
         """All phrases that are likely, with our weights."""
@@ -90,6 +91,7 @@ def read(query: QueryParams) -> Wish:
         query.get("model", ""),
         _form(query),
         flag(query, "multichannel"),
+        "channels" in query,
         {"endpointing_ms": min(pauses, default=None)},
         flag(query, "interim_results"),
         flag(query, "vad_events"),
@@ -98,8 +100,9 @@ def read(query: QueryParams) -> Wish:
         None if utterance_end is None else utterance_end / 1000,
         dict(map(_keyword, query.getlist("keywords"))),
         flag(query, "utterances"),
+        flag(query, "paragraphs"),
     )
-    wish.options.update({name: number(query, name, 0) for name in _OURS if name in query}, **_languages(query))
+    wish.options.update(numbers(query, OURS), **_languages(query))
     wish.options["boost"] = wish.boost(query.getlist("keyterm"))
     return wish
 
@@ -126,9 +129,9 @@ def _form(query: QueryParams) -> AudioFormat:
 
 def _languages(query: QueryParams) -> dict[str, Any]:
     """The language; or those that may be found."""
-    language = query.get("language", "")
+    language = language_asked(query.get("language", ""))
     detected = [value for value in query.getlist("detect_language") if value.lower() not in {"false", ""}]
-    if language not in {"", "multi"} and not detected:
+    if language != AUTO and not detected:
         return {"language": language}
     hints = [value for value in (*query.getlist("language_hint"), *detected) if value.lower() != "true"]
     return {"language": AUTO, "languages": hints}

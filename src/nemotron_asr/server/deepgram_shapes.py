@@ -13,7 +13,7 @@ from nemotron_asr.server.conversation import Finalized, Heard, RequestedFinal
 from nemotron_asr.server.deepgram_query import Wish
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.transcript import Transcript
-from nemotron_asr.transcript.words import is_spoken
+from nemotron_asr.transcript.words import ends_sentence, is_spoken
 
 _CODES = {
     Kind.INVALID: "Bad Request", Kind.UNAUTHENTICATED: "INVALID_AUTH", Kind.NOT_FOUND: "Bad Request",
@@ -76,12 +76,12 @@ def metadata(request_id: str, sha256: str, duration: float, channels: int) -> di
 
 
 def recording(
-    transcripts: Sequence[Transcript], model: str, request_id: str, sha256: str, *, utterances: bool
+    transcripts: Sequence[Transcript], model: str, request_id: str, sha256: str, wish: Wish
 ) -> dict[str, Any]:
     """The answer to a recording, whose channels have a transcript each."""
     duration, uuid = max(transcript.duration for transcript in transcripts), model_uuid(model)
-    results: dict[str, Any] = {"channels": [_channel(transcript) for transcript in transcripts]}
-    if utterances:
+    results: dict[str, Any] = {"channels": [_channel(transcript, wish) for transcript in transcripts]}
+    if wish.utterances:
         results["utterances"] = [
             {"start": one.start, "end": one.end, "channel": channel, "id": f"{request_id}-{channel}-{number}"}
             | alternative(one.text, [one])
@@ -92,9 +92,34 @@ def recording(
     return {"metadata": {**about, "models": [uuid], "model_info": {uuid: model_info(model)}}, "results": results}
 
 
-def _channel(transcript: Transcript) -> dict[str, Any]:
-    content: dict[str, Any] = {"alternatives": [alternative(transcript.text, transcript.segments)]}
+def _channel(transcript: Transcript, wish: Wish) -> dict[str, Any]:
+    best = alternative(transcript.text, transcript.segments)
+    if wish.paragraphs:
+        best["paragraphs"] = _paragraphs(transcript.segments)
+    content: dict[str, Any] = {"alternatives": [best]}
     return content | ({"detected_language": transcript.language} if transcript.language else {})
+
+
+def _paragraphs(segments: Sequence[Segment]) -> dict[str, Any]:
+    """Segments, each as a paragraph of its own."""
+    return {
+        "transcript": "\n" + "\n\n".join(segment.text for segment in segments),
+        "paragraphs": [
+            {"sentences": _sentences(one), "num_words": len(one.words), "start": one.start, "end": one.end}
+            for one in segments
+        ],
+    }
+
+
+def _sentences(segment: Segment) -> list[dict[str, Any]]:
+    sentences, begin, place, first = list[dict[str, Any]](), 0, 0, 0
+    for number, word in enumerate(segment.words, 1):
+        place = segment.text.index(word.word, place) + len(word.word)
+        if ends_sentence(word.word) or number == len(segment.words):
+            text = segment.text[begin:place].strip()
+            sentences.append({"text": text, "start": segment.words[first].start, "end": word.end})
+            begin, first = place, number
+    return sentences
 
 
 @dataclass

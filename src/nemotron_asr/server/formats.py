@@ -1,6 +1,6 @@
 """What the bytes of a stream are, as its client says or as they look; and plain ones read as samples at 16 kHz."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,15 +54,20 @@ class AudioFormat:
         if self.channel is not None and not 0 <= self.channel < self.channels and self.encoding != CONTAINER:
             raise invalid(f"channel {self.channel} is not there; choose 0 to {self.channels - 1}", "channel")
 
+    @property
+    def bytes_a_second(self) -> int:
+        """Of plain samples."""
+        return self.rate * self.channels * sample_bytes(self.encoding)
+
 
 class PlainReader:
     """Bytes of plain samples -> mono samples at 16 kHz, once there are enough of them to be worth it."""
 
     def __init__(self, form: AudioFormat) -> None:
-        encoding = "s16le" if form.encoding == AUTO else form.encoding
-        self._pcm = PcmReader(encoding, form.channels, form.channel)
+        form = replace(form, encoding="s16le") if form.encoding == AUTO else form
+        self._pcm = PcmReader(form.encoding, form.channels, form.channel)
         self._resampler = Resampler(form.rate) if form.rate != SAMPLE_RATE else None
-        self._bytes_a_second = form.rate * form.channels * sample_bytes(encoding)
+        self._bytes_a_second = form.bytes_a_second
         self._held: list[bytes] = []
         self._size = 0
 

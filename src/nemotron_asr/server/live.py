@@ -38,6 +38,12 @@ class _Live:
 class _Socket(WebSocket):
     """Says always the same of a client that has gone away, where Starlette's own complains of whoever goes on."""
 
+    async def receive(self) -> Message:
+        message = await super().receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        return message
+
     async def send(self, message: Message) -> None:
         if self.application_state is WebSocketState.DISCONNECTED:
             raise WebSocketDisconnect(GONE)

@@ -1,14 +1,14 @@
 """What Prometheus reads."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from nemotron_asr.engine import Engine
 from nemotron_asr.engine.admission import DELAYS
+from nemotron_asr.server.models import Models
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10)
 
@@ -16,7 +16,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10)
 class Metrics:
     """Counters of one server, in a registry of their own."""
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
+    def __init__(self, models: Models) -> None:
         self.registry = registry = CollectorRegistry()
         whose = ("protocol", "model")
         self.streams = Gauge("nemotron_asr_streams", "Streams and recordings that are open.", whose, registry=registry)
@@ -35,15 +35,15 @@ class Metrics:
             "nemotron_asr_to_final_seconds", "From a request for the final to its being told.", whose,
             registry=registry, buckets=_SECONDS,
         )  # fmt: skip
-        registry.register(_Engines(engines))
+        registry.register(_Engines(models))
         ProcessCollector(registry=registry)
 
 
 class _Engines(Collector):
     """What the engines count themselves, at the moment when it is asked for."""
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
-        self._engines = engines
+    def __init__(self, models: Models) -> None:
+        self._models = models
 
     def collect(self) -> Iterable[Metric]:
         chunks = CounterMetricFamily("nemotron_asr_chunks", "Chunks of live streams decoded.", labels=["model"])
@@ -58,7 +58,7 @@ class _Engines(Collector):
         delays = HistogramMetricFamily(
             "nemotron_asr_chunk_delay_seconds", "From the audio of a chunk to its words.", labels=["model"]
         )
-        for name, engine in self._engines.items():
+        for name, engine in self._models.engines.items():
             state = engine.statistics
             counted = ((chunks, state.chunks), (late, state.late), (steps, state.steps), (seconds, state.computing))
             for metric, value in counted:

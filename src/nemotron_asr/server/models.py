@@ -13,7 +13,7 @@ from nemotron_asr.checkpoint.files import read_json
 from nemotron_asr.config import LATENCIES, SAMPLE_RATE
 from nemotron_asr.engine import Engine
 from nemotron_asr.errors import OptionError
-from nemotron_asr.languages import LANGUAGES, PROMPTS
+from nemotron_asr.languages import languages_of
 from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.settings import Settings
@@ -41,18 +41,19 @@ class Model:
     @property
     def languages(self) -> list[str]:
         """The locales that it can be asked for."""
-        config = self.recognizer.config
-        if not config.n_prompts:
-            return ["en-US"]
-        return [entry.locale for entry in LANGUAGES if entry.locale in (config.prompts or PROMPTS)]
+        return languages_of(self.recognizer.config)
 
 
 class Models:
     """All models; empty until they are loaded."""
 
     def __init__(self) -> None:
-        self.by_name: dict[str, Model] = {}
-        self.engines: dict[str, Engine] = {}
+        self.by_name: dict[str, Model] = {}  # another one when a model is loaded: that goes on in a thread
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        """Those of the models, by their names."""
+        return {name: model.engine for name, model in self.by_name.items()}
 
     def load(self, settings: Settings) -> None:
         """Load the models of the settings and have each hear something, so that its first stream does not wait.
@@ -73,8 +74,7 @@ class Models:
             engine.reserve(RESERVED)
             _warm_up(engine)
             parent = _parent(Path(place), places)
-            model = Model(name, recognizer, engine, int(time.time()), parent)
-            self.by_name[name], self.engines[name] = model, engine
+            self.by_name = {**self.by_name, name: Model(name, recognizer, engine, int(time.time()), parent)}
 
     def find(self, name: str | None, foreign: Iterable[str] = ()) -> Model:
         """The model that a client asks for.

@@ -19,10 +19,11 @@ from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
+from nemotron_asr.server.checks import flag, number
 from nemotron_asr.server.conversation import Conversation, Heard
 from nemotron_asr.server.formats import AUTO, AudioFormat
 from nemotron_asr.server.keys import Key
@@ -37,9 +38,7 @@ from nemotron_asr.server.web import (
     answer_problem,
     body_of,
     error_of,
-    flag,
     gone,
-    number,
     refuse,
     token_of,
 )
@@ -123,8 +122,6 @@ async def _listen(websocket: WebSocket, conversation: Conversation) -> None:
     """What the client sends, up to its {"type": "close"}."""
     while True:
         message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
         if message.get("bytes") is not None:
             await conversation.feed(message["bytes"])
         elif await _control(conversation, message["text"]):

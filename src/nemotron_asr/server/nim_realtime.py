@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from nemotron_asr.events import Final, Word
 from nemotron_asr.server import nim_session as sessions
@@ -73,8 +73,6 @@ class Nim:
                 message = await self._websocket.receive()
         except TimeoutError:
             raise Problem(Kind.TIMEOUT, f"nothing came for {patience:g} s, which is the limit") from None
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
         event = object_of(message.get("text") or "")
         name = str(event.get("type"))
         if name not in {_APPEND, _COMMIT, _DONE, _UPDATE}:

@@ -4,21 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from nemotron_asr.config import SAMPLE_RATE
-from nemotron_asr.languages import AUTO as ANY_LANGUAGE
 from nemotron_asr.server import openai_shapes
+from nemotron_asr.server.checks import OURS, language_asked, numbers
 from nemotron_asr.server.formats import AUTO, AudioFormat
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.realtime_messages import new_id
-from nemotron_asr.server.web import number
 from nemotron_asr.server.weights import from_riva
 
 Session = Mapping[str, Any]
 
 _ENCODINGS = {"pcm16": "s16le", "g711_ulaw": "mulaw", "g711_alaw": "alaw", "none": AUTO}
 """`none`: the bytes of a file as they are, or of plain samples."""
-
-_OURS = ("latency_ms", "longest_segment_ms")
-"""Options of ours, in `custom_configuration`."""
 
 
 def new_session(model: str) -> dict[str, Any]:
@@ -81,7 +77,7 @@ def options_of(session: Session) -> dict[str, Any]:
         raise invalid("there is no list of words to filter", "enable_profanity_filter")
     custom = _custom(recognition.get("custom_configuration"))
     endpointing = _part(session, "endpointing_config")
-    options = changeable(session) | {name: number(custom, name, 0) for name in _OURS if name in custom}
+    options = changeable(session) | numbers(custom, OURS)
     silence = _whole(endpointing, "stop_history", 0) or _whole(endpointing, "stop_history_eou", 0)
     return options | ({"endpointing_ms": silence} if silence else {})
 
@@ -93,9 +89,8 @@ def changeable(session: Session) -> dict[str, Any]:
         Problem: one of them is not offered.
     """
     wanted = _part(session, "input_audio_transcription")
-    language = str(wanted.get("language") or "")
     return {
-        "language": ANY_LANGUAGE if language in {"", "multi"} else language,
+        "language": language_asked(str(wanted.get("language") or "")),
         "boost": openai_shapes.boost([], str(wanted.get("prompt") or "")) | _boost(session),
     }
 

@@ -13,9 +13,9 @@ from starlette.datastructures import FormData, UploadFile
 from nemotron_asr.languages import AUTO
 from nemotron_asr.options import RECORDING_MS
 from nemotron_asr.server import openai_shapes as shapes
+from nemotron_asr.server.checks import OURS_AND_PAUSE, flag, language_asked, number, numbers
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import invalid
-from nemotron_asr.server.web import flag, number
 
 DIARIZED = "diarized_json"
 
@@ -23,16 +23,13 @@ FORMATS = ("json", "text", "srt", "vtt", "verbose_json", DIARIZED)
 
 GRANULARITIES = ("segment", "word")
 
-_NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
-"""Options of ours, in the form beside OpenAI's."""
-
 _LISTS = ("languages", "keywords", "timestamp_granularities", "include", "known_speaker_names",
           "known_speaker_references")  # fmt: skip
 VAD = "server_vad"
 _VAD = ("type", "threshold", "prefix_padding_ms", "silence_duration_ms")
 _KNOWN = {
-    "file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", *_NUMBERS,
-    *_LISTS, *(f"{name}[]" for name in _LISTS), *(f"chunking_strategy[{name}]" for name in _VAD),
+    "file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy",
+    *OURS_AND_PAUSE, *_LISTS, *(f"{name}[]" for name in _LISTS), *(f"chunking_strategy[{name}]" for name in _VAD),
 }  # fmt: skip
 
 _JSON = "application/json"
@@ -90,9 +87,9 @@ def read(form: FormData) -> Wish:
 
 def _options(form: FormData, fields: Mapping[str, str]) -> dict[str, Any]:
     """Options of the stream."""
-    options: dict[str, Any] = {"latency_ms": RECORDING_MS, "language": _language(fields.get("language", ""))}
-    options |= {name: number(fields, name, 0) for name in _NUMBERS if name in fields}
-    if languages := [language for language in map(_language, _list(form, "languages")) if language != AUTO]:
+    options: dict[str, Any] = {"latency_ms": RECORDING_MS, "language": language_asked(fields.get("language", ""))}
+    options |= numbers(fields, OURS_AND_PAUSE)
+    if languages := [language for language in map(language_asked, _list(form, "languages")) if language != AUTO]:
         options["languages"] = languages
     if silence := _silence(fields):
         options["endpointing_ms"] = number({"silence_duration_ms": silence}, "silence_duration_ms", 0)
@@ -108,11 +105,6 @@ def _silence(fields: Mapping[str, str]) -> str:
     given |= {name: fields[field] for name in _VAD if (field := f"chunking_strategy[{name}]") in fields}
     _choice(str(given.get("type", VAD)), "chunking_strategy", (VAD, "auto"))
     return str(given.get("silence_duration_ms", ""))
-
-
-def _language(name: str) -> str:
-    """Nothing, and a NIM container's `multi`, have the model find out."""
-    return AUTO if name in {"", "multi"} else name
 
 
 def _list(form: FormData, name: str) -> list[str]:

@@ -20,7 +20,7 @@ from nemotron_asr.server.openai_form import DIARIZED, FORMATS, Wish, read
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import LiveResponse, form_of, gone, pieces, stored, token_of
-from nemotron_asr.transcript import Transcript, collect
+from nemotron_asr.transcript import Transcript
 
 PROTOCOL = "openai"
 
@@ -107,13 +107,14 @@ async def _events(conversation: Conversation, wish: Wish) -> AsyncIterator[dict[
             finals.append(event)
         if delta:
             yield {"type": "transcript.text.delta", "delta": delta}
-    transcript = collect(finals, conversation.duration, conversation.detected, conversation.language)
+    transcript = conversation.transcript_of(finals)
     done = {"type": "transcript.text.done", **shapes.plain(transcript, with_logprobs=wish.logprobs)}
     match wish.response:
         case "verbose_json":
             done |= shapes.verbose(transcript, wish.granularities)
         case "srt" | "vtt":
             done[wish.response] = _render(transcript, wish)
+    del done["usage"]  # which is in tokens here, and of those nothing is known
     yield done
 
 

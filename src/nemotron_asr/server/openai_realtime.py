@@ -21,8 +21,8 @@ from nemotron_asr.server.web import CLOSE_CODES
 
 PROTOCOL = "openai-realtime"
 
-SHORTEST_COMMIT = 0.1
-"""Seconds of audio that a turn must have."""
+SHORTEST_COMMIT_MS = 100
+"""Audio that a turn must have."""
 
 REST = 10.0
 """Seconds without a message after which a client whose turns are all told needs no stream for now."""
@@ -31,6 +31,17 @@ PATIENCE = 600.0
 """Seconds without a message after which the connection ends."""
 
 Event = Mapping[str, Any]
+
+
+async def read_session(session: sessions.Session, service: Service) -> sessions.Config:
+    """What a session asks for.
+
+    Raises:
+        Problem: it could not be heard.
+    """
+    config = sessions.read(session)
+    await service.check(config.model, shapes.FOREIGN_MODELS, endpointing_ms=config.silence, **config.changeable)
+    return config
 
 
 class Realtime:
@@ -52,7 +63,7 @@ class Realtime:
         self._resources = AsyncExitStack()
         self._telling = self._listening = asyncio.create_task(asyncio.sleep(0))
         self._problem: Problem | None = None  # what went wrong with the stream
-        self._committed = 0.0  # seconds of the stream
+        self._uncommitted = 0  # bytes of the stream behind the last commit
         self._does: Mapping[str, Callable[[Event], Awaitable[None]]] = {
             "session.update": self._update, "transcription_session.update": self._update_beta,
             "input_audio_buffer.append": self._append, "input_audio_buffer.commit": self._commit,
@@ -102,27 +113,22 @@ class Realtime:
                 waited += REST
                 await self._rest(waited)
                 continue
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
             return message.get("text") or ""
 
     async def _rest(self, waited: float) -> None:
         if waited >= PATIENCE:
             self._problem = Problem(Kind.TIMEOUT, f"nothing came for {waited:g} s, which is the limit")
             self._listening.cancel()
-        elif self._stream is not None and self._turns.by_client and self._uncommitted(self._stream) > 0:
+        elif self._stream is not None and self._turns.by_client and self._uncommitted:
             self._stream.keep_alive()
         elif self._stream is not None and not self._turns.waiting:
             await self._finish()
 
     async def _update(self, event: Event) -> None:
         session = sessions.updated(self._session, event.get("session"))
-        config = sessions.read(session)
-        await self._service.check(
-            config.model, shapes.FOREIGN_MODELS, endpointing_ms=config.silence, **config.changeable
-        )
+        config = await read_session(session, self._service)
         if self._stream is not None and config.needs_another_stream(self._config):
-            if self._turns.by_client and self._uncommitted(self._stream) >= SHORTEST_COMMIT:
+            if self._turns.by_client and self._may_commit:
                 await self._end_turn(self._stream)
             await self._finish()
         elif self._stream is not None and config.changeable != self._config.changeable:
@@ -143,21 +149,23 @@ class Realtime:
         with self._breaking():
             stream = self._stream or await self._open()
             await stream.feed(data)
+        self._uncommitted += len(data)
 
     async def _commit(self, event: Event) -> None:
         stream = self._stream
-        if stream is None or self._uncommitted(stream) < SHORTEST_COMMIT:
-            problem = invalid(f"there is less than {SHORTEST_COMMIT:g} s of audio to commit")
+        if stream is None or not self._may_commit:
+            problem = invalid(f"there is less than {SHORTEST_COMMIT_MS} ms of audio to commit")
             await self._fail(problem, event.get("event_id"), "input_audio_buffer_commit_empty")
         else:
             await self._end_turn(stream)
 
-    def _uncommitted(self, stream: Conversation) -> float:
-        """Seconds of audio behind the last commit."""
-        return stream.duration - self._committed
+    @property
+    def _may_commit(self) -> bool:
+        """Whether there is audio enough; in bytes, for clients send packets of just this length."""
+        return 1000 * self._uncommitted >= SHORTEST_COMMIT_MS * self._config.form.bytes_a_second
 
     async def _end_turn(self, stream: Conversation) -> None:
-        self._committed = stream.duration
+        self._uncommitted = 0
         for message in self._turns.commit():
             await self._say(message)
         with self._breaking():
@@ -193,7 +201,7 @@ class Realtime:
         await self._resources.aclose()
         if self._stream is not None:
             self._turns.next_stream(self._stream.duration)
-        self._stream, self._committed = None, 0.0
+        self._stream, self._uncommitted = None, 0
 
     async def _tell(self, stream: Conversation) -> None:
         try:

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nemotron_asr.errors import LanguageError
-from nemotron_asr.languages import AUTO, canonical
+from nemotron_asr.languages import AUTO
 from nemotron_asr.options import PAUSE_MS
 from nemotron_asr.server import openai_shapes as shapes
-from nemotron_asr.server.checks import check_options
+from nemotron_asr.server.checks import LEAST_PAUSE_MS, check_names_and_types, language_asked
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.realtime_messages import new_id
@@ -18,9 +17,6 @@ DELAYS = {"minimal": 80, "low": 160, "medium": 320, "high": 560, "xhigh": 1120}
 
 EAGERNESS = {"low": 1200, "medium": PAUSE_MS, "auto": PAUSE_MS, "high": 500}
 """How eager a `semantic_vad` is -> milliseconds of silence that end a turn."""
-
-LEAST_SILENCE = 300
-"""Milliseconds. Ours is silence between words, where a voice detector may be in more of a hurry."""
 
 _ENCODINGS = {"audio/pcm": "s16le", "audio/pcmu": "mulaw", "audio/pcma": "alaw"}
 _BETA_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
@@ -76,7 +72,7 @@ def updated(session: Session, update: Any) -> Session:
     Raises:
         Problem: it is not an object, or asks for another kind of session.
     """
-    update = _object(update, "session")
+    update = _given(update)
     if update.get("type", "transcription") != "transcription":
         raise invalid(f"session type {update['type']!r} is not offered; choose transcription", "session.type")
     include, where = update.get("include", session["include"]), "session.audio.input"
@@ -97,7 +93,7 @@ def from_beta(update: Any) -> Session:
     Raises:
         Problem: it is not an object, or its format is unknown.
     """
-    update, sound = _object(update, "session"), dict[str, Any]()
+    update, sound = _given(update), dict[str, Any]()
     if update.get("input_audio_format") is not None:
         name = str(update["input_audio_format"])
         if name not in _BETA_FORMATS:
@@ -137,11 +133,11 @@ def read(session: Session) -> Config:
                 f"{name} is {wanted[name]!r}, not a string"[:200], f"session.audio.input.transcription.{name}"
             )
     keywords, languages = wanted.get("keywords") or [], wanted.get("languages") or []
-    check_options({"boost": keywords, "languages": languages})
-    language = _language(wanted.get("language") or AUTO)
+    check_names_and_types({"boost": keywords, "languages": languages})
+    language = language_asked(wanted.get("language") or "")
     changeable = {
         "language": language,
-        "languages": [_language(name) for name in languages] if language == AUTO else [],
+        "languages": languages if language == AUTO else [],
         "latency_ms": _latency(wanted.get("delay")),
         "boost": shapes.boost(keywords, wanted.get("prompt") or ""),
     }
@@ -155,13 +151,6 @@ def read(session: Session) -> Config:
         changeable,
         _LOGPROBS in include,
     )
-
-
-def _language(name: str) -> str:
-    try:
-        return canonical(name)
-    except LanguageError as error:
-        raise invalid(str(error), "session.audio.input.transcription.language") from None
 
 
 def _latency(delay: Any) -> int:
@@ -189,13 +178,20 @@ def _silence(turns: Any) -> int | None:
     silence = turns.get("silence_duration_ms")
     if silence is not None and not isinstance(silence, int):
         raise invalid(f"silence_duration_ms is {silence!r}, not a whole number"[:200], f"{where}.silence_duration_ms")
-    return max(LEAST_SILENCE, 500 if silence is None else silence)
+    return max(LEAST_PAUSE_MS, 500 if silence is None else silence)
 
 
 def _choice(value: Any, offered: Any, where: str) -> str:
     if not isinstance(value, str) or value not in offered:
         raise invalid(f"{where.rpartition('.')[2]} is {value!r}; choose {', '.join(offered)}"[:200], where)
     return value
+
+
+def _given(update: Any) -> Mapping[str, Any]:
+    """An update; without one, a client speaks a dialect in which audio is something else."""
+    if update is None:
+        raise invalid("there is no session", "session")
+    return _object(update, "session")
 
 
 def _object(value: Any, where: str) -> Mapping[str, Any]:

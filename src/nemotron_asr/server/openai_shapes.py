@@ -112,7 +112,7 @@ def verbose(transcript: Transcript, granularities: Sequence[str]) -> dict[str, A
     """`response_format=verbose_json`, with what `granularities` name: segment, word."""
     content: dict[str, Any] = {
         "task": "transcribe",
-        "language": transcript.language,
+        "language": transcript.language or "",
         "duration": transcript.duration,
         "text": transcript.text,
         "usage": usage(transcript.duration),

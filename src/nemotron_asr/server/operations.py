@@ -1,4 +1,7 @@
-"""How the server is: health, metrics, models. Also where a NIM container has them."""
+"""How the server is: health, metrics, models. Also where a NIM container has them.
+
+All is answered in the event loop's thread, where what is told about is at rest.
+"""
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -19,20 +22,20 @@ PROTOCOL = "operations"
 def routes(service: Service) -> list[BaseRoute]:
     """What the adapter answers. Health and metrics need no API key: they say nothing of any stream."""
 
-    def live(_: Request) -> Response:
+    async def live(_: Request) -> Response:
         return JSONResponse({"status": "live"})
 
-    def ready(_: Request) -> Response:
+    async def ready(_: Request) -> Response:
         status = "ready" if service.ready else "stopping" if service.draining else "loading"
         return JSONResponse({"status": status}, 200 if service.ready else 503)
 
-    def metrics(_: Request) -> Response:
+    async def metrics(_: Request) -> Response:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    def version(_: Request) -> Response:
+    async def version(_: Request) -> Response:
         return JSONResponse({"release": __version__, "api": "v1"})
 
-    def models(request: Request) -> Response:
+    async def models(request: Request) -> Response:
         try:
             service.authenticate(token_of(request), PROTOCOL)
             name = request.path_params.get("name")

@@ -1,4 +1,4 @@
-"""Doors to `/v1/realtime`: the WebSocket of OpenAI's and NIM's protocols, and secrets that stand for a key."""
+"""Endpoints of `/v1/realtime`: the WebSocket of OpenAI's and NIM's protocols, and secrets that stand for a key."""
 
 import time
 from typing import Any
@@ -14,13 +14,16 @@ from nemotron_asr.server.keys import Key
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.nim_realtime import Nim
 from nemotron_asr.server.nim_session import new_session as new_nim_session
-from nemotron_asr.server.openai_realtime import PROTOCOL, Realtime
+from nemotron_asr.server.openai_realtime import PROTOCOL, Realtime, read_session
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import headers_of, object_in, token_of
 
 _OF_BROWSERS, _OF_NIM = "openai-insecure-api-key.", "realtime-token."
 """What a key looks like among the subprotocols, for a browser can send no headers with a WebSocket."""
+
+_OF_BETA = "openai-beta.realtime-v1"
+"""How a browser asks for the beta."""
 
 _SECONDS = 600, 10, 7200
 """How long a secret lives: by default, at least, at most."""
@@ -31,15 +34,15 @@ _LONGEST_SESSION = 1 << 16
 
 def routes(service: Service) -> list[BaseRoute]:
     """What the adapter answers."""
-    doors = _Doors(service)
+    endpoints = _Endpoints(service)
     return [
-        live_route("/v1/realtime", doors.realtime),
-        Route("/v1/realtime/client_secrets", doors.client_secrets, methods=["POST"]),
-        Route("/v1/realtime/transcription_sessions", doors.transcription_sessions, methods=["POST"]),
+        live_route("/v1/realtime", endpoints.realtime),
+        Route("/v1/realtime/client_secrets", endpoints.client_secrets, methods=["POST"]),
+        Route("/v1/realtime/transcription_sessions", endpoints.transcription_sessions, methods=["POST"]),
     ]
 
 
-class _Doors:
+class _Endpoints:
     """Those who come in, and the sessions that were asked for with their secrets."""
 
     def __init__(self, service: Service) -> None:
@@ -58,7 +61,7 @@ class _Doors:
         await websocket.accept("realtime" if "realtime" in offered else None)
         first = None
         if not any(one.startswith(_OF_NIM) for one in offered):
-            beta = "realtime=v1" in websocket.headers.get("openai-beta", "")
+            beta = "realtime=v1" in websocket.headers.get("openai-beta", "") or _OF_BETA in offered
             talk = Realtime(websocket, self._service, key, session, beta=beta)
             await talk.run()
             first = talk.handed_over
@@ -70,8 +73,8 @@ class _Doors:
         """A secret for OpenAI's protocol, and its session."""
         try:
             key, wanted = await _minting(request, self._service)
-            session = sessions.updated(sessions.new_session(), wanted.get("session"))
-            sessions.read(session)
+            session = sessions.updated(sessions.new_session(), wanted.get("session") or {})
+            await read_session(session, self._service)
             secret, ends = self._mint(key, _seconds(wanted), session)
         except Problem as problem:
             return shapes.answer_error(problem)
@@ -82,7 +85,7 @@ class _Doors:
         try:
             key, wanted = await _minting(request, self._service)
             session = sessions.updated(sessions.new_session(), sessions.from_beta(wanted))
-            sessions.read(session)
+            await read_session(session, self._service)
             nim = new_nim_session(self._service.models.find(None).name)
             secret, ends = self._mint(key, _SECONDS[0], session)
         except Problem as problem:

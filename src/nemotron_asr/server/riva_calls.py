@@ -26,7 +26,8 @@ from nemotron_asr.server.riva_messages import (
 from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, Wish, results, streaming_result, wish_of
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
-from nemotron_asr.server.sides import side_by_side
+from nemotron_asr.server.sides import side_by_side, tasks
+from nemotron_asr.server.web import stored
 
 PROTOCOL = "riva"
 
@@ -90,7 +91,8 @@ class Recognition:
             wish, response = wish_of(request.config), RecognizeResponse()
             if request.HasField("id"):
                 response.id.CopyFrom(request.id)
-            for number, form in enumerate(wish.forms(request.audio), 1):
+            channels = await self._channels(wish, request.audio)
+            for number, form in enumerate(wish.forms(request.audio, channels), 1):
                 async with (
                     await self._open(key, form, wish, recording=True) as conversation,
                     conversation.beside(_play(conversation, request.audio)),
@@ -98,6 +100,13 @@ class Recognition:
                     said = await conversation.transcript()
                     response.results.extend(results(said.segments, said.duration, number, wish))
         return bytes(response.SerializeToString())
+
+    async def _channels(self, wish: Wish, audio: bytes) -> int:
+        """How many a file has whose channels are heard one by one; 0 where that is the client's to say."""
+        if not (wish.apart and wish.is_file(audio)):
+            return 0
+        async with stored(_whole(audio)) as path:
+            return await self._service.channels(path)
 
     async def _recording(self, context: Context) -> bytes:
         """The call's one message; gRPC does not say how much of it has come."""
@@ -115,7 +124,7 @@ class Recognition:
         self._key(context)
         name, models = parse(ConfigRequest, data).model_name, self._service.models
         response = ConfigResponse()
-        for model in [models.find(name)] if name else models.by_name.values():
+        for model in [models.find(name, FOREIGN_MODELS)] if name else models.by_name.values():
             for kind in ("online", "offline"):
                 about = {"type": kind, "language_code": ",".join(model.languages), "sample_rate": "16000"}
                 response.model_config.add(model_name=model.name, parameters=about)
@@ -187,9 +196,12 @@ class _Teller:
         self._context, self._wish, self._patience = context, wish, patience
         self._interim = first.streaming_config.interim_results
         self._answer = StreamingResponse(id=first.id) if first.HasField("id") else StreamingResponse()
+        self._writing = asyncio.Lock()  # a call takes one message at a time, whatever its channels say
 
     async def tell_all(self, talks: Sequence[Conversation]) -> None:
-        await asyncio.gather(*(self._tell(talk, channel) for channel, talk in enumerate(talks, 1)))
+        async with tasks() as group:
+            for channel, talk in enumerate(talks, 1):
+                group.create_task(self._tell(talk, channel))
 
     async def _tell(self, talk: Conversation, channel: int) -> None:
         async for event in talk:
@@ -201,10 +213,14 @@ class _Teller:
 
     async def _write(self, answer: Proto) -> None:
         try:
-            async with asyncio.timeout(self._patience):
+            async with self._writing, asyncio.timeout(self._patience):
                 await self._context.write(answer.SerializeToString())
         except TimeoutError:
             raise Problem(Kind.TIMEOUT, f"no answer was read for {self._patience} s, which is the limit") from None
+
+
+async def _whole(audio: bytes) -> AsyncIterator[bytes]:
+    yield audio
 
 
 async def _play(conversation: Conversation, audio: bytes) -> None:

@@ -12,13 +12,13 @@ from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine.settings import WIDEST_BEAM
 from nemotron_asr.events import Final, Partial, Segment, Word
 from nemotron_asr.languages import AUTO as ANY_LANGUAGE
+from nemotron_asr.server.checks import OURS_AND_PAUSE, flag, language_asked, numbers
 from nemotron_asr.server.conversation import Finalized, Heard
-from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat
+from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat, looks_like_container
 from nemotron_asr.server.pcm import COMPANDED
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.riva_messages import Alternative, Proto, Result, StreamingResult, WordInfo
 from nemotron_asr.server.wav import is_wav
-from nemotron_asr.server.web import flag, number
 from nemotron_asr.server.weights import from_riva
 
 FOREIGN_MODELS = ("*parakeet*", "*nemotron*", "*conformer*", "*canary*", "*whisper*", "riva*")
@@ -27,9 +27,6 @@ FOREIGN_MODELS = ("*parakeet*", "*nemotron*", "*conformer*", "*canary*", "*whisp
 _ENCODINGS = {0: AUTO, 1: AUTO, 2: CONTAINER, 3: "mulaw", 4: CONTAINER, 20: "alaw"}
 """AudioEncoding -> what we call it. Samples are looked at: clients send WAV files, header and all, as LINEAR_PCM."""
 
-_NUMBERS = ("latency_ms", "endpointing_ms", "longest_segment_ms")
-"""Options of ours, in `custom_configuration`; others in there are Riva's own, which mean nothing here."""
-
 
 @dataclass(frozen=True)
 class Wish:
@@ -37,6 +34,7 @@ class Wish:
 
     Attributes:
         form: what the client says of its audio.
+        channels: that the client says there are; 0: nothing.
         apart: every channel is heard by itself.
         words: answers have words with times.
         most: alternatives of a final at most.
@@ -44,6 +42,7 @@ class Wish:
 
     form: AudioFormat
     model: str
+    channels: int
     apart: bool
     words: bool
     most: int
@@ -54,10 +53,28 @@ class Wish:
         """Whether the form is known only when audio comes: what is said to be companded may be a WAV file."""
         return self.form.encoding in COMPANDED
 
-    def forms(self, head: bytes) -> list[AudioFormat]:
-        """The channels to hear, where the audio begins like this."""
-        form = replace(self.form, encoding=AUTO) if is_wav(head) else self.form
-        return [replace(form, channel=channel) for channel in range(form.channels)] if self.apart else [form]
+    def is_file(self, head: bytes) -> bool:
+        """Whether audio that begins like this says itself what it is."""
+        encoding = self.form.encoding
+        return encoding == CONTAINER or is_wav(head) or (encoding == AUTO and looks_like_container(head))
+
+    def forms(self, head: bytes, channels: int = 0) -> list[AudioFormat]:
+        """What to hear, where the audio begins like this.
+
+        Args:
+            head: the first bytes.
+            channels: that are in it; 0: as many as the client says.
+
+        Raises:
+            Problem: each is to be heard by itself, and nobody says how many there are.
+        """
+        count = channels or self.channels
+        if self.apart and not count:
+            message = "enable_separate_recognition_per_channel needs audio_channel_count"
+            raise invalid(message, "audio_channel_count")
+        form = replace(self.form, encoding=AUTO if is_wav(head) else self.form.encoding, channels=count or 1)
+        each = range(count) if self.apart and count > 1 else (None,)
+        return [replace(form, channel=channel) for channel in each]
 
 
 def wish_of(config: Proto) -> Wish:
@@ -72,13 +89,12 @@ def wish_of(config: Proto) -> Wish:
         raise invalid("speakers are not told apart", "diarization_config")
     if config.profanity_filter:
         raise invalid("there is no list of words to filter", "profanity_filter")
-    form = AudioFormat(
-        _ENCODINGS[config.encoding], config.sample_rate_hertz or SAMPLE_RATE, config.audio_channel_count or 1
-    )
+    channels = config.audio_channel_count
     return Wish(
-        form,
+        AudioFormat(_ENCODINGS[config.encoding], config.sample_rate_hertz or SAMPLE_RATE, channels or 1),
         config.model,
-        config.enable_separate_recognition_per_channel and form.channels > 1,
+        channels,
+        config.enable_separate_recognition_per_channel,
         config.enable_word_time_offsets,
         max(1, config.max_alternatives),
         _options(config),
@@ -86,8 +102,8 @@ def wish_of(config: Proto) -> Wish:
 
 
 def _options(config: Proto) -> dict[str, Any]:
-    custom = dict(config.custom_configuration)
-    options = _languages(config.language_code) | {name: number(custom, name, 0) for name in _NUMBERS if name in custom}
+    custom = dict(config.custom_configuration)  # whose other names are Riva's own, which mean nothing here
+    options = _languages(config.language_code) | numbers(custom, OURS_AND_PAUSE)
     if "vad" in custom:
         options["vad"] = flag(custom, "vad")
     silence = config.endpointing_config.stop_history or config.endpointing_config.stop_history_eou
@@ -100,12 +116,10 @@ def _options(config: Proto) -> dict[str, Any]:
 
 
 def _languages(code: str) -> dict[str, Any]:
-    """Nothing, and a NIM container's `multi`, have the model find out; several, separated by commas, which of them."""
-    if code in {"", "multi"}:
-        return {"language": ANY_LANGUAGE}
+    """Of several, separated by commas, the model finds out which."""
     if "," in code:
         return {"language": ANY_LANGUAGE, "languages": [one.strip() for one in code.split(",")]}
-    return {"language": code}
+    return {"language": language_asked(code)}
 
 
 def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:

@@ -3,17 +3,17 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from nemotron_asr.engine.settings import check_options as stream_settings
+from nemotron_asr.engine.settings import check_options
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.languages import AUTO
 from nemotron_asr.server.bounds import Bounds
-from nemotron_asr.server.checks import check_options
-from nemotron_asr.server.conversation import Conversation
+from nemotron_asr.server.checks import check_names_and_types, without_regions
+from nemotron_asr.server.conversation import Conversation, Prepare
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.keys import Key, Keys
@@ -51,7 +51,7 @@ class Service:
         self.settings = settings
         self.models = Models()
         self.keys = Keys(settings.api_key_file)
-        self.metrics = Metrics(self.models.engines)
+        self.metrics = Metrics(self.models)
         self.conversations: set[Conversation] = set()
         self.ports: dict[str, int] = {}
         self.ready = self.draining = False
@@ -93,7 +93,8 @@ class Service:
             protocol: its name in metrics and logs.
             form: what will be fed.
             model: the name that the client gives; nothing is the first one.
-            foreign: patterns of model names that clients of this protocol send to other services: the first one.
+            foreign: patterns of model names that clients of this protocol send to other services: the first one. Those
+                know languages in regions that the model does not have, too.
             recording: nobody waits for single words, so live streams go first; it is not counted among them.
             options: `nemotron_asr.options.Options`.
 
@@ -101,7 +102,9 @@ class Service:
             Problem: it is refused.
         """
         with self._refusing(protocol, key):
-            return await self._open(key, protocol, form, self.models.find(model, foreign), recording, options)
+            found = self.models.find(model, foreign)
+            prepare = partial(self._prepared, model=found, foreign=bool(foreign))
+            return await self._open(key, protocol, form, found, prepare, recording, options)
 
     async def check(self, model: str, foreign: Iterable[str], **options: Any) -> None:
         """Look whether a conversation could be opened with these options, without opening one.
@@ -109,11 +112,10 @@ class Service:
         Raises:
             Problem: it could not.
         """
-        recognizer = self.models.find(model, foreign).recognizer
-        check_options(options)
+        found = self.models.find(model, foreign)
         with translated():
-            await self._phrases.prepare(options.get("boost", ()), recognizer.tokenizer)
-            stream_settings(recognizer, **options)
+            prepared = await self._prepared(options, model=found, foreign=bool(foreign))
+            check_options(found.recognizer, **prepared)
 
     async def channels(self, path: str) -> int:
         """How many a recording has, whatever it is.
@@ -181,20 +183,19 @@ class Service:
         await asyncio.to_thread(self.traces.close)
 
     async def _open(
-        self, key: Key, protocol: str, form: AudioFormat, model: Model, recording: bool, options: dict[str, Any]
-    ) -> Conversation:
+        self, key: Key, protocol: str, form: AudioFormat, model: Model, prepare: Prepare, recording: bool,
+        options: dict[str, Any],
+    ) -> Conversation:  # fmt: skip
         if self.draining:
             raise Problem(Kind.UNAVAILABLE, "the server is about to stop")
-        check_options(options)
         settings = self.settings
         longest = settings.max_audio_seconds if recording else settings.max_session_seconds
         bounds = Bounds(longest, settings.idle_seconds, float("inf") if recording else longest)
-        prepare = partial(self._phrases.prepare, tokenizer=model.recognizer.tokenizer)
         with ExitStack() as refused:
             self.keys.check_again(key)
             key.enter()
             refused.callback(key.leave)
-            await prepare(options.get("boost", ()))
+            options = await prepare(options)
             session = model.engine.open(recording=recording, **options)
             refused.pop_all()
         name = secrets.token_hex(8)
@@ -210,6 +211,12 @@ class Service:
         self.conversations.add(conversation)
         self._quiet.clear()
         return conversation
+
+    async def _prepared(self, options: Mapping[str, Any], *, model: Model, foreign: bool) -> dict[str, Any]:
+        """Options as the engine takes them, which finds their phrases compiled."""
+        check_names_and_types(options)
+        await self._phrases.prepare(options.get("boost", ()), model.recognizer.tokenizer)
+        return without_regions(options, model.recognizer.config) if foreign else dict(options)
 
     def _gone(self, conversation: Conversation) -> None:
         self.conversations.discard(conversation)

@@ -1,7 +1,8 @@
-"""The two sides of a live stream: who listens to the client, and who tells it what was heard."""
+"""What goes on side by side: who listens to a client, and who tells it what was heard."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 
@@ -24,3 +25,13 @@ async def side_by_side(listening: Coroutine[Any, Any, None], telling: Coroutine[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group of tasks; the first that fails ends the others and the context, and raises what it raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None

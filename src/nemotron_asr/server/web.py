@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -29,9 +29,6 @@ MAX_FIELDS = 1000
 SLOWEST = 1000
 """Bytes per second of a form, or of a recording that is heard when whole, beyond the time that it may stand still:
 it takes up room while it comes."""
-
-MOST_DIGITS = 12
-"""Of a number among options: longer ones are cut off, and still beyond all limits."""
 
 CLOSE_CODES = {
     Kind.INVALID: 1008, Kind.UNAUTHENTICATED: 1008, Kind.NOT_FOUND: 1008, Kind.TIMEOUT: 1008, Kind.TOO_LARGE: 1009,
@@ -200,30 +197,3 @@ class LiveResponse(Response):
             async for text in texts:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def flag(values: Mapping[str, str], name: str, default: bool = False) -> bool:
-    """A yes or no among the options of a request.
-
-    Raises:
-        Problem: it is neither.
-    """
-    value = values.get(name, str(default)).lower()
-    if value in {"true", "1", "yes", "on", ""}:
-        return True
-    if value in {"false", "0", "no", "off"}:
-        return False
-    raise invalid(f"{name} is {value!r}; choose true or false", name)
-
-
-def number(values: Mapping[str, str], name: str, default: int) -> int:
-    """A whole number among the options of a request.
-
-    Raises:
-        Problem: it is none.
-    """
-    value = values.get(name, str(default))
-    try:
-        return int(value[:MOST_DIGITS])
-    except ValueError:
-        raise invalid(f"{name} is {value[:40]!r}, not a whole number", name) from None

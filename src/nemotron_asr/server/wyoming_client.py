@@ -19,13 +19,14 @@ from wyoming.ping import Ping, Pong
 from nemotron_asr import __version__
 from nemotron_asr.events import Final, SpeechEnded
 from nemotron_asr.languages import AUTO
+from nemotron_asr.server.connections import part
 from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.openai_shapes import Deltas
-from nemotron_asr.server.problems import Problem, invalid
+from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.sides import tasks
 from nemotron_asr.server.wyoming_events import format_of, options_of, read_event
-from nemotron_asr.transcript import collect
 
 PROTOCOL = "wyoming"
 
@@ -77,19 +78,19 @@ class Client:
 
     async def serve(self) -> None:
         """Answer until the client goes away, reads nothing any more, or cannot be understood any more."""
-        try:
-            with suppress(ConnectionError):
-                await self._listen()
-        finally:
-            await self._end()
+        with suppress(ConnectionError):
+            try:
+                async with tasks() as self._tasks:
+                    await self._listen()
+            except Problem as problem:
+                await self._write(Error(str(problem), problem.kind.word).event())
+                await part(self._reader, self._writer)
 
     async def _listen(self) -> None:
-        try:
-            while (event := await read_event(self._reader, self._service.settings)) is not None:
-                await self._take(event)
-        except Problem as problem:
-            await self._end()
-            await self._write(_error(problem))
+        while (event := await read_event(self._reader, self._service.settings)) is not None:
+            await self._take(event)
+        if self._telling is not None:
+            self._telling.cancel()
 
     async def _take(self, event: Event) -> None:
         """Do what an event asks for; those that nobody knows are passed over, as the protocol has it."""
@@ -117,7 +118,7 @@ class Client:
         key = self._service.authenticate(None, PROTOCOL)
         conversation = await self._service.open(key, PROTOCOL, form, foreign=FOREIGN_MODELS, **options)
         self._command, self._deaf = _Command(conversation, form), False
-        self._telling = asyncio.create_task(self._tell(self._command))
+        self._telling = self._tasks.create_task(self._tell(self._command))
         await asyncio.sleep(0)  # who tells is inside the conversation now, and leaves it when cancelled
         return self._command
 
@@ -142,25 +143,19 @@ class Client:
 
     async def _tell(self, command: _Command) -> None:
         deltas, finals, conversation = Deltas(), list[Final](), command.conversation
-        try:
-            async with conversation:
-                async for event in conversation:
-                    if delta := deltas.of(event):
-                        await self._tell_words(command, delta)
-                    if isinstance(event, Final):
-                        finals.append(event)
-                    if isinstance(event, SpeechEnded) and command.live:
-                        break
-                self._command, self._deaf = None, True
-        except Problem as problem:
+        async with conversation:
+            async for event in conversation:
+                if delta := deltas.of(event):
+                    await self._tell_words(command, delta)
+                if isinstance(event, Final):
+                    finals.append(event)
+                if isinstance(event, SpeechEnded) and command.live:
+                    break
             self._command, self._deaf = None, True
-            await self._write(_error(problem))
-            self._writer.close()
-        else:
-            transcript = collect(finals, conversation.duration, conversation.detected, conversation.language)
-            await self._tell_words(command)
-            await self._write(Transcript(transcript.text, language=transcript.language).event())
-            await self._write(TranscriptStop().event())
+        transcript = conversation.transcript_of(finals)
+        await self._tell_words(command)
+        await self._write(Transcript(transcript.text, language=transcript.language).event())
+        await self._write(TranscriptStop().event())
 
     async def _tell_words(self, command: _Command, delta: str = "") -> None:
         """Words that are new; before the first ones, that they begin."""
@@ -170,12 +165,6 @@ class Client:
             await self._write(TranscriptStart(language=None if language == AUTO else language).event())
         if delta:
             await self._write(TranscriptChunk(delta).event())
-
-    async def _end(self) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
-            self._telling = None
 
     async def _write(self, event: Event) -> None:
         try:
@@ -187,7 +176,13 @@ class Client:
 
 
 def describe(service: Service) -> Event:
-    """What there is: one program, with a model for each that is loaded."""
+    """What there is: one program, with a model for each.
+
+    Raises:
+        Problem: not all are loaded yet; who asks sets up what it is told, and so it is to ask again.
+    """
+    if not service.ready:
+        raise Problem(Kind.UNAVAILABLE, "the server is loading its models, or about to stop")
     models = [
         AsrModel(name, _US, installed=True, description=None, version=__version__, languages=model.languages)
         for name, model in service.models.by_name.items()
@@ -198,7 +193,3 @@ def describe(service: Service) -> Event:
         prefers_auto_gain_enabled=False, prefers_noise_reduction_enabled=False,
     )  # fmt: skip
     return Info(asr=[program]).event()
-
-
-def _error(problem: Problem) -> Event:
-    return Error(str(problem), problem.kind.word).event()

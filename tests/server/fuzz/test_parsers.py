@@ -16,7 +16,7 @@ from starlette.datastructures import FormData, QueryParams, UploadFile
 from nemotron_asr.cli import commands
 from nemotron_asr.errors import NemotronError, OptionError
 from nemotron_asr.server import deepgram_query, nim_session, openai_form, openai_session, wyoming_events
-from nemotron_asr.server.checks import check_options
+from nemotron_asr.server.checks import check_names_and_types
 from nemotron_asr.server.formats import AudioFormat
 from nemotron_asr.server.keys import Keys
 from nemotron_asr.server.objects import object_of
@@ -67,7 +67,7 @@ def test_nim_sessions(session: dict[str, Any]) -> None:
         whole = {**nim_session.new_session("tiny"), **received(session)}
         for read in (nim_session.form_of, nim_session.options_of, nim_session.model_of, nim_session.wants_words):
             understood(read, whole)
-        understood(lambda: check_options(nim_session.options_of(whole)))
+        understood(lambda: check_names_and_types(nim_session.options_of(whole)))
 
 
 @given(QUERY)
@@ -105,7 +105,7 @@ def test_wyoming_events(data: bytes) -> None:
 @given(CHANGE)
 @Quick
 def test_options(options: dict[str, Any]) -> None:
-    understood(check_options, {name: value for name, value in options.items() if name != "type"})
+    understood(check_names_and_types, {name: value for name, value in options.items() if name != "type"})
 
 
 @given(spoilt(WAV))

@@ -44,46 +44,55 @@ class _Files(StaticFiles):
 
 def routes(service: Service) -> list[BaseRoute]:
     """What the adapter answers. Its files and its choices need no API key; the rest does where keys are asked for."""
+    page = _Page(service)
+    return [
+        Route("/", page.index),
+        Route("/page/choices", page.choices),
+        Route("/page/state", page.state),
+        Route("/page/transcript.srt", page.subtitles, methods=["POST"]),
+        Route("/page/transcript.vtt", page.subtitles, methods=["POST"]),
+        Mount("/page", _Files(directory=FILES)),
+    ]
 
-    def index(_: Request) -> Response:
+
+class _Page:
+    """What the page asks for."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def index(self, _: Request) -> Response:
+        """The page itself."""
         return FileResponse(FILES / "index.html", headers=HEADERS)
 
-    def choices(_: Request) -> Response:
-        return JSONResponse(
-            {
-                "models": [
-                    {"name": model.name, "languages": [_named(locale) for locale in model.languages]}
-                    for model in service.models.by_name.values()
-                ],
-                "latencies_ms": list(LATENCIES),
-                "key_needed": bool(service.settings.api_key_file),
-            }
-        )
+    async def choices(self, _: Request) -> Response:
+        """What can be asked for."""
+        models = [
+            {"name": model.name, "languages": [_named(locale) for locale in model.languages]}
+            for model in self._service.models.by_name.values()
+        ]
+        key_needed = bool(self._service.settings.api_key_file)
+        return JSONResponse({"models": models, "latencies_ms": list(LATENCIES), "key_needed": key_needed})
 
-    def state(request: Request) -> Response:
+    async def state(self, request: Request) -> Response:
+        """How the engines are."""
         try:
-            service.keys.check(token_of(request))  # the page asks every two seconds: not to be counted
+            self._service.keys.check(token_of(request))  # the page asks every two seconds: not to be counted
         except Problem as problem:
             return answer_problem(problem)
-        return JSONResponse({name: asdict(engine.statistics) for name, engine in service.models.engines.items()})
+        engines = self._service.models.engines
+        return JSONResponse({name: asdict(engine.statistics) for name, engine in engines.items()})
 
-    async def subtitles(request: Request) -> Response:
+    async def subtitles(self, request: Request) -> Response:
+        """A transcript, which the page has, as a file."""
+        service, srt = self._service, request.url.path.endswith(".srt")
         try:
             with service.uploading(service.authenticate(token_of(request), PROTOCOL), PROTOCOL):
                 content = await object_in(request, service, LARGEST)
-                text = await asyncio.to_thread(_subtitles, content, srt=request.url.path.endswith(".srt"))
+                text = await asyncio.to_thread(_subtitles, content, srt=srt)
         except Problem as problem:
             return answer_problem(problem)
         return PlainTextResponse(text)
-
-    return [
-        Route("/", index),
-        Route("/page/choices", choices),
-        Route("/page/state", state),
-        Route("/page/transcript.srt", subtitles, methods=["POST"]),
-        Route("/page/transcript.vtt", subtitles, methods=["POST"]),
-        Mount("/page", _Files(directory=FILES)),
-    ]
 
 
 def _named(locale: str) -> dict[str, str]:
