@@ -184,7 +184,7 @@ async def test_a_client_that_is_cut_off(
 
 async def test_a_flood_of_questions_nobody_hears_the_answers_of(server: Running) -> None:
     """Each is answered, in order, though the client reads only in the end."""
-    async with websockets.connect(server.websocket + STREAM, max_queue=1) as socket:
+    async with websockets.connect(server.websocket + STREAM, max_queue=1, ping_interval=None) as socket:
         await socket.send(SOUND)
         for _ in range(2000):
             await socket.send('{"type": "finalize"}')
