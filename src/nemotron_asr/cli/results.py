@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from nemotron_asr.cli.inputs import Input
-from nemotron_asr.cli.origins import Origins
+from nemotron_asr.cli.provenance import Provenance
 from nemotron_asr.cli.running import check_output, printable
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Folder:
             UsageError: two recordings would be written to the same file.
             OSError: the folder cannot be made.
         """
-        self._form, self._folder, self._origins = form, folder, Origins(folder)
+        self._form, self._folder, self._origins = form, folder, Provenance(folder)
         places = _places(recordings, _SUFFIXES.get(form, form), self._origins)
         self._places = dict(zip(recordings, places, strict=True))
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ class Folder:
         """Nothing is left to do: every file is complete."""
 
 
-def _places(recordings: Sequence[Input], suffix: str, origins: Origins) -> list[PurePath]:
+def _places(recordings: Sequence[Input], suffix: str, origins: Provenance) -> list[PurePath]:
     """Names of files: `a.wav` -> `a.txt`; where that is another recording's, too, or was before, `a.wav.txt`.
 
     Raises:

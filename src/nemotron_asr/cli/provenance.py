@@ -32,8 +32,8 @@ class Origin:
             return None
 
 
-class Origins:
-    """Those of all transcripts in a folder, by their names in it."""
+class Provenance:
+    """The origins of all transcripts in a folder, by their names in it."""
 
     def __init__(self, folder: Path) -> None:
         self._list = folder / LIST
