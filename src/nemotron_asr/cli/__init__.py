@@ -1,6 +1,7 @@
 """The command `nemotron-asr`. Nothing here imports torch before a command needs it.
 
-transcribe.py    inputs.py: files and folders -> recordings; results.py, provenance.py: where transcripts go; progress.py
+transcribe.py    inputs.py: files and folders -> recordings; progress.py: the bar
+                 results.py: where transcripts go; provenance.py: of which recording each is
 stream.py        live.py, microphone.py: where live samples come from; captions.py: how events are shown
 serve.py, finetune.py, evaluate.py, bench.py, models.py, languages.py: the other commands
 options.py       what `transcribe` and `stream` share
