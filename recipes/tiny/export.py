@@ -27,6 +27,10 @@ ABOUT = {
         "languages spoken by espeak-ng, flite and SVOX Pico"
     ),
     "made_by": "recipes/tiny",
+    "limits": (
+        "a model to try things with: it understands its six training voices, with four words in ten wrong, and hardly "
+        "anybody else; for real work use nemotron-3.5"
+    ),
 }
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
