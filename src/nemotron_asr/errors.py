@@ -69,3 +69,8 @@ class ManifestError(NemotronError):
 
 class MissingExtraError(NemotronError):
     """A feature whose optional packages are not installed; the message names the extra."""
+
+
+def printable(text: str) -> str:
+    """A text, such as a file's name, with escapes for what would end a line or what no log can write."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -82,12 +82,20 @@ def test_another_part_is_another_cache(tmp_path: Path, lines: list[Line]) -> Non
 @pytest.mark.parametrize("line", ["{", '{"audio_filepath": "a.wav", "text": "\\ud800", "target_lang": "de-DE"}'])
 @pytest.mark.parametrize("name", ["a" * 300 + ".wav", "a\x00.wav", "a\ud800.wav"], ids=["long", "zero", "half"])
 def test_a_line_or_a_name_that_cannot_be_is_left_out(
-    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, name: str, line: str
+    tmp_path: Path,
+    lines: list[Line],
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    name: str,
+    line: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = write_manifest(tmp_path / "m.jsonl", [lines[2]])
     bad = json.dumps({**lines[0], "audio_filepath": name})
     path.write_text("\n".join([line, bad, path.read_text(encoding="utf-8")]), encoding="utf-8")
-    [bucket] = Batches(DataConfig((Source(path),), tmp_path / "cache"), tokenizer, config).buckets
+    with caplog.at_level("INFO"):
+        [bucket] = Batches(DataConfig((Source(path),), tmp_path / "cache"), tokenizer, config).buckets
+    assert all(record.getMessage().isprintable() for record in caplog.records)
     assert [item.example.clip.text for item in bucket.items] == [lines[2]["text"]]
     [named] = (tmp_path / "cache").glob("*-left-out.jsonl")
     rejected = [json.loads(entry) for entry in named.read_text(encoding="utf-8").splitlines()]

@@ -14,7 +14,8 @@ import click
 
 from nemotron_asr.cli.inputs import Input
 from nemotron_asr.cli.provenance import Provenance
-from nemotron_asr.cli.running import check_output, printable
+from nemotron_asr.cli.running import check_output
+from nemotron_asr.errors import printable
 
 if TYPE_CHECKING:
     from nemotron_asr.transcript import Transcript

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from nemotron_asr.errors import AudioError, NemotronError
+from nemotron_asr.errors import AudioError, NemotronError, printable
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -33,11 +33,6 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
 def note(line: str) -> None:
     """Say something that is no result, in one line, whatever names it holds."""
     click.echo(printable(line), err=True)
-
-
-def printable(text: str) -> str:
-    """A text with escapes for what would end a line or move a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def check_output() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.audio import Samples, load
-from nemotron_asr.errors import AudioError
+from nemotron_asr.errors import AudioError, printable
 from nemotron_asr.training.manifest import Clip
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
             try:
                 samples = clip.part.of(whole(clip.path), clip.path)
             except AudioError as error:
-                log.warning("left out: %r", str(error))  # a name may hold what no log can write
+                log.warning("left out: %s", printable(str(error)))
                 samples = np.zeros(0, np.float32)
             file.write(np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16).tobytes())
             lengths.append(len(samples))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
-from nemotron_asr.errors import LanguageError, ManifestError
+from nemotron_asr.errors import LanguageError, ManifestError, printable
 from nemotron_asr.features import mel_frames
 from nemotron_asr.languages import canonical, resolve
 from nemotron_asr.model import encoder_frames
@@ -80,7 +80,7 @@ class Selection:
 
 def left_out(reason: str, names: Sequence[str]) -> str:
     """A line on clips that are not used: why, how many, and the names of the first."""
-    return f"left out, {reason}: {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+    return f"left out, {reason}: {len(names)} ({printable(', '.join(names[:3]))}{', ...' if len(names) > 3 else ''})"
 
 
 def read_manifest(path: Path) -> list[Clip]:
