@@ -45,3 +45,12 @@ def test_a_file_of_weights_is_read_again(tmp_path: Path) -> None:
     release_file(weights["b"])
     assert resident("RssFile") < before - 23_000
     assert [int(tensor.sum()) for tensor in weights.values()] == total
+
+
+def test_nothing_is_given_back_where_there_is_no_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: object) -> None:
+        raise TypeError("argument of type 'NoneType' is not iterable")  # what it says on Windows
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr("nemotron_asr.engine.memory.ctypes.CDLL", missing)
+    trim()

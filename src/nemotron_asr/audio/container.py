@@ -70,7 +70,7 @@ def open_container(source: FileSource, *, live: bool = False) -> Iterator[InputC
             raise AudioError(_reason(error)) from error
         except (ImportError, MemoryError):
             raise  # not the file's fault
-        except Exception as error:
+        except Exception as error:  # what somebody's own file object raises
             raise AudioError(_failed(error)) from error
         yield container
 
@@ -129,7 +129,7 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator["av.Pac
         return
     except OSError as error:
         raise AudioError(_reason(error)) from error
-    except Exception as error:
+    except Exception as error:  # what somebody's own file object raises
         raise AudioError(_failed(error)) from error
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nemotron_asr.cli.options import DEVICE, DTYPE, LATENCY, LATENCY_HELP
+from nemotron_asr.cli.options import DEVICE, DTYPE, latencies_option
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.several import Several
 from nemotron_asr.cli.table import print_table
@@ -45,15 +45,7 @@ _MODEL = (
 
 @click.command(cls=Several)
 @click.option("--model", default=RANDOM, metavar="MODEL", show_default=True, help=_MODEL)
-@click.option(
-    "--latency",
-    "latencies",
-    type=LATENCY,
-    multiple=True,
-    default=("80", "1120"),
-    show_default=True,
-    help=f"{LATENCY_HELP} Several.",
-)
+@latencies_option
 @click.option(
     "--streams",
     type=click.IntRange(1),

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from nemotron_asr.cli.options import DEVICE, DTYPE, LATENCY, LATENCY_HELP
+from nemotron_asr.cli.options import DEVICE, DTYPE, latencies_option
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.several import Several
 from nemotron_asr.errors import ManifestError, MissingExtraError, NemotronError
@@ -60,15 +60,7 @@ class _Plan:
 @click.command(cls=Several)
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option("--model", default="tiny", metavar="MODEL", show_default=True, help="A model as for `transcribe`.")
-@click.option(
-    "--latency",
-    "latencies",
-    type=LATENCY,
-    multiple=True,
-    default=("80", "1120"),
-    show_default=True,
-    help=f"{LATENCY_HELP} Several.",
-)
+@latencies_option
 @click.option(
     "--mode",
     type=click.Choice(list(_MODES)),

@@ -61,7 +61,7 @@ def _declared(latency_ms: int) -> list[Callable[[Function], Function]]:
         click.option("--model", default="tiny", metavar="MODEL", show_default=True, help=_MODEL),
         click.option("--language", default=AUTO, metavar="auto|LOCALE", show_default=True, help=_LANGUAGE),
         click.option("--languages", metavar="LOCALE,...", help="With auto: find no other languages than these."),
-        click.option("--latency", type=LATENCY, default=str(latency_ms), show_default=True, help=LATENCY_HELP),
+        click.option("--latency", type=LATENCY, default=str(latency_ms), show_default=True, help=_LATENCY_HELP),
         click.option("--boost", multiple=True, metavar="PHRASE[:WEIGHT]", help=_BOOST),
         click.option(
             "--boost-file",
@@ -134,10 +134,16 @@ _MODEL = (
     "tiny (embedded), a Hugging Face name or its short form (nemotron-3.5, nemotron-en), a folder, or a .nemo file."
 )
 _LANGUAGE = "The language spoken, see `nemotron-asr languages`; auto has the model find out."
-LATENCY_HELP = (
+_LATENCY_HELP = (
     "Milliseconds of audio that the model hears at a time: more gives better words. "
     "160 works, but the released model was not trained on it."
 )
+latencies_option = click.option(
+    "--latency", "latencies", type=LATENCY, multiple=True, default=("80", "1120"), show_default=True,
+    help=f"{_LATENCY_HELP} Several.",
+)  # fmt: skip
+"""Of the commands that measure at several latencies."""
+
 _BOOST = "A phrase that is likely, such as a name; may be repeated. Weights go from 0 to 4, 1 is usual."
 _BEAM = (
     "Hypotheses that are followed at a time, up to 16; 1 is greedy search, the default without --lm. More is better."
