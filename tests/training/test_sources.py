@@ -153,24 +153,26 @@ def test_a_dataset_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
         fetch_dataset(f"hf:{tmp_path}/nothing", tmp_path / "datasets")
 
 
-def test_replay_gets_its_share_of_the_draws(
+def test_replay_gets_its_share_of_the_audio(
     tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
 ) -> None:
-    new, others = write_manifest(tmp_path / "a.jsonl", lines[:1]), write_manifest(tmp_path / "b.jsonl", lines[1:4])
+    """However long its clips are, and in whichever buckets."""
+    parts = [{**line, "text": "Du.", "offset": 0.5, "duration": 0.2 + 0.1 * i} for i, line in enumerate(lines[1:4])]
+    new, others = write_manifest(tmp_path / "a.jsonl", lines[:1]), write_manifest(tmp_path / "b.jsonl", parts)
     options = DataConfig(
         (Source(new, weight=7), Source(others, share=0.25)),
         tmp_path,
-        batch_seconds=8,
-        bucket_seconds=(5,),
+        batch_seconds=5,
+        bucket_seconds=(0.3, 0.5, 5),
         augment=None,
     )
     batches = Batches(options, tokenizer, config)
-    drawn: Counter[str] = Counter()
-    for step in range(500):
-        batch = batches[step]
-        tags = (int(row[n - 1]) for row, n in zip(batch.tokens, batch.token_lengths, strict=True))
-        drawn.update(tokenizer.language_tags[tag] for tag in tags)
-    assert drawn[lines[0]["target_lang"]] / drawn.total() == pytest.approx(0.75, abs=0.05)
+    assert len(batches.buckets) == 3
+    heard: Counter[str] = Counter()
+    for batch in (batches[step] for step in range(1500)):
+        for row, length, n in zip(batch.tokens, batch.lengths, batch.token_lengths, strict=True):
+            heard[tokenizer.language_tags[int(row[n - 1])]] += int(length)
+    assert heard[lines[0]["target_lang"]] / heard.total() == pytest.approx(0.75, abs=0.05)
 
 
 def test_replay_is_not_trained_on_alone(

@@ -41,7 +41,7 @@ class Source:
     weight: float = 1.0  # how often each of its clips is drawn, relative to other sources
     synthetic: bool = False  # its clips have digital silence: they always get a noise floor
     language: str = ""  # of the clips that do not say it: a folder's, or lines of a manifest
-    share: float = 0.0  # of all draws, whatever its weight: for replay; 0: the weight decides
+    share: float = 0.0  # of all audio, whatever its weight: for replay; 0: the weight decides
 
 
 @dataclass(frozen=True)
@@ -135,23 +135,28 @@ def unusable(sources: Sequence[Source]) -> ManifestError:
 
 
 def share_out(loaded: Sequence[tuple[Source, list[Item]]]) -> list[Item]:
-    """All items, weighted so that the sources that ask for a share of the draws get it.
+    """All items, weighted so that the sources that ask for a share of the audio get it.
 
     Raises:
-        ManifestError: nothing can be used of those that ask for none, or no draws are left to them.
+        ManifestError: nothing can be used of those that ask for none, or nothing is left to them.
     """
-    total = sum(item.weight for source, items in loaded if not source.share for item in items)
+    total = sum(_heard(items) for source, items in loaded if not source.share)
     if not total and (learnt := [source for source, _ in loaded if not source.share]):
         raise unusable(learnt)
     rest = 1 - sum(source.share for source, items in loaded if items)
     if rest <= 0:
-        raise ManifestError("replay leaves no draws for the manifests to train on; give it a share below one")
+        raise ManifestError("replay leaves nothing for the manifests to train on; give it a share below one")
     result: list[Item] = []
     for source, items in loaded:
-        own = sum(item.weight for item in items)
+        own = _heard(items)
         factor = source.share * total / rest / own if source.share and total and own else 1.0
         result += [replace(item, weight=item.weight * factor) for item in items]
     return result
+
+
+def _heard(items: Sequence[Item]) -> float:
+    """How much audio of these is drawn, beside that of others: a clip is drawn as often as its weight says."""
+    return sum(item.weight * item.samples for item in items)
 
 
 @dataclass(frozen=True)
