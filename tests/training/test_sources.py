@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -41,6 +42,28 @@ def test_a_folder_pairs_recordings_with_texts(folder: Path, lines: list[Line]) -
         "unheard": "Nobody said this.",
     }
     assert {clip.language for clip in clips} == {"de-DE"}
+
+
+def test_what_lies_beside_a_recording_does_not_stand_in_for_it(folder: Path) -> None:
+    for name in ("a.xml", "a.srt", "a.wrd", "more/b.lab"):
+        (folder / name).write_text("no recording")
+    (folder / "silent.opus").rename(folder / "silent.sph")  # what no list has may be a recording
+    found = [clip.path.name for clip in read_clips(folder, "de-DE") if isinstance(clip, Clip)]
+    assert found == ["a.opus", "b.opus", "silent.sph", "unheard"]
+
+
+def test_a_text_of_two_recordings_is_left_out(folder: Path) -> None:
+    shutil.copy(folder / "a.opus", folder / "a.WAV")
+    first, *others = read_clips(folder, "de-DE")
+    assert f"{folder / 'a.WAV'}, {folder / 'a.opus'}: a text is that of one recording" in str(first)
+    assert all(isinstance(clip, Clip) for clip in others)
+
+
+def test_a_text_may_begin_with_a_byte_order_mark(folder: Path, lines: list[Line]) -> None:
+    (folder / "a.txt").write_text(lines[0]["text"], encoding="utf-8-sig")
+    clip = read_clips(folder, "de-DE")[0]
+    assert isinstance(clip, Clip)
+    assert clip.text == lines[0]["text"]
 
 
 def left_out(cache: Path) -> str:
@@ -129,23 +152,72 @@ def test_a_dataset_becomes_recordings_and_a_manifest_once(
     assert fetch_dataset(f"hf:{dataset}", tmp_path / "datasets") == manifest
 
 
-def test_rows_of_a_dataset_may_be_empty(
-    tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dataset_keeps_its_own_languages(dataset: Path, tmp_path: Path, lines: list[Line]) -> None:
+    """Whatever is said of other sources, or was said when it was fetched."""
+    for language in ("Greek", "el-GR", ""):
+        clips = read_clips(fetch_dataset(f"hf:{dataset}", tmp_path / "datasets", language), language)
+        assert [clip.language for clip in clips if isinstance(clip, Clip)] == [line["target_lang"] for line in lines]
+
+
+def write_dataset(folder: Path, **columns: list[Any]) -> str:
+    """A dataset of one table; returns what it is called."""
+    folder.mkdir()
+    datasets.Dataset.from_dict(columns).to_parquet(folder / "train.parquet")
+    return f"hf:{folder}"
+
+
+@pytest.fixture
+def audio(tmp_path: Path, lines: list[Line], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A recording as a row has it."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
-    audio = {"bytes": Path(lines[0]["audio_filepath"]).read_bytes(), "path": "x.opus"}
-    rows = {
-        "audio": [audio, audio, None, audio],
-        "sentence": [lines[0]["text"], None, "Nobody said this.", "Who said this?"],
-        "locale": [lines[0]["target_lang"]] * 3 + [None],
-    }
-    (tmp_path / "set").mkdir()
-    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "set" / "train.parquet")
-    manifest = fetch_dataset(f"hf:{tmp_path}/set::train[:4]", tmp_path / "datasets")
+    return {"bytes": Path(lines[0]["audio_filepath"]).read_bytes(), "path": "x.opus"}
+
+
+def test_a_language_that_nobody_knows_is_what_is_said(audio: dict[str, Any], tmp_path: Path) -> None:
+    """Not the first time alone: the manifest is written once."""
+    told = ["German", "de", "cy-GB", None]
+    name = write_dataset(tmp_path / "set", audio=[audio] * 4, text=["Neben."] * 4, language=told)
+    for language, expected in (
+        ("nl-NL", ["nl-NL", "de", "nl-NL", "nl-NL"]),
+        ("de-DE", ["de-DE", "de", "de-DE", "de-DE"]),
+        ("", ["German", "de", "cy-GB"]),
+    ):
+        clips = read_clips(fetch_dataset(name, tmp_path / "datasets", language), language)
+        assert [clip.language for clip in clips if isinstance(clip, Clip)] == expected
+
+
+def test_rows_of_a_dataset_may_be_empty(
+    audio: dict[str, Any], tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
+) -> None:
+    broken = [None, {"bytes": None, "path": "/nowhere/x.opus"}, {"bytes": None, "path": None}]
+    name = write_dataset(
+        tmp_path / "set",
+        audio=[audio, audio, audio, *broken],
+        sentence=[lines[0]["text"], None, "Who said this?", *["Nobody said this."] * 3],
+        locale=[lines[0]["target_lang"]] * 2 + [None] + [lines[0]["target_lang"]] * 3,
+    )
+    manifest = fetch_dataset(f"{name}::train[:6]", tmp_path / "datasets")
     [bucket] = Batches(DataConfig((Source(manifest),), tmp_path / "cache"), tokenizer, config).buckets
     assert [item.example.clip.text for item in bucket.items] == [lines[0]["text"]]
     named = left_out(tmp_path / "cache")
-    assert [reason in named for reason in ("empty text", "unreadable", "language '' is unknown")] == [True] * 3
+    assert [named.count(reason) for reason in ("empty text", "unreadable", "line 3: target_lang is None")] == [1, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"speech": [1], "text": ["a"], "lang": ["de-DE"]}, r"no column 'audio'; it has speech, text, lang$"),
+        ({"audio": [{"bytes": b"", "path": None}], "lang": ["de-DE"]}, r"no column of a text .*; it has audio, lang$"),
+        ({"audio": [{"bytes": b"", "path": None}], "text": ["a"]}, r"no column of a language; say it; it has audio"),
+        ({"audio": [1], "text": ["a"], "lang": ["de-DE"]}, r"cannot be used: "),
+    ],
+)
+def test_a_dataset_without_a_column_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, list[Any]], message: str
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    with pytest.raises(ManifestError, match=message):
+        fetch_dataset(write_dataset(tmp_path / "set", **columns), tmp_path / "datasets")
 
 
 def test_a_dataset_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:

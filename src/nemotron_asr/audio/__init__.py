@@ -8,6 +8,7 @@ resampler serves files and live streams, so that both hear the same samples.
     resampler.py    live: packets at any rate -> 16 kHz
     samples.py      arrays of any type -> mono float32
     activity.py     where somebody speaks
+    suffixes.py     how the names of recordings end
 """
 
 from nemotron_asr.audio.resampler import Resampler

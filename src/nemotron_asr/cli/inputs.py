@@ -7,13 +7,7 @@ from pathlib import Path, PurePath
 
 import click
 
-AUDIO = (
-    "3gp aac ac3 aif aiff alac amr ape au awb caf dts flac gsm m4a m4b mka mp2 mp3 mpc oga ogg opus ra snd spx tta voc "
-    "w64 wav weba wma wv"
-)
-VIDEO = "asf avi divx f4v flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv rm rmvb ts vob webm wmv"
-SUFFIXES = frozenset(f".{suffix}" for suffix in f"{AUDIO} {VIDEO}".split())
-"""What a file's name must end with, in any case, to be taken from a folder."""
+from nemotron_asr.audio.suffixes import SUFFIXES
 
 
 @dataclass(frozen=True)

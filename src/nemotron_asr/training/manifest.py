@@ -24,6 +24,9 @@ SHORTEST = 0.1
 TOKENS_PER_FRAME = 2
 """Nobody says more than this in 80 ms: where a clip does, its text is not what is spoken."""
 
+UNKNOWN = "unknown_lang"
+"""What a line calls a language that it has from elsewhere: it counts where nobody says another."""
+
 _HALF = re.compile("[\ud800-\udfff]")
 """Half of a character, which JSON can hold and no tokenizer takes."""
 
@@ -131,7 +134,7 @@ def _clip_or_error(line: bytes, manifest: Path, number: int, language: str) -> C
 def _clip(line: bytes, folder: Path, language: str) -> Clip:
     entry = _entry(line)
     said = [entry[key] for key in ("target_lang", "lang") if entry.get(key) is not None]
-    spoken = {"target_lang": said[0] if said else language or None}
+    spoken = {"target_lang": said[0] if said else language or entry.get(UNKNOWN)}
     audio, text, locale = (_text({**entry, **spoken}, name) for name in ("audio_filepath", "text", "target_lang"))
     if _HALF.search(text):
         raise ManifestError(f"text is {text!r}; it must be whole characters")

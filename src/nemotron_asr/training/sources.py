@@ -1,17 +1,20 @@
 """Where clips come from: a NeMo manifest, a folder of recordings and texts, or a Hugging Face dataset."""
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nemotron_asr.errors import ManifestError, MissingExtraError
-from nemotron_asr.training.manifest import Clip, read_lines
-from nemotron_asr.training.state import write_whole
+from nemotron_asr.audio.suffixes import SUFFIXES
+from nemotron_asr.errors import LanguageError, ManifestError, MissingExtraError
+from nemotron_asr.languages import canonical
+from nemotron_asr.training.manifest import UNKNOWN, Clip, read_lines
+from nemotron_asr.training.state import partial_name, write_whole
 
 HUGGING_FACE = "hf:"
 
+AUDIO_COLUMN = "audio"
 TEXT_COLUMNS = ("text", "transcription", "sentence", "transcript", "raw_transcription", "normalized_text")
 LANGUAGE_COLUMNS = ("target_lang", "lang", "locale", "language")
 
@@ -45,17 +48,27 @@ def _pairs(folder: Path, language: str) -> Iterator[Clip | ManifestError]:
     """Recordings and texts by the same name; where one of the two is missing, the clip is left out later, by name."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
-    audio = {path.with_suffix(""): path for path in files if path.suffix.lower() not in NO_AUDIO}
-    for stem in sorted({*texts, *audio} if audio else ()):
-        yield _pair(audio.get(stem, stem), texts.get(stem), language)
+    others: dict[Path, list[Path]] = {}
+    for path in files:
+        if path.suffix.lower() not in NO_AUDIO:
+            others.setdefault(path.with_suffix(""), []).append(path)
+    for stem in sorted({*texts, *others} if others else ()):
+        yield _pair(_recordings(others.get(stem, [stem])), texts.get(stem), language)
 
 
-def _pair(recording: Path, text: Path | None, language: str) -> Clip | ManifestError:
+def _recordings(files: Sequence[Path]) -> Sequence[Path]:
+    """Those files whose names end as recordings' do, or all where none does: subtitles may lie beside a recording."""
+    return [path for path in files if path.suffix.lower() in SUFFIXES] or files
+
+
+def _pair(recordings: Sequence[Path], text: Path | None, language: str) -> Clip | ManifestError:
+    if len(recordings) > 1:
+        return ManifestError(f"{', '.join(map(str, recordings))}: a text is that of one recording")
     try:
-        said = text.read_text(encoding="utf-8") if text else ""
+        said = text.read_text(encoding="utf-8-sig") if text else ""
     except (OSError, UnicodeDecodeError) as error:
         return ManifestError(f"cannot read text {text}: {error}")
-    return Clip(recording, 0.0, " ".join(said.split()), language)
+    return Clip(recordings[0], 0.0, " ".join(said.split()), language)
 
 
 def fetch_dataset(name: str, folder: Path, language: str = "") -> Path:
@@ -65,10 +78,11 @@ def fetch_dataset(name: str, folder: Path, language: str = "") -> Path:
         name: `hf:OWNER/NAME`, `hf:OWNER/NAME:CONFIGURATION` or `hf:OWNER/NAME:CONFIGURATION:SPLIT`; the split is
             "train" unless given. A local folder will do for OWNER/NAME.
         folder: where datasets are kept.
-        language: of its clips; unless given, a column says it.
+        language: of the clips that do not say one that is known. The manifest does not have it, so that it may differ
+            the next time.
 
     Raises:
-        ManifestError: it cannot be fetched, or has no column of recordings or of texts.
+        ManifestError: it cannot be fetched, or has no column of recordings or of texts, or nobody says the language.
         MissingExtraError: the package is not installed.
     """
     repository, configuration, split = [*name.removeprefix(HUGGING_FACE).split(":", 2), "", ""][:3]
@@ -85,32 +99,57 @@ def fetch_dataset(name: str, folder: Path, language: str = "") -> Path:
 def _rows(repository: str, configuration: str, split: str) -> Iterator[Mapping[str, Any]]:
     try:
         from datasets import Audio, load_dataset
+        from datasets.exceptions import DatasetsError
     except ImportError:
         raise MissingExtraError("hf: needs an extra: pip install 'nemotron-asr[datasets]'") from None
     try:
         rows = load_dataset(repository, configuration or None, split=split)
-        yield from rows.cast_column("audio", Audio(decode=False))
-    except (OSError, ValueError, KeyError) as error:
+        _check_columns(repository, rows.column_names)
+        yield from rows.cast_column(AUDIO_COLUMN, Audio(decode=False))
+    except (OSError, ValueError, KeyError, NotImplementedError, DatasetsError) as error:  # of Arrow, too
         reason = " ".join(str(error).split())[:300]
         raise ManifestError(f"dataset {repository!r} cannot be used: {reason}") from None
+
+
+def _check_columns(repository: str, columns: Sequence[str]) -> None:
+    if AUDIO_COLUMN not in columns:
+        raise ManifestError(f"dataset {repository!r} has no column {AUDIO_COLUMN!r}; it has {', '.join(columns)}")
 
 
 def _line(row: Mapping[str, Any], stem: Path, language: str, name: str) -> dict[str, Any]:
     """Write one recording, as it is encoded; returns its line of the manifest.
 
-    What a row leaves empty is empty there, too: the clip is left out later, by name.
+    What a row leaves empty, or names and does not hold, is empty there, too: the clip is left out later, by name.
     """
-    text, spoken = _first(row, TEXT_COLUMNS), language or _first(row, LANGUAGE_COLUMNS)
-    if text is None or spoken is None:
+    text, spoken = _first(row, TEXT_COLUMNS), _first(row, LANGUAGE_COLUMNS)
+    if text is None or (spoken is None and not language):
         wanted = f"a text ({', '.join(TEXT_COLUMNS)})" if text is None else "a language; say it"
         raise ManifestError(f"dataset {name!r} has no column of {wanted}; it has {', '.join(row)}")
-    audio = row["audio"] or {"path": None, "bytes": b""}
+    audio = row[AUDIO_COLUMN] or {"path": None, "bytes": None}
     target = stem.with_suffix(Path(audio["path"] or "").suffix or ".audio")
     if not target.exists():  # another process of the same training may be fetching it, too
-        partial = target.with_suffix(f".{os.getpid()}.part")
-        partial.write_bytes(audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes())
+        partial = partial_name(target)
+        partial.write_bytes(_encoded(audio))
         partial.replace(target)
-    return {"audio_filepath": target.name, "duration": 0.0, "text": text, "target_lang": spoken}
+    return {"audio_filepath": target.name, "duration": 0.0, "text": text, **_said(spoken or "")}
+
+
+def _encoded(audio: Mapping[str, Any]) -> bytes:
+    """What a row holds of a recording, or the file that it names; nothing where there is neither."""
+    if audio["bytes"] is not None:
+        return bytes(audio["bytes"])
+    with suppress(OSError, ValueError):
+        return Path(audio["path"]).read_bytes() if audio["path"] else b""
+    return b""
+
+
+def _said(language: str) -> dict[str, str]:
+    """A row's language as a line has it: many datasets have names or numbers there, of which nobody can know."""
+    try:
+        canonical(language)
+    except LanguageError:
+        return {UNKNOWN: language} if language else {}
+    return {"target_lang": language}
 
 
 def _first(row: Mapping[str, Any], columns: Iterable[str]) -> str | None:

@@ -1,6 +1,7 @@
 """What survives a kill: the averaged weights, and files that are written whole or not at all."""
 
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,9 +50,14 @@ class Average:
             parameter.copy_(values[name])
 
 
+def partial_name(path: Path) -> Path:
+    """What a file is called while this process writes it: others, of other machines too, may be writing theirs."""
+    return path.with_suffix(f".{platform.node()}-{os.getpid()}.part")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text all or nothing; several processes may do it at once."""
-    partial = path.with_suffix(f".{os.getpid()}.part")
+    partial = partial_name(path)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
