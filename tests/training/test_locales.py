@@ -36,6 +36,18 @@ def test_a_new_locale_begins_as_another(checkpoint: Checkpoint) -> None:
     NemotronASR(added.config).load_state_dict(added.weights)
 
 
+@pytest.mark.parametrize(("like", "locale"), [("en", "en-US"), ("EN_us", "en-US"), ("ja", "ja-JP"), ("auto", "de-DE")])
+def test_what_it_begins_as_may_be_an_alias(checkpoint: Checkpoint, like: str, locale: str) -> None:
+    """With "auto", the tag begins as the first one."""
+    added, source = add_locale(checkpoint, "cy-GB", like), checkpoint.tokenizer.id_of(f"<{locale}>")
+    rows = added.weights["transducer.head.weight"]
+    torch.testing.assert_close(rows[added.config.blank - 1], rows[source])
+    prompts = added.weights["prompt.language.weight"]
+    torch.testing.assert_close(
+        prompts[added.config.prompts["cy-GB"]], prompts[PROMPTS[like if like == "auto" else locale]]
+    )
+
+
 def test_its_tag_is_one_token_in_a_text_and_all_others_stay(checkpoint: Checkpoint) -> None:
     added, text = add_locale(checkpoint, "cy-GB"), "▁the ▁cat"
     ids = added.tokenizer.encode(f"{text} <cy-GB>")
@@ -51,6 +63,10 @@ def test_what_is_there_stays_and_what_cannot_be_is_named(checkpoint: Checkpoint)
     full = replace(checkpoint, config=replace(checkpoint.config, prompts={f"x{i}": i for i in range(128)}))
     with pytest.raises(LanguageError, match="all 128 prompts are taken"):
         add_locale(full, "cy-GB")
+    with pytest.raises(
+        LanguageError, match="cannot begin as nl-NL, which has no tag; choose auto, de-DE, en-US, ja-JP"
+    ):
+        add_locale(checkpoint, "cy-GB", like="nl")
     silent = replace(checkpoint, config=replace(checkpoint.config, n_prompts=0))
     with pytest.raises(LanguageError, match="takes no prompts"):
         add_locale(silent, "cy-GB")

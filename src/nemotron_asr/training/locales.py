@@ -7,7 +7,7 @@ import tokenizers
 
 from nemotron_asr.checkpoint import Checkpoint, to_float
 from nemotron_asr.errors import LanguageError
-from nemotron_asr.languages import AUTO, PROMPTS, TAG, resolve
+from nemotron_asr.languages import AUTO, PROMPTS, TAG, canonical, resolve
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.pieces import with_tokens
 
@@ -18,10 +18,11 @@ def add_locale(checkpoint: Checkpoint, locale: str, like: str = AUTO) -> Checkpo
     Args:
         checkpoint: a model that takes prompts.
         locale: e.g. "cy-GB". One that the model has already stays as it is.
-        like: the language whose prompt and tag it begins with: the nearest one that the model knows.
+        like: the language whose prompt and tag it begins with, or an alias: the nearest one that the model knows. With
+            "auto", the tag begins as the first one.
 
     Raises:
-        LanguageError: not of the form of a locale, or the model has no prompts or no free row.
+        LanguageError: not of the form of a locale, or the model has no prompts or no free row, or `like` has no tag.
     """
     if not TAG.fullmatch(f"<{locale}>"):
         raise LanguageError(f"locale {locale!r} has not the form of en-US or haw-US")
@@ -49,8 +50,13 @@ def _with_tag(checkpoint: Checkpoint, locale: str, like: str) -> Checkpoint:
     tags = {tag: id_ for id_, tag in checkpoint.tokenizer.language_tags.items()}
     if not tags or locale in tags:
         return checkpoint
+    like = canonical(like, checkpoint.config.prompts)
+    if like not in {AUTO, *tags}:
+        raise LanguageError(
+            f"locale {locale!r} cannot begin as {like}, which has no tag; choose auto, {', '.join(tags)}"
+        )
     tokenizer, added = with_piece(checkpoint.tokenizer, f"<{locale}>"), checkpoint.config.blank
-    source = tags.get(like, next(iter(tags.values())))
+    source = next(iter(tags.values())) if like == AUTO else tags[like]
     weights = with_tokens(checkpoint, lambda rows: rows[source : source + 1])
     final = checkpoint.config.final_tokens
     config = replace(
