@@ -148,6 +148,18 @@ def test_factors_that_do_not_fit_are_named(adapted: NemotronASR, base: Checkpoin
         load_checkpoint(tmp_path / "adapter")
 
 
+@pytest.mark.parametrize(("name", "said"), [("tiny", "tiny"), ("base", "PLACE"), ("owner/name", "owner/name")])
+def test_an_adapter_names_its_model_as_it_was_loaded(
+    adapted: NemotronASR, base: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    """A folder that is called as the embedded model is not meant."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny").mkdir()
+    save_adapter(weights(adapted), Path("adapter"), name, base, "# Card")
+    settings = json.loads(Path("adapter/adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == said.replace("PLACE", str(tmp_path / name))
+
+
 def test_other_weights_have_another_fingerprint() -> None:
     weights = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.bfloat16)}
     found = fingerprint(weights)

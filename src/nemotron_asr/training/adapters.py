@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import Checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, merge, write_adapter
+from nemotron_asr.checkpoint.sources import EMBEDDED, SHORT_NAMES
 from nemotron_asr.errors import MissingExtraError
 from nemotron_asr.model import NemotronASR
 
@@ -57,13 +58,19 @@ def save_adapter(weights: Mapping[str, Tensor], folder: Path, base: str, checkpo
     rank = next(value.shape[0] for name, value in factors.items() if name.endswith("lora_A.weight"))
     settings = {
         "peft_type": "LORA",
-        "base_model_name_or_path": str(Path(base).resolve()) if Path(base).exists() else base,
+        "base_model_name_or_path": str(path.resolve()) if (path := place(base)) else base,
         "r": rank,
         "lora_alpha": ALPHA * rank,
         "target_modules": TARGETS,
         "bias": "none",
     }
     write_adapter(factors, folder, settings, fingerprint(to_float(checkpoint.weights)), notes)
+
+
+def place(model: str) -> Path | None:
+    """Where a model lies that `load` takes for a path; a folder may be called as one that it knows by name."""
+    path = Path(model)
+    return path if model not in {*EMBEDDED, *SHORT_NAMES} and path.exists() else None
 
 
 def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

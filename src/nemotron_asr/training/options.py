@@ -9,6 +9,7 @@ from typing import Any
 
 from nemotron_asr.checkpoint.adapter import is_adapter
 from nemotron_asr.errors import OptionError
+from nemotron_asr.training.adapters import place
 from nemotron_asr.training.data import Source
 from nemotron_asr.training.state import write_whole
 from nemotron_asr.training.trainer import BEST, LAST
@@ -65,7 +66,7 @@ class FinetuneConfig:
             _check_numbers(asdict(source), f"{source.manifest}: ")
         if self.lora_rank and self.freeze_encoder:
             raise OptionError("adapters are in the encoder, which is frozen; choose one of the two")
-        if self.lora_rank and is_adapter(Path(self.model)):
+        if self.lora_rank and (folder := place(self.model)) and is_adapter(folder):
             raise OptionError(f"{self.model} is an adapter itself; merge it first: nemotron-asr convert")
 
     def claim(self) -> None:
