@@ -16,7 +16,7 @@ ROOMS = [
     {"model", "features", "audio", "tokenizer", "sentencepiece_model"},
     {"decoding", "subtitles", "transcript", "checkpoint"},
     {"engine"},
-    {"recognizer", "recordings"},
+    {"recognizer", "recordings", "cluster"},
     {"cli", "demo", "benchmark", "server", "training", "evaluation", "__main__"},
 ]
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}

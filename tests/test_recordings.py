@@ -1,5 +1,7 @@
 """Recordings with a speaker on each channel."""
 
+import subprocess
+import sys
 import tracemalloc
 import wave
 from itertools import pairwise
@@ -165,3 +167,18 @@ def test_a_silent_channel_has_no_say_in_the_language() -> None:
     silent = Transcript(9.0, None, ())
     assert merge([silent, Transcript(9.0, "de-DE", segments(1))]).language == "de-DE"
     assert merge([silent, silent]) == silent
+
+
+def test_a_program_that_ends_does_not_wait_for_the_rest(samples: list[Sample]) -> None:
+    """Of hours of audio, of which one recording was asked for."""
+    script = f"""
+import numpy, nemotron_asr
+from nemotron_asr.audio import load
+audio = load({samples[0].path!r})
+asr = nemotron_asr.load()
+results = asr.transcribe_many([(audio, 16000), *[(numpy.tile(audio, 500), 16000)] * 2], batch=3)
+print(next(results).text)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()

@@ -1,15 +1,17 @@
 """Recordings -> transcripts: each read, fed and collected by a thread of its own; in order, or as they finish."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike, fspath
-from typing import Literal
+from threading import Thread
+from typing import Literal, Protocol
 
 from nemotron_asr.audio import AudioSource, Samples, read_blocks, read_channels
 from nemotron_asr.engine import Engine, Session
+from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.settings import Settings
 from nemotron_asr.errors import NemotronError, OptionError
 from nemotron_asr.events import Event, Final
@@ -23,6 +25,16 @@ Channels = Literal["mix", "separate"]
 CHANNELS: tuple[Channels, ...] = ("mix", "separate")
 
 Result = Transcript | NemotronError
+
+
+class Job(Protocol):
+    """A recording that a thread has transcribed."""
+
+    def run(self) -> Result:
+        """The transcript, or why there is none."""
+
+    def cancel(self) -> None:
+        """Nobody wants it any more."""
 
 
 class Reading:
@@ -113,25 +125,41 @@ def check_sources(sources: object) -> None:
 
 
 def as_finished(
-    start: Callable[[AudioSource], Reading], sources: Iterable[AudioSource], at_once: int
+    start: Callable[[AudioSource], Job], sources: Iterable[AudioSource], at_once: int
 ) -> Iterator[tuple[int, Result]]:
-    """Keep so many recordings running; none is begun far ahead of one that still runs."""
-    waiting, running = enumerate(sources), dict[Future[Result], tuple[int, Reading]]()
+    """Keep so many recordings running; none is begun far ahead of one that still runs.
+
+    Those that run when nobody asks for more are cancelled, and nobody waits for their threads to notice.
+    """
+    waiting, running = enumerate(sources), dict[Future[Result], tuple[int, Job]]()
     upcoming = next(waiting, None)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="nemotron-asr reading") as readers:
+    try:
+        while running or upcoming:
+            oldest = min((number for number, _ in running.values()), default=upcoming[0] if upcoming else 0)
+            while upcoming and len(running) < at_once and upcoming[0] < oldest + AHEAD * at_once:
+                job = start(upcoming[1])
+                running[_begun(job)] = upcoming[0], job
+                upcoming = next(waiting, None)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                number, _ = running.pop(future)
+                yield number, future.result()
+    finally:
+        for _, job in running.values():
+            job.cancel()
+
+
+def _begun(job: Job) -> Future[Result]:
+    """Run a job in a thread of its own; a program that ends does not wait for it."""
+    promise: Promise[Result] = Promise()
+
+    def run() -> None:
         try:
-            while running or upcoming:
-                oldest = min((number for number, _ in running.values()), default=upcoming[0] if upcoming else 0)
-                while upcoming and len(running) < at_once and upcoming[0] < oldest + AHEAD * at_once:
-                    reading = start(upcoming[1])
-                    running[readers.submit(reading.run)] = upcoming[0], reading
-                    upcoming = next(waiting, None)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number, _ = running.pop(future)
-                    yield number, future.result()
-        finally:
-            for _, reading in running.values():
-                reading.cancel()
+            promise.keep(job.run())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            promise.fail(error)
+
+    Thread(target=run, name="nemotron-asr reading", daemon=True).start()
+    return promise
 
 
 def in_order(finished: Iterator[tuple[int, Result]]) -> Iterator[Result]:

@@ -53,12 +53,17 @@ class Meter:
             file = self._files[number] = self._open(recording)
             yield file or recording.name
 
+    def paths(self) -> Iterator[str]:
+        """What to transcribe, for others to open: the bar moves when a recording is done."""
+        self._describe()
+        return (recording.name for recording in self._recordings)
+
     def finished(self, number: int) -> None:
         """A recording is done."""
-        file = self._files.pop(number)
+        file = self._files.pop(number, None)
         if file is not None:
-            self._bar.advance(self._task, file.unread)
             file.close()
+        self._bar.advance(self._task, file.unread if file else _size(self._recordings[number]))
         self._done += 1
         self._describe()
 

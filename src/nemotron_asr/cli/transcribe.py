@@ -1,7 +1,7 @@
 """`nemotron-asr transcribe`: recordings -> transcripts."""
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from nemotron_asr.errors import NemotronError
 from nemotron_asr.options import RECORDING_MS
 
 if TYPE_CHECKING:
+    from nemotron_asr.cluster import Cluster
+    from nemotron_asr.recognizer import Recognizer
     from nemotron_asr.recordings import Channels
     from nemotron_asr.transcript import Transcript
 
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Hear all channels as one, or each alone as a speaker of its own.",
 )
+@click.option(
+    "--ray", metavar="auto|local|ADDRESS", help="Transcribe on all machines of a Ray cluster; needs the extra ray."
+)
 @listening_options(latency_ms=RECORDING_MS)
 def transcribe(
     audio: tuple[str, ...],
@@ -45,6 +50,7 @@ def transcribe(
     output: Path | None,
     recursive: bool,
     channels: "Channels",
+    ray: str | None,
     listening: Listening,
 ) -> int:
     """Transcribe audio and video files.
@@ -59,21 +65,23 @@ def transcribe(
         note(f"{len(recordings) - len(pending)} of {len(recordings)} done already, skipped")
     if not pending:
         return DONE
-    failed = _transcribe(pending, results, channels, listening)
+    failed = _transcribe(pending, results, channels, listening, ray)
     if failed and len(recordings) > 1:
         note(f"{failed} of {len(recordings)} failed")
     return FAILED if failed else DONE
 
 
-def _transcribe(recordings: Sequence[Input], results: Results, channels: "Channels", listening: Listening) -> int:
+def _transcribe(
+    recordings: Sequence[Input], results: Results, channels: "Channels", listening: Listening, ray: str | None
+) -> int:
     """Transcribe into `results`; count the failures."""
     failed = 0
-    with Meter(recordings) as meter, closing(results):
-        recognizer = listening.load()
+    with Meter(recordings) as meter, closing(results), _transcriber(listening, ray) as transcriber:
+        sources = meter.sources() if ray is None else meter.paths()
         heard = (
-            enumerate(recognizer.transcribe_many(meter.sources(), channels=channels, **listening.options))
+            enumerate(transcriber.transcribe_many(sources, channels=channels, **listening.options))
             if results.ordered
-            else recognizer.transcribe_as_finished(meter.sources(), channels=channels, **listening.options)
+            else transcriber.transcribe_as_finished(sources, channels=channels, **listening.options)
         )
         for number, result in heard:
             recording = recordings[number]
@@ -81,6 +89,18 @@ def _transcribe(recordings: Sequence[Input], results: Results, channels: "Channe
             with meter.aside():
                 failed += not _write(results, recording, result)
     return failed
+
+
+@contextmanager
+def _transcriber(listening: Listening, ray: str | None) -> "Iterator[Recognizer | Cluster]":
+    """What transcribes: a model here, or workers on a Ray cluster."""
+    if ray is None:
+        yield listening.load()
+        return
+    from nemotron_asr.cluster import Cluster
+
+    with Cluster(listening.model, listening.device, listening.dtype, address=ray) as cluster:
+        yield cluster
 
 
 def _write(results: Results, recording: Input, result: "Transcript | NemotronError") -> bool:
