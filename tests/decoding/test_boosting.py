@@ -81,6 +81,10 @@ def test_nothing_to_boost(tokenizer: Tokenizer) -> None:
     assert boost_tree({"Nemotron": 0}, tokenizer) is NO_BOOST
     assert not NO_BOOST
     assert not boost_tree(["\N{SNOWMAN}"], tokenizer)
+    assert not boost_tree(["<en-US>"], tokenizer)
+    of_transformers = Tokenizer.from_json(tokenizer.to_json(for_transformers=True))
+    assert not boost_tree(["<blank>", "<pad>"], of_transformers)
+    assert boost_tree(["<blank>", "Nemotron"], of_transformers)
 
 
 def test_equal_lists_share_a_tree(tokenizer: Tokenizer) -> None:

@@ -13,10 +13,13 @@ import pytest
 
 from nemotron_asr.engine import Engine, Session, event_queue
 from nemotron_asr.engine import session as session_module
+from nemotron_asr.engine.inbox import Inbox
+from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.pool import Pool
+from nemotron_asr.engine.promise import Promise
 from nemotron_asr.engine.runner import Part
 from nemotron_asr.errors import AudioError, EngineClosedError, StreamClosedError, StreamFailedError
-from nemotron_asr.events import Event, Final, Segment
+from nemotron_asr.events import Event, Final
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
 
@@ -125,13 +128,18 @@ def test_the_last_events_that_nobody_reads_end_their_stream_only(
     assert says(engine, samples[0]) == expected
 
 
-def test_a_fault_of_the_engine_itself_leaves_nobody_waiting(recognizer: Recognizer, samples: list[Sample]) -> None:
-    def leave(_: Segment) -> NoReturn:
+def test_a_fault_of_the_engine_itself_leaves_nobody_waiting(
+    recognizer: Recognizer, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(*_: object) -> NoReturn:
         raise SystemExit("enough")
 
     with Engine(recognizer, max_streams=8) as engine:
-        beside, session = engine.open(), engine.open(postprocess=leave)
-        beside.feed(samples[0].audio[:1000])
+        beside, session = engine.open(), engine.open()
+        beside.feed(samples[0].audio[:20_000])
+        beside.settle().result(10)
+        rows = len(engine._loop._pool._free)
+        monkeypatch.setattr(Live, "take", leave)
         session.feed(samples[0].audio)
         assert session.finalize().result(10) is None
         for each in (beside, session):
@@ -144,6 +152,43 @@ def test_a_fault_of_the_engine_itself_leaves_nobody_waiting(recognizer: Recogniz
         with pytest.raises(EngineClosedError):
             engine.reserve(2)
         assert engine.close().result(10) is None
+        assert len(engine._loop._pool._free) >= rows + 1
+
+
+def test_closing_that_takes_long_is_cut_short(recognizer: Recognizer, samples: list[Sample]) -> None:
+    engine = Engine(recognizer, max_streams=8)
+    session = engine.open(latency_ms=80)
+    session.feed(np.tile(samples[0].audio, 100))
+    ended = engine.close()
+    assert not ended.done()
+    engine.close(drain=False).result(10)
+    with pytest.raises(EngineClosedError, match="the engine was closed"):
+        list(session)
+
+
+@pytest.mark.usefixtures("bystander")
+@pytest.mark.parametrize("then", ["take", "poll", "abort"])
+def test_whoever_is_told_of_an_event_may_use_the_session(engine: Engine, samples: list[Sample], then: str) -> None:
+    session = engine.open(latency_ms=80)
+    called = threading.Event()
+
+    def use(_: object) -> None:
+        getattr(session, then)()
+        called.set()
+
+    told = session.poll()
+    assert isinstance(told, Promise)
+    told.add_done_callback(use)
+    session.feed(samples[0].audio)
+    assert called.wait(10)
+    assert says(engine, samples[0])
+
+
+def test_packets_of_nothing_are_not_kept(engine: Engine) -> None:
+    with engine.open() as session:
+        for _ in range(100):
+            session.feed(np.zeros(0, np.float32))
+        assert not session._held
 
 
 @pytest.mark.usefixtures("bystander")
@@ -472,3 +517,22 @@ def test_a_session_is_one_readers(engine: Engine, samples: list[Sample]) -> None
         with pytest.raises(StreamClosedError):
             list(session)
     assert says(engine, samples[0])
+
+
+def test_a_closed_inbox_may_be_emptied_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the garbage collector does that drops a session while another call is being made."""
+    inbox, made = Inbox(), list[int]()
+    inbox.close()
+    looked = inbox._next
+
+    def interrupted() -> Callable[[], Any] | None:
+        monkeypatch.undo()
+        inbox.put(lambda: made.append(2))
+        return looked()
+
+    monkeypatch.setattr(inbox, "_next", interrupted)
+    thread = threading.Thread(target=inbox.put, args=(lambda: made.append(1),), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert made == [1, 2]

@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import Event
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
@@ -26,6 +29,9 @@ from nemotron_asr.model import NemotronASR, encoder_frames
 from nemotron_asr.model.conformer import Attention
 from tests.conftest import Sample, random_model, tiny_config
 from tests.resident import resident
+
+if TYPE_CHECKING:
+    from nemotron_asr.engine.packed.runner import PackedRunner
 
 SIZES = {"d_model": 256, "n_heads": 2, "d_ff": 512, "n_layers": 3, "d_pred": 32, "d_joint": 48}
 CONFIG = tiny_config(**SIZES)
@@ -268,3 +274,27 @@ def test_the_blocks_are_moved_not_copied() -> None:
     assert sum(x.numel() for x in new.model.encoder.buffers() if x.dtype == torch.int8) <= (
         CONFIG.n_layers * CONFIG.d_model**2 + model.encoder.subsampling.out.weight.numel()
     )
+
+
+def test_a_step_keeps_its_team() -> None:
+    """Whoever starts another engine may try fewer threads meanwhile; those that compute count each other."""
+    from nemotron_asr.engine.packed.team import Team
+
+    runner = cast("PackedRunner", new_packed(quantized(), 2))
+    begun, changed = Event(), Event()
+
+    def slowly(number: int) -> int:
+        begun.set()
+        assert changed.wait(10)
+        return number
+
+    with ThreadPoolExecutor(1) as other:
+        shared = other.submit(runner._team.share, slowly, range(5))
+        assert begun.wait(10)
+        runner.use_threads(1)
+        changed.set()
+        assert shared.result(10) == list(range(5))
+    with runner._with(team := Team(2)):
+        runner.use_threads(3)
+        assert runner._team is team
+    assert runner._team.threads == 3

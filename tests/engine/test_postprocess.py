@@ -86,14 +86,23 @@ def hasty(segment: Segment) -> Segment:
     raise KeyError(segment.text)
 
 
-@pytest.mark.parametrize(("mistake", "message"), [(forgetful, "gives back a segment, not None"), (hasty, "KeyError")])
+def leaving(segment: Segment) -> Segment:
+    raise SystemExit(segment.text)
+
+
+MISTAKES = [(forgetful, "gives back a segment, not None"), (hasty, "KeyError"), (leaving, "SystemExit")]
+
+
+@pytest.mark.parametrize(("mistake", "message"), MISTAKES)
 def test_a_mistake_ends_its_stream_only(
     engine: Engine, samples: list[Sample], mistake: Postprocess, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     sound, broken = engine.open(latency_ms=80), engine.open(latency_ms=80, postprocess=mistake)
     for session in (sound, broken):
         session.feed(samples[0].audio)
-        session.close()
+        session.finalize().result(60)
+    assert engine.statistics.streams == 1  # though nobody has read, closed or dropped the other
+    sound.close()
     with pytest.raises(StreamFailedError, match=f"postprocessing a segment failed: .*{message}"):
         list(broken)
     assert texts(sound, Final)

@@ -165,9 +165,10 @@ class _Builder:
         return _packed([by_node[node] for node in range(len(self._nodes))])
 
     def _spell(self, text: str) -> list[int]:
-        """The tokens of a text; none if it has characters that no token spells."""
-        tokens = self._tokenizer.encode(text)
-        return [] if self._tokenizer.unknown in tokens else tokens
+        """The tokens of a text; none if one of them is no text: unknown characters, language tags, `<blank>`."""
+        tokenizer = self._tokenizer
+        tokens, no_text = tokenizer.encode(text), {tokenizer.unknown, *tokenizer.language_tags}
+        return [] if any(token in no_text or token >= tokenizer.vocab_size for token in tokens) else tokens
 
     def _add(self, tokens: Sequence[int], mass: float) -> None:
         node, rest = self._nodes[ROOT], "".join(map(self._tokenizer.text, tokens))

@@ -163,7 +163,7 @@ class Engine:
         Raises:
             EngineClosedError: the engine is another process's.
         """
-        if not self._closed:
+        if not self._closed or not drain:  # one that drains can be cut short
             self._closed = True
             self._dropped.detach()
             with self._lock:

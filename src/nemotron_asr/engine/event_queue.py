@@ -34,12 +34,12 @@ class EventQueue:
         self.error: BaseException | None = None
 
     def put(self, events: Sequence[Event]) -> list[Event]:
-        """Append events; return them as they are to be read. An error in postprocessing ends the queue.
+        """Append events; return them as they are to be read.
 
         Raises:
-            StreamFailedError: too many were not read.
+            StreamFailedError: too many were not read, or postprocessing failed.
         """
-        told = list(events) if self._postprocess is None else self._finished(events, self._postprocess)
+        told = list(events) if self._postprocess is None else _postprocessed(events, self._postprocess)
         with self._lock:
             if self.error is not None:
                 return []
@@ -49,16 +49,9 @@ class EventQueue:
                 self._events.append(event)
             if len(self._events) > UNREAD:
                 raise StreamFailedError(f"{len(self._events)} events of this stream were not read; read on or close it")
-            self._wake()
+            readers = self._waiting()
+        _wake(readers)
         return told
-
-    def _finished(self, events: Sequence[Event], postprocess: Postprocessor) -> list[Event]:
-        try:
-            return [changed for event in events if (changed := _changed(event, postprocess))]
-        except Exception as error:  # a user's function: it may raise anything, and must not end the engine
-            logger.warning("postprocessing a segment failed", exc_info=True)
-            self.end(StreamFailedError(f"postprocessing a segment failed: {error!r}"))
-            return []
 
     def end(self, error: BaseException | None = None) -> None:
         """No more events; with an error, none of those unread either."""
@@ -68,7 +61,8 @@ class EventQueue:
             self.ended, self.error = True, error
             if error is not None:
                 self._events.clear()
-            self._wake()
+            readers = self._waiting()
+        _wake(readers)
 
     def take(self) -> list[Event]:
         """All unread events, without waiting.
@@ -100,10 +94,23 @@ class EventQueue:
             self._readers = [*(reader for reader in self._readers if not reader.done()), promise]
             return promise
 
-    def _wake(self) -> None:
+    def _waiting(self) -> list[Promise[None]]:
         readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.keep(None)
+        return readers
+
+
+def _wake(readers: Sequence[Promise[None]]) -> None:
+    """Keep promises. Not under the lock: what is called then may read this queue."""
+    for reader in readers:
+        reader.keep(None)
+
+
+def _postprocessed(events: Sequence[Event], postprocess: Postprocessor) -> list[Event]:
+    try:
+        return [changed for event in events if (changed := _changed(event, postprocess))]
+    except BaseException as error:  # a user's function: it may raise anything, and must not end the engine
+        logger.warning("postprocessing a segment failed", exc_info=True)
+        raise StreamFailedError(f"postprocessing a segment failed: {error!r}") from error
 
 
 def _changed(event: Event, postprocess: Postprocessor) -> Event | None:
@@ -113,13 +120,11 @@ def _changed(event: Event, postprocess: Postprocessor) -> Event | None:
         return replace(event, segment=seen) if seen else None
     if not isinstance(event, Final):
         return event
-    others = tuple(
-        replace(other, segment=_finished(other.segment, postprocess)) for other in event.segment.alternatives
-    )
-    return replace(event, segment=replace(_finished(event.segment, postprocess), alternatives=others))
+    others = tuple(replace(other, segment=_final(other.segment, postprocess)) for other in event.segment.alternatives)
+    return replace(event, segment=replace(_final(event.segment, postprocess), alternatives=others))
 
 
-def _finished(segment: Segment, postprocess: Postprocessor) -> Segment:
+def _final(segment: Segment, postprocess: Postprocessor) -> Segment:
     changed = postprocess(segment)
     if not isinstance(changed, Segment):
         raise TypeError(f"a postprocessor gives back a segment, not {changed!r}")

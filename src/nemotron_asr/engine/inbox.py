@@ -44,13 +44,21 @@ class Inbox:
 
     def make_one(self, timeout: float | None = None) -> None:
         """Wait for a call, and make it; at most for so many seconds."""
-        with suppress(Empty):
-            self._calls.get(timeout=timeout)()
+        try:
+            call = self._calls.get(timeout=timeout)
+        except Empty:
+            return
+        call()
 
     def make_all(self) -> None:
-        """Make the calls that are there."""
-        while not self._calls.empty():
-            self._calls.get()()
+        """Make the calls that are there. One of them, or the garbage collector, may do so meanwhile."""
+        while call := self._next():
+            call()
+
+    def _next(self) -> Callable[[], Any] | None:
+        with suppress(Empty):
+            return self._calls.get_nowait()
+        return None
 
     def close(self) -> None:
         """The thread ends: it makes the last calls, and leaves later ones to whoever puts them in."""

@@ -76,7 +76,7 @@ class Live:
         """Voice begins or ends in audio that comes next.
 
         Raises:
-            StreamFailedError: nobody reads the events.
+            StreamFailedError: nobody reads the events, or postprocessing failed.
         """
         self.events.put(list(self.builder.hear(edges)))
         for edge in edges:
@@ -136,7 +136,7 @@ class Live:
         """The tokens of a step, which become events.
 
         Raises:
-            StreamFailedError: nobody reads the events.
+            StreamFailedError: nobody reads the events, or postprocessing failed.
         """
         self.builder.listen_for(part.target.language)
         if part.anew:
@@ -160,7 +160,7 @@ class Live:
         self.cut()
 
     def finish(self) -> None:
-        """The end: the last events, or the error that nobody has read those before."""
+        """The end: the last events, or the error that they could not be given out."""
         try:
             self.events.put(list(self.builder.finish(round(self.stream.seconds, 3))))
             self.events.end()

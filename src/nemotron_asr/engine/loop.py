@@ -198,10 +198,8 @@ class Loop:
     def _give_up(self, fault: BaseException) -> None:
         """End all streams by a fault of the engine, so that nobody waits for what will not come."""
         self.fault, self.closing, self._step = fault, True, None
-        lives, self._lives = self._lives, set()
-        self._active.clear()
-        for live in lives:
-            self.admission.leave(live)
+        for live in list(self._lives):
+            self._leave(live)
             live.fail(_failure("the engine failed", fault))
 
     def _go_on(self) -> None:
@@ -262,10 +260,12 @@ class Loop:
 
     def _finished(self, step: _Step, said: list[StepResult] | None, error: BaseException | None) -> None:
         """Hand out the words of a step while the next one is computed."""
-        if step is not self._step:
-            return  # the engine has given up meanwhile
-        self._step, now = None, self.clock()
         lives = step.batch.streams
+        if step is not self._step:  # the engine has given up meanwhile
+            for live in lives:
+                take_row(self._pool, live.stream)
+            return
+        self._step, now = None, self.clock()
         for live in lives:
             live.computing = False
             if live not in self._lives:
@@ -312,10 +312,10 @@ class Loop:
         for live in idle:
             if live not in self._lives or live.computing or live in self._active:
                 continue
-            live.answer()
             if live.stream.closed:
                 self._leave(live)
                 live.finish()
+            live.answer()
 
     def _let_on(self, live: Live) -> None:
         if live.backlog <= BACKLOG or live not in self._lives:

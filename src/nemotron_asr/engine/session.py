@@ -261,7 +261,8 @@ class Session:
             self._tell_all()
             self._loop.tell(self._loop.hear, self._live, edges)
         self._fed += len(heard)
-        self._held.append(heard.copy())
+        if len(heard):
+            self._held.append(heard.copy())
 
     def _tell_all(self) -> None:
         """Hand over what is held; this wakes the engine, so it is done when there is something that it can do."""

@@ -7,6 +7,7 @@ from typing import Any
 from nemotron_asr import subtitles
 from nemotron_asr.events import Event, Final, Segment, Word
 from nemotron_asr.languages import AUTO
+from nemotron_asr.transcript.words import within
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ def collect(events: Sequence[Event], duration: float, detected: str | None, lang
         detected: the last language that the model named.
         language: the locale that was asked for, or "auto".
     """
-    segments = tuple(_within(event.segment, duration) for event in events if isinstance(event, Final))
+    segments: list[Segment] = []
+    for event in events:
+        if isinstance(event, Final):
+            segments.append(_within(event.segment, segments[-1].end if segments else 0.0, duration))
     if not segments:
         return Transcript(duration, None, ())
     spoken: dict[str, int] = {}
@@ -64,18 +68,18 @@ def collect(events: Sequence[Event], duration: float, detected: str | None, lang
         if segment.language is not None:
             spoken[segment.language] = spoken.get(segment.language, 0) + len(segment.words)
     found = max(spoken, key=spoken.__getitem__, default=detected)
-    return Transcript(duration, found if language == AUTO else language, segments)
+    return Transcript(duration, found if language == AUTO else language, tuple(segments))
 
 
-def _within(segment: Segment, duration: float) -> Segment:
+def _within(segment: Segment, earliest: float, duration: float) -> Segment:
     """A segment cut off at the end of the audio, which its last frame may reach beyond.
 
     The model can decode that frame before it knows that no audio follows. Without this a transcript's last times would
     depend on which came first.
     """
-    others = tuple(replace(other, segment=_within(other.segment, duration)) for other in segment.alternatives)
-    words = tuple(replace(word, start=min(word.start, duration), end=min(word.end, duration)) for word in segment.words)
-    start, end = min(segment.start, duration), min(segment.end, duration)
+    others = tuple(replace(o, segment=_within(o.segment, earliest, duration)) for o in segment.alternatives)
+    words = tuple(within(segment.words, earliest, duration))
+    start, end = (words[0].start, words[-1].end) if words else (min(segment.start, duration), duration)
     return replace(segment, start=start, end=end, words=words, alternatives=others)
 
 

@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import dropwhile
 
@@ -93,15 +94,35 @@ def words(
         floor: the frame before which no word begins.
         duration: seconds of audio, in which all words lie.
     """
-    placed = []
+    placed, earliest = [], seconds(floor)
     for word in _split(text):
         said = tokens[word[0][1] : word[-1][1] + 1]
         first, last = _span(word, tokens)
         start = max(first, floor)
         floor = max(last, start) + 1
-        begin, end = min(seconds(start), duration), min(seconds(floor), duration)
-        placed.append(Word("".join(c for c, _ in word), begin, end, confidence(said), language))
-    return placed
+        spelt = "".join(c for c, _ in word)
+        placed.append(Word(spelt, seconds(start), seconds(floor), confidence(said), language))
+    return within(placed, earliest, duration)
+
+
+def within(placed: Sequence[Word], earliest: float, duration: float) -> list[Word]:
+    """Words of which the last may lie in a frame that reaches beyond the audio, or begins there, within the audio.
+
+    Each keeps a frame, or the rest of one, while there is room: those before it make way.
+
+    Args:
+        placed: words on the clock of frames.
+        earliest: the time before which none begins.
+        duration: of the audio, in seconds.
+    """
+    moved: list[Word] = []
+    for number, word in enumerate(reversed(placed)):
+        if word.end <= duration:
+            return [*placed[: len(placed) - number], *reversed(moved)]
+        latest = max(seconds(frames_until(duration) - 1), min(earliest, duration))
+        moved.append(replace(word, start=min(word.start, latest), end=duration))
+        duration = moved[-1].start
+    return moved[::-1]
 
 
 def confidence(tokens: Sequence[Emission]) -> float:

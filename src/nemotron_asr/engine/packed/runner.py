@@ -89,12 +89,20 @@ class PackedRunner(Runner):
 
     def use_threads(self, threads: int) -> None:
         """See `Runner.use_threads`; these are the runner's own."""
-        self.threads = self._whole.threads = threads
+        self.threads, self._whole = threads, Team(threads)
 
     @property
     def _team(self) -> Team:
-        """Whom this thread computes with: with none while it does a share of a step by itself."""
-        return SOLO if getattr(self._own, "alone", False) else self._whole
+        """Whom this thread computes a step with: the same ones to its end, whatever `use_threads` does meanwhile."""
+        return getattr(self._own, "team", None) or self._whole
+
+    @contextmanager
+    def _with(self, team: Team) -> Iterator[None]:
+        before, self._own.team = getattr(self._own, "team", None), team
+        try:
+            yield
+        finally:
+            self._own.team = before
 
     def _rehearse(self) -> None:
         """A step without blocks: all code is loaded, or compiled, and asks for memory while they do not lie in it."""
@@ -126,11 +134,12 @@ class PackedRunner(Runner):
 
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         """See `Runner.step`. The streams of a large step are shared out; a small one is computed by a team."""
-        with one_torch_thread():
-            if len(parts) < self.threads or len(parts) * frames < BLOCK * self.threads:
+        team = self._whole
+        with one_torch_thread(), self._with(team):
+            if len(parts) < team.threads or len(parts) * frames < BLOCK * team.threads:
                 return super().step(pool, parts, frames, chunk)
-            shares = [parts[first:last] for first, last in self._whole.parts(len(parts))]
-            said = self._whole.share(lambda share: self._step_alone(pool, share, frames, chunk), shares)
+            shares = [parts[first:last] for first, last in team.parts(len(parts))]
+            said = team.share(lambda share: self._step_alone(pool, share, frames, chunk), shares)
             return [heard for some in said for heard in some]
 
     def features(self, parts: Sequence[Part], first: int, last: int) -> Tensor:
@@ -185,11 +194,8 @@ class PackedRunner(Runner):
 
     def _step_alone(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         """A step in this thread only."""
-        self._own.alone = True
-        try:
+        with self._with(SOLO):
             return super().step(pool, parts, frames, chunk)
-        finally:
-            self._own.alone = False
 
     def _run(self, x: NDArray[np.float32], batch: Batch, state: State) -> None:
         """All blocks over x (B frames, row), in place."""

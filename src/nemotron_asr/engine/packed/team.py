@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Lock
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -24,13 +24,12 @@ class Team:
     Of several tasks at once, each might wait for helpers that wait for others: they take turns.
 
     Attributes:
-        threads: how many they are.
-        helpers: all but the one that calls.
+        threads: how many they are; they stay so, for those who are computing count each other.
     """
 
     def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
+        self.threads: Final = threads
+        self._helpers = ThreadPoolExecutor(max(1, threads - 1), "nemotron-asr packed")
         self._turn = Lock()
 
     def run(self, task: Callable[[int, Longs, Longs], None]) -> None:
@@ -40,7 +39,7 @@ class Team:
             task(0, arrivals, counter())
             return
         with self._turn:
-            others = [self.helpers.submit(task, number, arrivals, counter()) for number in range(1, self.threads)]
+            others = [self._helpers.submit(task, number, arrivals, counter()) for number in range(1, self.threads)]
             task(0, arrivals, counter())
             for other in others:
                 other.result()
@@ -52,7 +51,7 @@ class Team:
         def some(first: int) -> list[Made]:
             return [make(thing) for thing in things[first :: self.threads]]
 
-        others = [self.helpers.submit(some, first) for first in range(1, min(self.threads, len(things)))]
+        others = [self._helpers.submit(some, first) for first in range(1, min(self.threads, len(things)))]
         made = [some(0), *(other.result() for other in others)]
         return [made[i % self.threads][i // self.threads] for i in range(len(things))]
 
