@@ -32,7 +32,7 @@ def run(
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("changes", [{}, {"max_symbols": 1, "final_tokens": (3, 7, 11)}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"max_symbols": 1, "final_tokens": (0, 3, 7, 11)}], ids=str)
 def test_tokens_do_not_depend_on_room_or_turns(seed: int, changes: dict[str, int]) -> None:
     torch.manual_seed(seed)
     transducer = random_model(tiny_config(**changes), seed).transducer

@@ -72,8 +72,7 @@ class GreedySearch:
         self.transducer, self.kernels = transducer, kernels
         self.gates = _gates(transducer.lstm)
         self.fresh = initial_state(transducer, 1)
-        finals = transducer.config.final_tokens
-        self.finals = torch.tensor(finals, device=transducer.head.bias.device) if finals else None
+        self.final = _final(transducer)
 
     def begin(self, search: Search, frames: Tensor, first: Tensor, valid: Tensor, memory: DecoderState) -> None:
         """Put (B, T, d_model) frames and the memory (B rows) of their streams in place."""
@@ -122,9 +121,9 @@ class GreedySearch:
     def _speak(self, search: Search, room: int) -> None:
         """The predictor hears of the tokens that were found."""
         who = _together(search.pending >= 0, room)
-        token = search.pending[who]
-        ended = None if self.finals is None else torch.isin(token, self.finals)
-        below = self.transducer.embed(token.clamp(min=0))
+        token = search.pending[who].clamp(min=0)  # whoever only fills the turn has none
+        ended = None if self.final is None else self.final[token]
+        below = self.transducer.embed(token)
         for layer, (weight, bias) in enumerate(self.gates):
             gates = F.linear(torch.cat([below, search.h[layer, who]], 1), weight, bias)
             below, cell = self.kernels.lstm(gates, search.c[layer, who])
@@ -145,6 +144,13 @@ def _together(wanted: Tensor, room: int) -> Tensor:
     place = torch.where(wanted & (place < room), place, room)
     rows = torch.full((room + 1,), len(wanted), device=wanted.device)
     return rows.scatter_(0, place, torch.arange(len(wanted), device=wanted.device))[:room]
+
+
+def _final(transducer: Transducer) -> Tensor | None:
+    """(vocab_size + 1,) which tokens end an utterance: a table, for `isin` asks the host when there are many."""
+    finals = set(transducer.config.final_tokens)
+    tokens = range(transducer.config.blank + 1)
+    return torch.tensor([i in finals for i in tokens], device=transducer.head.bias.device) if finals else None
 
 
 def _unless(ended: Tensor | None, value: Tensor, fresh: Tensor) -> Tensor:
