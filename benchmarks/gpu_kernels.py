@@ -78,15 +78,16 @@ class Compiled:
             yield kernel.metadata.name, f"{needs}, {kernel.metadata.num_warps} warps"
 
 
-def launch(dtype: torch.dtype, chunk: int, streams: int = 16) -> None:
+def launch(dtype: torch.dtype, chunk: int, chunks: int = 1, streams: int = 16) -> None:
     """Everything that a step of some streams launches."""
-    d, lines = HEADS * WIDTH, streams * chunk
+    d, frames = HEADS * WIDTH, chunks * chunk
+    lines = streams * frames
 
     def some(*shape: int, of: torch.dtype = dtype) -> Tensor:
         return torch.zeros(shape, dtype=of)
 
     whole = torch.zeros(streams, dtype=torch.long)
-    batch = Batch(whole, whole, whole, whole, chunk, chunk)
+    batch = Batch(whole, whole, whole, whole, frames, chunk)
     rings = some(2, LAYERS, HEADS, LEFT, WIDTH)
     state = RingState(whole, [], rings, rings, some(2, LAYERS, KERNEL - 1, d))
     x, norm = some(lines, d, of=torch.float32), (some(d), some(d))
@@ -107,7 +108,8 @@ def main(chunks: list[int], dtypes: list[str]) -> None:
     compiled = Compiled()
     for dtype in dtypes:
         for chunk in chunks:
-            launch(cast("torch.dtype", getattr(torch, dtype)), chunk)
+            for long in (1, 8):  # a recording's steps take no kernels of their own
+                launch(cast("torch.dtype", getattr(torch, dtype)), chunk, long)
     for name, needs in sorted(compiled.needs()):
         print(f"{name:24} {needs}")
 

@@ -21,15 +21,15 @@ BLOCKS = (64, 32)
 @jit
 def _attend(
     qkv: tl.tensor, position: tl.tensor, k: tl.tensor, v: tl.tensor, content_bias: tl.tensor, out: tl.tensor,
-    rows: tl.tensor, t: tl.tensor, end: tl.tensor, lines: tl.tensor, layer: tl.tensor, scale: tl.tensor,
-    LAYERS: tl.constexpr, HEADS: tl.constexpr, LEFT: tl.constexpr, WIDTH: tl.constexpr, FRAMES: tl.constexpr,
+    rows: tl.tensor, t: tl.tensor, end: tl.tensor, lines: tl.tensor, layer: tl.tensor, frames: tl.tensor,
+    scale: tl.tensor, LAYERS: tl.constexpr, HEADS: tl.constexpr, LEFT: tl.constexpr, WIDTH: tl.constexpr,
     CHUNK: tl.constexpr, PAST: tl.constexpr, DISTANCES: tl.constexpr,
     QUERIES: tl.constexpr, COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
 ) -> None:  # fmt: skip
-    stream, part, head = tl.program_id(0) // (FRAMES // CHUNK), tl.program_id(0) % (FRAMES // CHUNK), tl.program_id(1)
+    stream, part, head = tl.program_id(0) // (frames // CHUNK), tl.program_id(0) % (frames // CHUNK), tl.program_id(1)
     row, now, stop = tl.load(rows + stream), tl.load(t + stream), tl.load(end + stream)
     i, d = tl.arange(0, QUERIES), tl.arange(0, COLUMNS)
-    line = stream * FRAMES + part * CHUNK + i
+    line = stream * frames + part * CHUNK + i
     here = (i < CHUNK)[:, None] & (d < WIDTH)[None]
     of_head = head * WIDTH + d
     asked = tl.load(qkv + line[:, None] * (3 * HEADS * WIDTH) + of_head, mask=here, other=0.0)
@@ -47,7 +47,7 @@ def _attend(
         old = (exists & (age < 0))[:, None] & (d < WIDTH)[None]
         new = (exists & (age >= 0))[:, None] & (d < WIDTH)[None]
         slot = ring + (tl.where(exists, time, 0) % LEFT)[:, None] * WIDTH + d
-        step = (stream * FRAMES + age)[:, None] * (3 * HEADS * WIDTH) + HEADS * WIDTH + of_head
+        step = (stream * frames + age)[:, None] * (3 * HEADS * WIDTH) + HEADS * WIDTH + of_head
         key = tl.where(old, tl.load(k + slot, mask=old, other=0.0), tl.load(qkv + step, mask=new, other=0.0))
         score = product(q, tl.trans(key))
         at = (head * lines + line)[:, None] * DISTANCES + (CHUNK - 1 - i)[:, None] + j
@@ -73,7 +73,7 @@ def attend(qkv: Tensor, position: Tensor, state: RingState, layer: int, content_
     out, past = qkv.new_empty(len(qkv), heads * width), left // batch.chunk * batch.chunk
     _attend[len(batch.rows) * (batch.frames // batch.chunk), heads](
         qkv, position, state.k, state.v, content_bias, out, batch.rows, batch.t, batch.end, len(qkv), layer,
-        width**-0.5, LAYERS=layers, HEADS=heads, LEFT=left, WIDTH=width, FRAMES=batch.frames, CHUNK=batch.chunk,
+        batch.frames, width**-0.5, LAYERS=layers, HEADS=heads, LEFT=left, WIDTH=width, CHUNK=batch.chunk,
         PAST=past, DISTANCES=position.shape[2],
         QUERIES=max(SMALLEST, power_of_2(batch.chunk)), COLUMNS=max(SMALLEST, power_of_2(width)),
         BLOCK=BLOCKS[past + batch.chunk > BLOCKS[0]], num_stages=1,
