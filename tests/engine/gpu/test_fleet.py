@@ -5,6 +5,8 @@ import pytest
 
 from nemotron_asr.benchmark.driver import tokens, whole
 from nemotron_asr.engine.gpu.fleet import Fleet
+from nemotron_asr.engine.gpu.runner import GpuRunner, RingPool
+from nemotron_asr.engine.gpu.step import Buffers, Shape
 from nemotron_asr.errors import OptionError
 from tests.conftest import Sample
 from tests.engine.gpu.test_runner import Fake, eager, new_runner
@@ -43,6 +45,22 @@ def test_a_fleet_says_what_the_eager_runner_says(samples: list[Sample], chunk: i
     assert sum(map(len, heard)) > 10
     assert fake.recorded == recorded
     assert fake.replayed
+
+
+def test_the_largest_step_is_recorded_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others find room in its memory; they are found by size."""
+    recorded: list[int] = []
+    record = GpuRunner.record
+
+    def noted(runner: GpuRunner, pool: RingPool, shape: Shape) -> Buffers:
+        recorded.append(shape.streams)
+        return record(runner, pool, shape)
+
+    monkeypatch.setattr(GpuRunner, "record", noted)
+    fleet = Fleet(new_runner(), 3, 1, [1, 3, 2])
+    assert recorded == [3, 2, 1]
+    assert [buffers.shape.streams for buffers in fleet.buffers] == [1, 2, 3]
+    assert fleet.most == 3
 
 
 def test_audio_that_would_be_lost_is_refused() -> None:

@@ -1,27 +1,32 @@
 """The GPU's runner against the eager one: in plain torch, in Triton's interpreter, and over recorded steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import pairwise
-from types import ModuleType
+from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.driver import Driver, tokens, whole
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.engine.gpu import fused, plain
+from nemotron_asr.engine.gpu.encoder import Kernels
 from nemotron_asr.engine.gpu.graphs import Recording
 from nemotron_asr.engine.gpu.layout import RingState
-from nemotron_asr.engine.gpu.runner import GpuRunner, RingPool, buckets
+from nemotron_asr.engine.gpu.runner import LOOSE, MOST_ROWS, GpuRunner, RingPool, buckets, rows_that_fit
 from nemotron_asr.engine.gpu.step import Shape
-from nemotron_asr.engine.runner import Runner
-from nemotron_asr.engine.stream import Stream
-from nemotron_asr.features import LogMel
+from nemotron_asr.engine.runner import Part, Runner
+from nemotron_asr.engine.stream import UNKNOWN_END, Stream, Target
+from nemotron_asr.features import LogMel, window_samples
 from nemotron_asr.model import Encoder, NemotronASR
 from tests.conftest import Sample, random_model, tiny_config
 from tests.engine.gpu.cases import DEVICE
@@ -63,7 +68,7 @@ class FakeRecording:
 
 
 def new_runner(
-    config: ModelConfig = CONFIG, kernels: ModuleType = plain, fake: Fake | None = None, rows: int = 8
+    config: ModelConfig = CONFIG, kernels: Kernels = plain, fake: Fake | None = None, rows: int = 8
 ) -> GpuRunner:
     front_end = LogMel(config)
     return GpuRunner(model(config), front_end, kernels, recorder=fake or Fake(), chunks=[1, 14], rows=rows, most=4)
@@ -170,6 +175,60 @@ def test_a_pool_that_grows_forgets_its_recordings(samples: list[Sample]) -> None
     assert fake.replayed == replayed
     expected = tokens(whole(eager(), audio, 14, 3))
     assert all(tokens(said) == expected for said in heard.values())
+
+
+def test_a_row_is_given_back_while_a_step_is_computed() -> None:
+    """Nobody waits for the step, and a pool that grows then does not lose the row."""
+    runner = new_runner(rows=2)
+    pool = runner.new_pool(2)
+    rows = [pool.acquire(), pool.acquire()]
+    with runner._lock:  # as a step holds it
+        giving = Thread(target=pool.release, args=(rows[0],), daemon=True)
+        giving.start()
+        giving.join(30)
+        assert not giving.is_alive()
+    assert pool.acquire() == rows[0]
+    assert pool.acquire() not in rows
+    assert pool.acquire() not in rows
+
+
+def test_memory_of_steps_that_are_not_recorded_is_bounded(samples: list[Sample]) -> None:
+    runner = new_runner()
+    pool = runner.new_pool(1)
+    row = pool.acquire()
+    for frames in [*range(1, LOOSE + 3), 3, LOOSE + 2]:
+        window = samples[0].audio[: 1 + window_samples(frames)]
+        runner.step(pool, [Part(row, 0, Target(0, ""), 0, frames, UNKNOWN_END, True, window)], frames, 1)
+    assert list(pool.loose) == [Shape(1, frames, 1) for frames in [*range(4, LOOSE + 2), 3, LOOSE + 2]]
+
+
+def test_all_is_computed_on_the_runners_device(monkeypatch: pytest.MonkeyPatch, samples: list[Sample]) -> None:
+    """A runner's device need not be the one that is current elsewhere, where streams and kernels would be made."""
+    current = [0]
+
+    @contextmanager
+    def device(chosen: torch.device | int) -> Iterator[None]:
+        current.append(chosen.index if isinstance(chosen, torch.device) else current[-1])
+        yield
+        current.pop()
+
+    def norm(x: Tensor, delta: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        assert current[-1] == 3
+        return plain.add_norm(x, delta, weight, bias)
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    kernels = SimpleNamespace(**{**vars(plain), "add_norm": norm})
+    runner = new_runner(kernels=kernels)
+    monkeypatch.setattr(runner, "device", torch.device("cuda", 3))
+    assert whole(runner, samples[0].audio[:30_000], 1)
+    assert current == [0]
+
+
+def test_room_for_as_many_streams_as_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that grows loses its recordings."""
+    for free, rows in ((100 * 10**9, 8_333), (10**12, MOST_ROWS), (0, 16)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
+        assert rows_that_fit(6 * 10**6, torch.device("cuda", 0)) == rows
 
 
 def test_memory_stays_where_it_is(samples: list[Sample]) -> None:

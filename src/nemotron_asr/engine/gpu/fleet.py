@@ -47,15 +47,15 @@ class Fleet:
         prompt: row of the language prompt.
     """
 
-    @torch.inference_mode()
     def __init__(self, runner: GpuRunner, streams: int, chunk: int, sizes: list[int], prompt: int = 0) -> None:
         self.runner, self.streams, self.chunk, self.prompt = runner, streams, chunk, prompt
-        self.pool: RingPool = runner.new_pool(streams)
-        self.buffers = [runner.record(self.pool, Shape(size, chunk, chunk)) for size in sorted(sizes)]
-        self._fresh = self.pool.decoder.gather(torch.tensor([self.pool.spare], device=runner.device))
         window = window_samples(chunk) + 2 * FRAME_SAMPLES * chunk
         self._ring = 1 << (window - 1).bit_length()
-        self._audio = torch.zeros(streams + FIRST_ROW, self._ring, device=runner.device)
+        with runner.computing():
+            self.pool: RingPool = runner.new_pool(streams)
+            self.buffers = self._recorded(sizes)
+            self._fresh = self.pool.decoder.gather(torch.tensor([self.pool.spare], device=runner.device))
+            self._audio = torch.zeros(streams + FIRST_ROW, self._ring, device=runner.device)
         self.t, self.fed = np.zeros(streams, np.int64), np.zeros(streams, np.int64)
         self.closed = np.ones(streams, np.bool_)
         self._step: tuple[Buffers, Longs] | None = None
@@ -65,15 +65,14 @@ class Fleet:
         """Streams that step together at most."""
         return self.buffers[-1].shape.streams
 
-    @torch.inference_mode()
     def begin(self, who: Longs) -> None:
         """Some streams begin, at time zero."""
         self.t[who] = self.fed[who] = 0
         self.closed[who] = False
         fresh = (part.expand(len(who), *part.shape[1:]) for part in self._fresh.tensors())
-        self.pool.decoder.scatter(self._upload(who + FIRST_ROW), DecoderState(*fresh))
+        with self.runner.computing():
+            self.pool.decoder.scatter(self._upload(who + FIRST_ROW), DecoderState(*fresh))
 
-    @torch.inference_mode()
     def feed(self, who: Longs, samples: Floats) -> None:
         """Packets (n, m) of n different streams, mono at 16 kHz.
 
@@ -83,9 +82,10 @@ class Fleet:
         fed = self.fed[who]
         if not self.room(samples.shape[1])[who].all():
             raise OptionError(f"a stream is ahead of its steps; a fleet keeps {self._ring} samples of each")
-        rows = self._upload(who + FIRST_ROW)[:, None]
-        at = self._upload(fed)[:, None] + torch.arange(samples.shape[1], device=rows.device)
-        self._audio[rows, at % self._ring] = self._upload(samples)
+        with self.runner.computing():
+            rows = self._upload(who + FIRST_ROW)[:, None]
+            at = self._upload(fed)[:, None] + torch.arange(samples.shape[1], device=rows.device)
+            self._audio[rows, at % self._ring] = self._upload(samples)
         self.fed[who] += samples.shape[1]
 
     def room(self, samples: int) -> NDArray[np.bool_]:
@@ -114,7 +114,6 @@ class Fleet:
             frames = frames // 2 + 1
         return np.where(mel > 0, frames, 0)
 
-    @torch.inference_mode()
     def start(self, who: Longs) -> None:
         """Start a step of some streams that are ready; they move on."""
         buffers = next(each for each in self.buffers if each.shape.streams >= len(who))
@@ -127,9 +126,10 @@ class Fleet:
         table[VALID, :n] = np.where(
             self.closed[who], np.minimum(self.frames()[who] - self.t[who], self.chunk), self.chunk
         )
-        buffers.upload_table()
-        self._windows(buffers)
-        self.runner.launch(self.pool, buffers)
+        with self.runner.computing():
+            buffers.upload_table()
+            self._windows(buffers)
+            self.runner.launch(self.pool, buffers)
         self._step = buffers, who
         self.t[who] += self.chunk
 
@@ -138,8 +138,7 @@ class Fleet:
         if self._step is None:
             raise OptionError("no step was started")
         (buffers, who), self._step = self._step, None
-        with torch.inference_mode():
-            self.runner.finish(self.pool, buffers)
+        self.runner.finish(self.pool, buffers)
         counts, said = buffers.said()
         counts, said = counts[: len(who)], said[: len(who)]
         token, frame, logprob, confidence = said[np.arange(said.shape[1]) < counts[:, None]].T
@@ -151,6 +150,11 @@ class Fleet:
         """A step of some streams that are ready."""
         self.start(who)
         return self.finish()
+
+    def _recorded(self, sizes: list[int]) -> list[Buffers]:
+        """The steps of these sizes. They share memory: the largest is recorded first, which has room for the others."""
+        shapes = [Shape(size, self.chunk, self.chunk) for size in sorted(sizes, reverse=True)]
+        return [self.runner.record(self.pool, shape) for shape in shapes][::-1]
 
     def _windows(self, buffers: Buffers) -> None:
         """Bring the samples of the step out of the rings; before time zero there is nothing."""

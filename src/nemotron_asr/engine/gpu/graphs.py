@@ -31,9 +31,11 @@ class Again:
 
 
 class CudaRecorder:
-    """Records CUDA graphs, which share the memory of what is between their first and last results.
+    """Records CUDA graphs of one pool on the current device, which share the memory of what is between their ends.
 
-    One that needs most should come first; no two may run at once.
+    One that needs most should come first; no two may run at once. With the pool their memory goes, so another pool's
+    graphs need a recorder of their own. They are recorded on the stream on which the work was done before: libraries
+    keep a workspace for every stream, and a new one would come from the graphs' memory, which could never go then.
     """
 
     def __init__(self) -> None:
@@ -50,7 +52,7 @@ class CudaRecorder:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()  # nothing can be given back while a graph is recorded
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self._memory, stream=self._aside, capture_error_mode="thread_local"):
             work()
         return graph
 

@@ -1,7 +1,9 @@
 """The runner on a GPU: `Runner`'s steps, over state in place and recorded graphs."""
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import RLock
 from typing import cast
 
@@ -22,11 +24,14 @@ from nemotron_asr.engine.runner import Part, Runner, StepResult
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import NemotronASR, Transducer
 
-FEWEST_ROWS, MOST_ROWS = 16, 2048
-"""Streams for which a pool has room, if it can choose."""
+FEWEST_ROWS, MOST_ROWS = 16, 16_384
+"""Streams for which a pool has room, if it can choose: so many that it need not grow, which ends its recordings."""
 
 MOST_TOGETHER = 256
 """Streams in one step; more are no matter of a session each, see `fleet`."""
+
+LOOSE = 8
+"""Shapes of steps that were not recorded whose memory is kept: a recording's last steps are of many lengths."""
 
 CHUNKS = tuple(lookahead + 1 for lookahead in LATENCIES.values())
 
@@ -58,20 +63,25 @@ class RingPool(Pool):
 
     Attributes:
         spare: the row of those streams that only fill up a batch.
+        recorder: what records them.
         steps: what was recorded for each shape: a step, and more turns of its search.
-        loose: memory for steps that were not recorded.
+        loose: memory for steps that were not recorded, the latest last.
     """
 
-    def __init__(self, state: RingState, transducer: Transducer, lock: RLock) -> None:
+    def __init__(self, state: RingState, transducer: Transducer, lock: RLock, recorder: Recorder) -> None:
         super().__init__(state, transducer)
+        self.recorder = recorder
         self.steps: dict[Shape, tuple[Buffers, Recording, Recording]] = {}
         self.loose: dict[Shape, Buffers] = {}
         self._lock = lock
+        self._returned: deque[int] = deque()
         self.spare = self.acquire()
 
     def acquire(self) -> int:
-        """Take a row."""
+        """Take a row. That waits for a step of another engine, which must not meet a pool that grows."""
         with self._lock:
+            while self._returned:
+                self._free.append(self._returned.pop())
             return super().acquire()
 
     def reset(self, row: int) -> None:
@@ -85,9 +95,8 @@ class RingPool(Pool):
             super().search(row, beam)
 
     def release(self, row: int) -> None:
-        """Give a row back."""
-        with self._lock:
-            super().release(row)
+        """Give a row back; nobody waits for a step, and a pool that grows meanwhile does not lose the row."""
+        self._returned.append(row)
 
     def reserve(self, rows: int) -> None:
         """Their memory was taken when they were made."""
@@ -112,7 +121,7 @@ class GpuRunner(Runner):
         most: streams in one step.
         chunks: the chunk sizes for which steps are recorded.
         float8: whether the encoder's large linears are in 8-bit floats.
-        recorder: what records them.
+        recorder: what records them; if not given, every pool has one of its own.
     """
 
     def __init__(
@@ -134,7 +143,7 @@ class GpuRunner(Runner):
         if float8:
             encoder = self.stepper.encoder
             encoder.layers = [in_float8(layer, kernels) for layer in encoder.layers]
-        self._record = recorder or recorder_for(self.device)
+        self._recorder = recorder
         self._lock = RLock()  # no two steps at once: they share the memory between their first and last results
         self._pool: RingPool | None = None
 
@@ -142,7 +151,12 @@ class GpuRunner(Runner):
         """See `RingState`."""
         return RingState.new(self.model.encoder, rows)
 
-    @torch.inference_mode()
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Around whatever runs on the device: it must be the current one for streams, graphs and Triton's kernels."""
+        with torch.inference_mode(), torch.cuda.device(self.device if self.device.type == "cuda" else -1):
+            yield
+
     def pool(self, rows: int = 1) -> RingPool:
         """The rows of state, with a step recorded for every chunk size and number of streams: that takes a while, once.
 
@@ -155,25 +169,25 @@ class GpuRunner(Runner):
                     self.record(self._pool, shape)
             return self._pool
 
-    @torch.inference_mode()
     def new_pool(self, rows: int) -> RingPool:
         """Room for so many streams; nothing is recorded yet."""
-        return RingPool(self.initial_state(1 + rows), self.model.transducer, self._lock)
+        with self.computing():
+            recorder = self._recorder or recorder_for(self.device)
+            return RingPool(self.initial_state(1 + rows), self.model.transducer, self._lock, recorder)
 
-    @torch.inference_mode()
     def record(self, pool: RingPool, shape: Shape) -> Buffers:
         """Record the step of a shape, on rows that nobody has."""
-        buffers = self._buffers(pool, shape)
-        step = self._record(lambda: self.stepper.step(buffers, pool))
-        more = self._record(lambda: self.stepper.more(buffers, pool))
+        with self.computing():
+            buffers = self._buffers(pool, shape)
+            step = pool.recorder(lambda: self.stepper.step(buffers, pool))
+            more = pool.recorder(lambda: self.stepper.more(buffers, pool))
         pool.steps[shape] = buffers, step, more
         return buffers
 
-    @torch.inference_mode()
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         """See `Runner.step`."""
         shares = [parts[i : i + self.most] for i in range(0, len(parts), self.most)]
-        with self._lock:
+        with self._lock, self.computing():
             return [one for share in shares for one in self._step(cast("RingPool", pool), share, frames, chunk)]
 
     def _step(self, pool: RingPool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
@@ -193,25 +207,30 @@ class GpuRunner(Runner):
 
     def launch(self, pool: RingPool, buffers: Buffers) -> None:
         """Start a step of what is in the buffers on the device."""
-        if buffers.shape in pool.steps:
-            pool.steps[buffers.shape][1].replay()
-        else:
-            self.stepper.step(buffers, pool)
-        buffers.ask()
+        with self.computing():
+            if buffers.shape in pool.steps:
+                pool.steps[buffers.shape][1].replay()
+            else:
+                self.stepper.step(buffers, pool)
+            buffers.ask()
 
     def finish(self, pool: RingPool, buffers: Buffers) -> None:
         """Wait until what was said in the step is on the host."""
-        while not buffers.wait():
-            if buffers.shape in pool.steps:
-                pool.steps[buffers.shape][2].replay()
-            else:
-                self.stepper.more(buffers, pool)
-            buffers.ask()
+        with self.computing():
+            while not buffers.wait():
+                if buffers.shape in pool.steps:
+                    pool.steps[buffers.shape][2].replay()
+                else:
+                    self.stepper.more(buffers, pool)
+                buffers.ask()
 
     def _loose(self, pool: RingPool, shape: Shape) -> Buffers:
-        if shape not in pool.loose:
-            pool.loose[shape] = self._buffers(pool, shape)
-        return pool.loose[shape]
+        """Memory for a step that was not recorded; only the latest shapes keep theirs."""
+        buffers = pool.loose.pop(shape, None)
+        while len(pool.loose) >= LOOSE:
+            del pool.loose[next(iter(pool.loose))]
+        pool.loose[shape] = buffers = buffers or self._buffers(pool, shape)
+        return buffers
 
     def _buffers(self, pool: RingPool, shape: Shape) -> Buffers:
         self.stepper.encoder.prepare(shape.chunk)
@@ -224,9 +243,10 @@ class GpuRunner(Runner):
         """See `Runner.encode`."""
         rows, t, keep = (self._tensor(list(x)) for x in zip(*((p.row, p.t, not p.flush) for p in parts), strict=True))
         end = self._tensor([mel_frames(part.end) for part in parts])
-        self.stepper.encoder.prepare(chunk)
-        state = cast("RingState", pool.encoder)
-        return self.stepper.encoder.step(mel, end, state, Batch(rows, t, end, keep, frames, chunk))
+        state, batch = cast("RingState", pool.encoder), Batch(rows, t, end, keep, frames, chunk)
+        with self.computing():
+            self.stepper.encoder.prepare(chunk)
+            return self.stepper.encoder.step(mel, end, state, batch)
 
 
 def _simple(part: Part) -> bool:
