@@ -3,11 +3,12 @@
 NemotronError
 ├── AudioError            a file, a stream or an array that is not usable audio
 ├── CheckpointError       a model that is missing, truncated, foreign or inconsistent
-├── ConfigError           a setting of a checkpoint that this implementation does not have
-├── LanguageError         a language that nobody knows (the nearest ones are named)
-├── OptionError           an argument outside its choices
+│   └── ConfigError       a setting of a checkpoint that this implementation does not have
+├── LanguageError         a language that nobody knows (the nearest ones are named); a ValueError, too
+├── OptionError           an argument outside its choices; a ValueError, too
 ├── StreamClosedError     audio fed to a stream that has ended
-├── StreamFailedError     a stream that the engine had to end: its step failed, or nobody read its events
+├── StreamFailedError     a stream that the engine had to end: its step failed, its events were not read, or its audio
+│                         came too fast
 ├── AtCapacity            one more live stream than the machine sustains
 ├── EngineClosedError     a stream of an engine that was closed
 ├── ManifestError         a training or evaluation manifest that cannot be read

@@ -164,9 +164,9 @@ def canonical(language: str, prompts: Mapping[str, int] | None = None) -> str:
     """
     table = prompts or PROMPTS
     key = _key(language, table)
-    same_row = [name for name, row in table.items() if row == table[key]]
     if key in _BY_LOCALE or key == AUTO:
         return key
+    same_row = [name for name, row in table.items() if row == table[key]]
     return next((name for name in same_row if name in _BY_LOCALE or name == _LOCALES.get(_fold(name))), key)
 
 
@@ -209,8 +209,7 @@ def _key(language: str, table: Mapping[str, int]) -> str:
 
 def _nearest(language: str, folded: Mapping[str, str]) -> str:
     """What to say instead: the same language elsewhere, else what is spelled alike, else all supported locales."""
-    base = language.split("-", maxsplit=1)[0]
-    choices = [key for key in folded if key.split("-", maxsplit=1)[0] == base]
+    choices = [key for key in folded if language_of(key) == language_of(language)]
     choices = choices or [_fold(entry.locale) for entry in LANGUAGES if _is_called(language, entry)]
     choices = [folded[key] for key in choices or get_close_matches(language, folded, cutoff=0.75) if key in folded]
     if choices:

@@ -25,8 +25,7 @@ class Options(TypedDict, total=False):
         language: a locale or alias, or "auto" (the default) to have the model find out.
         languages: with "auto", the only ones that it may find; one alone is the same as giving it as `language`.
         latency_ms: 80, 160, 320, 560 or 1120: how much audio is heard at a time. More gives better words; the released
-            model was not trained on 160. The default
-            is 1120 for recordings, 320 for live streams.
+            model was not trained on 160. The default is 1120 for recordings, 320 for live streams.
         boost: phrases that are likely, with weights, either {"Nemotron": 2.0} or ["Nemotron:2", "Parakeet"]; the usual
             weight is 1, and 0 has no effect.
         beam: hypotheses that are followed at a time, from 1 (the default), which is greedy search, to 16. More give

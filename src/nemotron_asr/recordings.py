@@ -115,7 +115,7 @@ def check_channels(channels: str) -> Channels:
 
 
 def check_sources(sources: object) -> None:
-    """Look whether there are several: the letters of a path are none.
+    """Look whether it is a list of sources, not one path, whose letters would be taken for sources.
 
     Raises:
         OptionError: it is one, or nothing that can be iterated over.

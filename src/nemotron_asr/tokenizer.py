@@ -18,7 +18,7 @@ __all__ = ["SPACE", "Tokenizer"]
 MAX_BYTES = 64 * 2**20
 MAX_PIECES = 2**20
 RAREST = -20.0
-"""The least that a piece's score counts for."""
+"""Lower bound of a piece's score."""
 
 _OUTSIDE = ("<blank>", "<pad>")  # what transformers appends to the pieces that the model emits
 
@@ -55,7 +55,7 @@ class Tokenizer:
 
     @cached_property
     def _inner(self) -> tokenizers.Tokenizer:
-        """Built when a text is to be cut into pieces: it takes memory, and who only listens needs none."""
+        """Built at its first use: it takes memory, and transcribing does not need it."""
         return tokenizers.Tokenizer.from_str(self._text)
 
     @classmethod

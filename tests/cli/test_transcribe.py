@@ -258,7 +258,7 @@ def test_what_cannot_be_written_is_named_and_the_rest_is(run: Run, samples: list
     (tmp_path / "c.txt").mkdir()
     status, _, errors = run("transcribe", "--model", "MODEL", *sources, "--output", tmp_path)
     assert status == 1
-    assert "c.opus was heard, but its transcript cannot be written" in errors
+    assert "c.opus was transcribed, but the transcript cannot be written" in errors
     assert (tmp_path / f"{'b' * 249}.txt").is_file()
 
 

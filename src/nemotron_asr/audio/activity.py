@@ -62,7 +62,7 @@ class VoiceActivity:
         self._run = 0  # windows that speak against what is believed
 
     def feed(self, samples: Samples) -> list[Edge]:
-        """Take mono 16 kHz samples; the edges of which they make sure."""
+        """Take mono 16 kHz samples; return the edges that are certain now."""
         self._held = np.concatenate([self._held, samples])
         edges: list[Edge] = []
         while len(self._held) >= CONTEXT + WINDOW:

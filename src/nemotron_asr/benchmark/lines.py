@@ -156,7 +156,7 @@ class Native(WebSocketLine):
         async for message in self._socket:
             event = json.loads(message)
             if event["type"] == "error":
-                raise ConnectionError(event["message"])
+                raise broken(event["kind"], event["message"])
             if event["type"] in {"partial", "final", "finalized"}:
                 yield event["type"], len(event.get("words", ()))
 

@@ -33,11 +33,11 @@ class Service:
     Attributes:
         streams: how many at once.
         latency_ms: of all of them.
-        chunks, late: decoded in time or not.
+        chunks, late: chunks decoded, and how many of them too late.
         delays: seconds from the end of every utterance to its last word.
         lag: seconds by which packets were sent too late, the worst one: how far to trust the other figures.
         words: said in all.
-        busy: share of the time that all cores together were computing.
+        busy: cores kept busy on average: CPU seconds per second.
     """
 
     streams: int

@@ -1,7 +1,6 @@
 """Files that nobody vouches for: read within limits, and whatever is wrong with them said in one line."""
 
 import json
-import os
 import re
 import tarfile
 import zipfile
@@ -160,4 +159,4 @@ def write_folder(folder: Path, files: dict[str, Writer]) -> None:
         mode = partial.stat().st_mode  # as the user's umask has it; safetensors lets nobody else read
         write(partial)
         partial.chmod(mode)
-        os.replace(partial, folder / name)  # noqa: PTH105 - replaces on Windows too
+        partial.replace(folder / name)

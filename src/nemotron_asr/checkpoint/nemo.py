@@ -193,7 +193,7 @@ def write_nemo(checkpoint: Checkpoint, path: Path) -> None:
         with TemporaryFile() as weights:
             torch.save({name: tensor.clone() for name, tensor in tensors.items()}, weights)
             _add(tar, WEIGHTS, weights)
-    os.replace(partial, path)  # noqa: PTH105 - replaces on Windows too
+    partial.replace(path)
 
 
 def _front_end(checkpoint: Checkpoint) -> dict[str, Tensor]:

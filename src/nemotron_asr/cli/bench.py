@@ -68,7 +68,7 @@ _MODEL = (
 @click.option("--grpc-port", default=50051, show_default=True, help="Of the server, for --protocol riva.")
 @click.option("--wyoming-port", default=10300, show_default=True, help="Of the server, for --protocol wyoming.")
 @click.option("--api-key", default="", envvar="NEMOTRON_ASR_API_KEY", help="For --server, if it asks for one.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
+@click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps", show_default=True, help=DEVICE)
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
 def bench(

@@ -78,7 +78,7 @@ def _declared(latency_ms: int) -> list[Callable[[Function], Function]]:
         ),
         click.option("--profanity-filter", metavar="WORDLIST", help=_PROFANITY_FILTER),
         click.option("--itn", is_flag=True, help="Write spoken numbers in digits."),
-        click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE),
+        click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps", show_default=True, help=DEVICE),
         click.option("--dtype", type=DTYPE, default="auto", show_default=True, help=_DTYPE_HELP),
         debug,
     ]

@@ -123,7 +123,7 @@ class Folder:
     def has(self, recording: Input, /) -> bool:
         """Whether a recording is done already.
 
-        Where nobody knows of which recording a transcript is, one that is newer than it was another at the time.
+        Without an entry in the list of origins, a transcript counts if it is not older than the recording.
         """
         source, place = Path(recording.name), self._places[recording]
         target, same = self._folder / place, self._origins.same(place, source)

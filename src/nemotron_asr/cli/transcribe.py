@@ -113,6 +113,6 @@ def _write(results: Results, recording: Input, result: "Transcript | NemotronErr
     except OSError as error:
         if results.ordered:
             raise
-        note(f"error: {recording.name} was heard, but its transcript cannot be written: {error}")
+        note(f"error: {recording.name} was transcribed, but the transcript cannot be written: {error}")
         return False
     return True

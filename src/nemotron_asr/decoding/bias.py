@@ -220,7 +220,7 @@ class Bias:
 
     @cached_property
     def _beginnings(self) -> tuple[Tensor, Tensor]:
-        """What `_gains` says of all rows that are in no phrase: blank and common words change nothing of it."""
+        """`_gains` of rows that are in no phrase, which blank and ordinary words leave as it is."""
         return self.arcs.gains(self.root)
 
 

@@ -31,13 +31,13 @@ PRIOR = 0.0003
 """How likely a word is to begin a phrase, if all phrases had weight 0; each unit of weight makes it ten times that."""
 
 EXPECTED = 3.0
-"""How many times as likely as its frequency a token is that fits what was said before and sounds as it does."""
+"""How many times as likely as its frequency a token is assumed to be where it fits the text and the sound."""
 
 LEAST_GAIN = 0.01
-"""Less than this is nothing."""
+"""Smaller gains are left out."""
 
 MOST_GAIN = 14.0
-"""Nothing is added to a logit beyond this."""
+"""The most that is added to a logit."""
 
 LONGEST_ENDING = 3
 """Letters by which the last token may go beyond a phrase, which is then an inflected form of it."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from threading import RLock
 
-from nemotron_asr.config import FRAME_SECONDS
+from nemotron_asr.config import FRAME_MS
 from nemotron_asr.engine.cost import Capacity
 from nemotron_asr.engine.punctuality import Punctuality
 from nemotron_asr.errors import AtCapacity
@@ -47,7 +47,7 @@ class Admission:
             AtCapacity: the machine would not sustain it.
         """
         with self._lock:
-            others = Counter(self._chunk_of.values())
+            others = self.lanes()
             if self._max_streams is not None and len(self._chunk_of) >= self._max_streams:
                 raise AtCapacity(f"{len(self._chunk_of)} streams are open, and max_streams is {self._max_streams}")
             self._check(chunk, others)
@@ -62,7 +62,7 @@ class Admission:
         with self._lock:
             if who not in self._chunk_of or self._chunk_of[who] == chunk:
                 return
-            others = Counter(self._chunk_of.values())
+            others = self.lanes()
             others[self._chunk_of[who]] -= 1
             self._check(chunk, others)
             self._chunk_of[who] = chunk
@@ -86,13 +86,14 @@ class Admission:
         """How many live streams of this chunk size can be open, beside those of other sizes."""
         others = self.lanes()
         del others[chunk]
-        most = 100_000 if self._max_streams is None else self._max_streams - others.total()
-        return self._capacity.limit(chunk, others, max(0, most)) if self._max_streams is None else max(0, most)
+        if self._max_streams is not None:
+            return max(0, self._max_streams - others.total())
+        return self._capacity.limit(chunk, others)
 
     def _check(self, chunk: int, others: Counter[int]) -> None:
         if self._max_streams is not None:
             return
-        milliseconds = round(1000 * FRAME_SECONDS * chunk)
+        milliseconds = FRAME_MS * chunk
         lanes = others + Counter([chunk])
         if not self._capacity.sustains(lanes):
             del others[chunk]
@@ -102,4 +103,4 @@ class Admission:
             beside = f" beside {others.total()} at other latencies" if others.total() else ""
             raise AtCapacity(f"this machine sustains {most} streams at {milliseconds} ms{beside}, and they are open")
         if self._punctuality.behind:
-            raise AtCapacity(f"{sum(others.values())} streams are open, and the machine is late with them already")
+            raise AtCapacity(f"{others.total()} streams are open, and the machine is late with them already")

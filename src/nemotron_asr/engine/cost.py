@@ -16,6 +16,9 @@ HEADROOM = 0.9
 PATIENCE = 0.3
 """Share of a live chunk's duration that a step of other lanes may take."""
 
+MOST_STREAMS = 100_000
+"""More are not looked for."""
+
 
 def patience(live_chunks: Iterable[int]) -> float:
     """Seconds that a step may take for the sake of live streams of these chunk sizes; endless if there are none."""
@@ -104,10 +107,10 @@ class Capacity:
         rows = min(streams, max(1, self.cost.rows_within(longest, chunk)))
         return streams / rows / (FRAME_SECONDS * chunk)
 
-    def limit(self, chunk: int, lanes: Mapping[int, int] | None = None, most: int = 100_000) -> int:
-        """How many streams of a chunk size can be open beside the others, at most `most`."""
+    def limit(self, chunk: int, lanes: Mapping[int, int] | None = None) -> int:
+        """How many streams of a chunk size can be open beside the others."""
         others = Counter(lanes or {})
-        low, high = 0, most
+        low, high = 0, MOST_STREAMS
         while low < high:
             middle = (low + high + 1) // 2
             others[chunk] = middle

@@ -130,10 +130,10 @@ class Engine:
             self._measuring.release()
 
     def reserve(self, most: int) -> None:
-        """Before there are streams: take the memory of as many as may come, so that no step waits for the system.
+        """Take the memory of so many streams before the first one opens, so that no step waits for it.
 
         Args:
-            most: streams for which memory is taken at most.
+            most: streams; fewer if the machine sustains fewer.
 
         Raises:
             EngineClosedError: the engine was closed.

@@ -21,8 +21,8 @@ class EventQueue:
     """Written by the engine, read by one thread or coroutine.
 
     On their way in, `postprocess` changes finals, and may hide the ends of partials. A partial holds all that the one
-    before it held, so a reader who falls behind finds the newest only; one who does not read at all is the stream's
-    end, not the engine's.
+    before it held, so a reader who falls behind finds the newest only; one who never reads ends the stream, not the
+    engine.
     """
 
     def __init__(self, postprocess: Postprocessor | None = None) -> None:

@@ -107,7 +107,7 @@ class Runner:
     """Runs the model eagerly. Holds no state of streams: several pools and threads may share one.
 
     Attributes:
-        threads: that a step is computed by.
+        threads: how many compute a step.
         most: streams that step together at most.
         trials: rows and frames of steps that tell what others cost: short and long, alone and in company.
     """

@@ -38,8 +38,8 @@ class Transducer(nn.Module):
     def predict(self, tokens: Tensor, state: PredictorState) -> tuple[Tensor, PredictorState]:
         """(B, U) tokens after `state` -> (B, U, d_joint) projected predictions and the new memory.
 
-        A new utterance starts with blank, whose embedding is zero. A final token is seen where it is shown alone:
-        among others it is for `training.replay`.
+        A new utterance starts with blank, whose embedding is zero. After a final token the memory is reset, but only
+        where tokens are given one at a time (U = 1); for whole texts there is `training.replay`.
         """
         memory = (state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous())
         y, (h, c) = self.lstm(self.embed(tokens), memory)

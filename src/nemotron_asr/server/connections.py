@@ -39,7 +39,7 @@ async def part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 class Impatient(asyncio.Protocol):
-    """Cuts off who does not read: whoever tells it something would wait for ever, and so would a close."""
+    """Aborts a connection whose client stops reading: writing to it would wait for ever, and so would closing it."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -51,12 +51,12 @@ class Impatient(asyncio.Protocol):
         super().connection_made(transport)
 
     def pause_writing(self) -> None:
-        """What it is told lies about."""
+        """The client does not read."""
         super().pause_writing()
         self._patience = self.loop.call_later(UNREAD, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has read."""
+        """The client reads again."""
         super().resume_writing()
         self._stop()
 
@@ -111,7 +111,7 @@ class WebSockets(Impatient, WebSocketsSansIOProtocol):
             self._pongs = tuple(self.conn.data_to_send())
 
     def resume_writing(self) -> None:
-        """It has read."""
+        """The client reads again."""
         super().resume_writing()
         pongs, self._pongs = self._pongs, ()
         self.transport.write(b"".join(pongs))

@@ -152,7 +152,7 @@ class Conversation:
         return self.transcript_of([event async for event in self if isinstance(event, Final)])
 
     def transcript_of(self, finals: Sequence[Final]) -> Transcript:
-        """All that was said, of those who listened to its events to the end."""
+        """The transcript, from the finals that a caller has collected by iterating to the end."""
         return collect(finals, self.duration, self._session.detected, self.language)
 
     def __aiter__(self) -> Self:

@@ -13,7 +13,7 @@ GONE = 1006
 
 
 def live_route(path: str, converse: Callable[[WebSocket], Awaitable[None]]) -> WebSocketRoute:
-    """A route to an adapter; who has gone away is told nothing, and nobody is told of it."""
+    """A route to an adapter; it ends silently when the client disconnects."""
     return WebSocketRoute(path, _Live(converse))
 
 
@@ -36,7 +36,7 @@ class _Live:
 
 
 class _Socket(WebSocket):
-    """Says always the same of a client that has gone away, where Starlette's own complains of whoever goes on."""
+    """Raises WebSocketDisconnect at every use after the client has gone, where Starlette's own has other errors."""
 
     async def receive(self) -> Message:
         message = await super().receive()

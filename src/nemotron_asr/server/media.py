@@ -119,8 +119,8 @@ class Decoders:
     """Starts processes, at most so many at once.
 
     Args:
-        most: processes at work at once on recordings; who comes then waits.
-        live: on live streams, whose processes are there as long as they are; who comes then is refused.
+        most: processes that decode recordings at once; further ones wait.
+        live: processes that decode live streams at once; further ones are refused.
         seconds: of audio that a piece of media may last.
         megabytes: of memory that a process may take.
         spare: processes that wait ready.

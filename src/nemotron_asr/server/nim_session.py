@@ -71,10 +71,10 @@ def options_of(session: Session) -> dict[str, Any]:
         Problem: one of them is not offered.
     """
     if _part(session, "speaker_diarization").get("enable_speaker_diarization"):
-        raise invalid("speakers are not told apart", "speaker_diarization")
+        raise invalid("speaker diarization is not offered", "speaker_diarization")
     recognition = _part(session, "recognition_config")
     if recognition.get("enable_profanity_filter"):
-        raise invalid("there is no list of words to filter", "enable_profanity_filter")
+        raise invalid("the profanity filter is not offered", "enable_profanity_filter")
     custom = _custom(recognition.get("custom_configuration"))
     endpointing = _part(session, "endpointing_config")
     options = changeable(session) | numbers(custom, OURS)

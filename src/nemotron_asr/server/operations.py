@@ -1,6 +1,6 @@
 """How the server is: health, metrics, models. Also where a NIM container has them.
 
-All is answered in the event loop's thread, where what is told about is at rest.
+All answers are made in the event loop's thread, so that what they report cannot change meanwhile.
 """
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest

@@ -86,9 +86,9 @@ def wish_of(config: Proto) -> Wish:
     if config.encoding not in _ENCODINGS:
         raise invalid(f"encoding {config.encoding} is unknown; choose {', '.join(map(str, _ENCODINGS))}", "encoding")
     if config.diarization_config.enable_speaker_diarization:
-        raise invalid("speakers are not told apart", "diarization_config")
+        raise invalid("speaker diarization is not offered", "diarization_config")
     if config.profanity_filter:
-        raise invalid("there is no list of words to filter", "profanity_filter")
+        raise invalid("the profanity filter is not offered", "profanity_filter")
     channels = config.audio_channel_count
     return Wish(
         AudioFormat(_ENCODINGS[config.encoding], config.sample_rate_hertz or SAMPLE_RATE, channels or 1),

@@ -172,7 +172,7 @@ async def stored(body: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 class LiveResponse(Response):
-    """Text that is made while the request's body may still be coming, which Starlette's own response would read away.
+    """Text that is sent while the request's body may still be coming; Starlette's own response would consume that.
 
     Its status is that of the first text: a problem before it is an ordinary error.
     """

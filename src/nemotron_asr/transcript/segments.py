@@ -12,7 +12,7 @@ from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.transcript.words import characters, is_spoken, words
 
 MOST_ALTERNATIVES = 10
-"""That a segment has."""
+"""Alternatives that a segment has."""
 
 
 def segment_of(

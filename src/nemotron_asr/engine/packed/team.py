@@ -21,7 +21,7 @@ ASIDE = 16
 class Team:
     """A thread and its helpers, who wait for each other while they compute.
 
-    Of several tasks at once, each might wait for helpers that wait for others: they take turns.
+    Tasks take turns: two at once could each hold helpers that the other waits for.
 
     Attributes:
         threads: how many they are; they stay so, for those who are computing count each other.
