@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nemotron_asr.audio import Samples
 from nemotron_asr.audio.activity import CONTEXT, WINDOW, Edge, VoiceActivity, require_voice_activity
-from nemotron_asr.errors import OptionError
+from nemotron_asr.errors import MissingExtraError
 from tests.conftest import Sample
 
 SECOND = np.zeros(16_000, np.float32)
@@ -102,5 +102,5 @@ def test_packets_do_not_matter(samples: list[Sample], cuts: list[int]) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nemotron_asr.audio.activity.find_spec", lambda _: None)
     require_voice_activity.cache_clear()
-    with pytest.raises(OptionError, match=r"pip install 'nemotron-asr\[vad\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'nemotron-asr\[vad\]'"):
         VoiceActivity()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from nemotron_asr.audio.samples import Samples
-from nemotron_asr.errors import OptionError
+from nemotron_asr.errors import MissingExtraError
 
 WINDOW = 512
 """Samples that get one probability: 32 ms."""
@@ -50,7 +50,7 @@ class VoiceActivity:
     """Samples of one stream in, edges of its voice out; how they are cut into packets does not matter.
 
     Raises:
-        OptionError: the package `silero-vad` is not installed.
+        MissingExtraError: the package `silero-vad` is not installed.
     """
 
     def __init__(self) -> None:
@@ -89,11 +89,11 @@ def require_voice_activity() -> "Network":
     """The network with the package's weights, once per process.
 
     Raises:
-        OptionError: the package is not installed.
+        MissingExtraError: the package is not installed.
     """
     package = find_spec("silero_vad")
     if package is None or not package.submodule_search_locations:
-        raise OptionError("voice activity (vad) needs silero-vad: pip install 'nemotron-asr[vad]'")
+        raise MissingExtraError("voice activity needs an extra: pip install 'nemotron-asr[vad]'")
     return Network(Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k.safetensors")
 
 
