@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self, Unpack, cast
 
 from nemotron_asr.audio import AudioSource
 from nemotron_asr.engine.settings import check_options
-from nemotron_asr.errors import MissingExtraError, NemotronError, OptionError, StreamFailedError
+from nemotron_asr.errors import MissingExtraError, NemotronError, OptionError, StreamFailedError, one_line
 from nemotron_asr.options import Options, check_count
 from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.recordings import Channels, Result, as_finished, check_channels, check_sources, in_order
@@ -231,7 +231,7 @@ def _connect(ray: Any, address: str | None) -> bool:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=True)
     except (ConnectionError, ValueError, RuntimeError) as error:
         choices = "choose auto, local or an address"
-        raise OptionError(f"address {address!r} is no Ray cluster's: {str(error).splitlines()[0]}; {choices}") from None
+        raise OptionError(f"address {address!r} is no Ray cluster's: {one_line(error)}; {choices}") from None
     return True
 
 

@@ -75,3 +75,8 @@ class MissingExtraError(NemotronError):
 def printable(text: str) -> str:
     """A text, such as a file's name, with escapes for what would end a line or what no log can write."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(message: object, most: int = 200) -> str:
+    """A foreign error's message without line breaks, and no longer than `most` characters."""
+    return " ".join(str(message).split())[:most]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nemotron_asr.checkpoint.mapping import MappedFile
-from nemotron_asr.errors import CheckpointError
+from nemotron_asr.errors import CheckpointError, one_line
 
 MAX_TEXT = 64 * 2**20
 """Bytes of a configuration or a tokenizer; the largest known have two million."""
@@ -39,7 +39,7 @@ def reading(what: str) -> Iterator[None]:
     except CheckpointError:
         raise
     except MALFORMED as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise CheckpointError(f"{what} cannot be read: {reason}") from None
 
 

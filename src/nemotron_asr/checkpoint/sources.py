@@ -14,7 +14,7 @@ from nemotron_asr.checkpoint.huggingface import FILES, read_huggingface, write_h
 from nemotron_asr.checkpoint.int8 import to_float, to_int8
 from nemotron_asr.checkpoint.native import FORMAT, read_native, write_native
 from nemotron_asr.checkpoint.nemo import read_nemo, write_nemo
-from nemotron_asr.errors import CheckpointError, OptionError
+from nemotron_asr.errors import CheckpointError, OptionError, one_line
 
 EMBEDDED = {"tiny": Path(__file__).parents[1] / "models" / "tiny"}
 SHORT_NAMES = {
@@ -100,8 +100,8 @@ def _download(name: str) -> Path:
             f"give its path"
         ) from None
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"there is no folder {name}, nor can Hugging Face be asked for it: {reason}") from None
+        message = f"there is no folder {name}, nor can Hugging Face be asked for it: {one_line(error)}"
+        raise CheckpointError(message) from None
 
 
 def save_checkpoint(
