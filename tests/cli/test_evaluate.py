@@ -5,10 +5,15 @@ import json
 from pathlib import Path
 
 import pytest
+import tokenizers
+import torch
+from tokenizers.models import Unigram
 
-from nemotron_asr import load
+from nemotron_asr import load, recognizer
+from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
+from nemotron_asr.tokenizer import Tokenizer
 from tests.cli.conftest import Run
-from tests.conftest import Sample
+from tests.conftest import Sample, random_model, tiny_config
 
 MODEL = ("--model", "MODEL", "--latency", "1120")
 
@@ -44,8 +49,8 @@ def test_json_says_the_same_as_the_recognizer(run: Run, manifest: Path, samples:
     report = json.loads(out)
     [manner] = report["manners"]
     assert (manner["mode"], manner["latency_ms"], manner["clips"]) == ("auto", 1120, 2)
-    recognizer = load(model)
-    right = [recognizer.transcribe(sample.path).language == sample.locale for sample in samples[:2]]
+    loaded = load(model)
+    right = [loaded.transcribe(sample.path).language == sample.locale for sample in samples[:2]]
     assert manner["language_right"] == sum(right) / 2
     assert {score["locale"] for score in report["locales"]} == {"de-DE", "en-US"}
     assert all(score["counts"]["hits"] < score["clips"] * 20 for score in report["locales"])
@@ -113,6 +118,32 @@ def test_results_of_another_precision_or_beam_are_refused(
     status, _, err = run("evaluate", manifest, *MODEL, "--mode", "auto", "--results", results, *other)
     assert status == 2
     assert "give another file" in err
+
+
+def test_results_know_what_auto_meant(
+    run: Run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It means another precision on another machine."""
+    arguments = ("evaluate", manifest, *MODEL, "--mode", "auto", "--results", tmp_path / "results.jsonl")
+    assert run(*arguments)[0] == 0
+    assert run(*arguments, "--dtype", "float32")[0] == 0  # what auto is for a small model on a CPU
+    monkeypatch.setattr(recognizer, "LARGE", 0)
+    status, _, err = run(*arguments, "--device", "cpu")
+    assert (status, "give another file" in err) == (2, True)
+
+
+def test_a_model_without_tags_is_not_asked_for_languages(run: Run, samples: list[Sample], tmp_path: Path) -> None:
+    with torch.no_grad():
+        talker = random_model(tiny_config(vocab_size=2, n_prompts=0, d_prompt=0))
+    pieces = tokenizers.Tokenizer(Unigram([("<unk>", -1.0), ("▁a", -1.0)], unk_id=0))
+    save_checkpoint(Checkpoint(talker.config, Tokenizer(pieces), dict(talker.state_dict())), tmp_path / "english")
+    manifest = write(tmp_path / "m.jsonl", [sample for sample in samples if sample.locale == "en-US"])
+    status, out, err = run(
+        "evaluate", manifest, "--model", tmp_path / "english", "--latency", "1120", "--format", "json"
+    )
+    assert status == 0, err
+    assert [manner["language_right"] for manner in json.loads(out)["manners"]] == [None, None]
+    assert json.loads(out)["detections"] == []
 
 
 def test_the_report_says_which_beam(run: Run, manifest: Path) -> None:

@@ -17,9 +17,11 @@ from nemotron_asr.cli.several import Several
 from nemotron_asr.errors import ManifestError, MissingExtraError, NemotronError
 
 if TYPE_CHECKING:
+    from nemotron_asr.config import ModelConfig
     from nemotron_asr.evaluation.judging import Judged
     from nemotron_asr.evaluation.listening import Hearing
     from nemotron_asr.evaluation.report import Report
+    from nemotron_asr.recognizer import Recognizer
 
 T = TypeVar("T")
 
@@ -108,11 +110,14 @@ def _check_extra(*packages: str) -> None:
 def _measure(plan: _Plan) -> "tuple[Report, list[Judged]]":
     from nemotron_asr.evaluation.judging import judge
     from nemotron_asr.evaluation.report import make_report
+    from nemotron_asr.recognizer import load
 
-    judged = [judge(hearing) for hearing in _heard(plan)]
+    recognizer = load(plan.model, plan.device, plan.dtype)
+    judged = [judge(hearing) for hearing in _heard(plan, recognizer)]
     if not judged:
         raise ManifestError("no clip was heard: there is nothing to report")
-    return make_report(plan.model, judged, plan.skipped, plan.beam), judged
+    tags = bool(recognizer.tokenizer.language_tags)
+    return make_report(plan.model, judged, plan.skipped, plan.beam, names_languages=tags), judged
 
 
 def _keep(plan: _Plan, report: "Report", judged: "list[Judged]") -> None:
@@ -127,31 +132,32 @@ def _keep(plan: _Plan, report: "Report", judged: "list[Judged]") -> None:
         write_page(judged, plan.page)
 
 
-def _heard(plan: _Plan) -> "list[Hearing]":
+def _heard(plan: _Plan, recognizer: "Recognizer") -> "list[Hearing]":
     """All clips in all manners; those that were heard before come from the results."""
     from nemotron_asr.evaluation.listening import Mode
     from nemotron_asr.evaluation.manifests import read_clips
     from nemotron_asr.evaluation.records import Records, hear_the_rest
-    from nemotron_asr.recognizer import load
 
-    recognizer = load(plan.model, plan.device, plan.dtype)
     clips = list(dict.fromkeys(plan.usable(read_clips(plan.manifests, recognizer.config))))
     manners = [(Mode(mode), int(latency)) for mode in _MODES[plan.mode] for latency in dict.fromkeys(plan.latencies)]
-    with Records(plan.results, _identity(plan)) as records:
+    with Records(plan.results, _identity(plan, recognizer.config)) as records:
         hearings = hear_the_rest(recognizer, clips, manners, records, plan.batch, plan.beam)
         return plan.usable(_watched(hearings, len(manners) * len(clips)))
 
 
-def _identity(plan: _Plan) -> dict[str, str]:
-    """What must be the same for results to be gone on with."""
+def _identity(plan: _Plan, config: "ModelConfig") -> dict[str, str]:
+    """What must be the same for results to be gone on with; the precision is what "auto" means here."""
     if plan.results is None:
         return {}
     from nemotron_asr.checkpoint import load_checkpoint
     from nemotron_asr.checkpoint.adapter import fingerprint
+    from nemotron_asr.recognizer import DTYPES, choose_device, choose_dtype
 
+    dtype = choose_dtype(plan.dtype, choose_device(plan.device), config)
+    precision = next(name for name, meant in DTYPES.items() if meant == dtype)
     weights = fingerprint(load_checkpoint(plan.model).weights)
     beam = {"beam": str(plan.beam)} if plan.beam != 1 else {}  # results are older than beams
-    return {"model": plan.model, "weights": weights, "dtype": plan.dtype, **beam}
+    return {"model": plan.model, "weights": weights, "dtype": precision, **beam}
 
 
 def _watched(results: Iterable[T], count: int) -> Iterable[T]:

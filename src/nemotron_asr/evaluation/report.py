@@ -26,7 +26,7 @@ class LocaleScore:
         metric: "WER" or "CER".
         rate: errors per word or character.
         interval: of the rate, 95 %, by bootstrap over clips.
-        language_right: share of clips whose locale was found; None where it was given.
+        language_right: share of clips whose locale was found; None where it was given, or the model names none.
     """
 
     locale: str
@@ -93,8 +93,17 @@ class Report:
         return asdict(self)
 
 
-def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = (), beam: int = 1) -> Report:
+def make_report(
+    model: str, judged: Iterable[Judged], skipped: Sequence[str] = (), beam: int = 1, *, names_languages: bool = True
+) -> Report:
     """All figures; the same hearings, in any order, give the same ones.
+
+    Args:
+        model: its name.
+        judged: all hearings.
+        skipped: what was left out.
+        beam: hypotheses that were followed.
+        names_languages: whether the model has tags to name a language with: else it can be neither right nor wrong.
 
     Raises:
         ValueError: there are no hearings.
@@ -107,10 +116,11 @@ def make_report(model: str, judged: Iterable[Judged], skipped: Sequence[str] = (
         groups = list(_grouped(clips, lambda j: j.hearing.locale).values())
         rng = np.random.default_rng(0)  # anew, so that an interval does not depend on what else is in the report
         drawn = [resample([clip.counts for clip in group], rng) for group in groups]
-        scores = [_locale_score(group, rates) for group, rates in zip(groups, drawn, strict=True)]
+        named = mode is Mode.AUTO and names_languages
+        scores = [_locale_score(group, rates, named=named) for group, rates in zip(groups, drawn, strict=True)]
         locales += scores
-        manners.append(_manner_score(clips, scores, drawn))
-        if mode is Mode.AUTO:
+        manners.append(_manner_score(clips, scores, drawn, named=named))
+        if named:
             detections += [_detection(group, latency) for group in groups]
     return Report(model, tuple(manners), tuple(locales), tuple(detections), tuple(skipped), beam)
 
@@ -131,7 +141,7 @@ def _grouped(rows: Iterable[Judged], key: Callable[[Judged], Key]) -> dict[Key, 
     return groups
 
 
-def _locale_score(clips: Sequence[Judged], rates: NDArray[np.float64]) -> LocaleScore:
+def _locale_score(clips: Sequence[Judged], rates: NDArray[np.float64], *, named: bool) -> LocaleScore:
     heard, counts = clips[0].hearing, total(clip.counts for clip in clips)
     return LocaleScore(
         locale=heard.locale,
@@ -142,12 +152,12 @@ def _locale_score(clips: Sequence[Judged], rates: NDArray[np.float64]) -> Locale
         counts=counts,
         rate=counts.rate,
         interval=interval(rates),
-        language_right=_language_right(clips),
+        language_right=_language_right(clips) if named else None,
     )
 
 
 def _manner_score(
-    clips: Sequence[Judged], locales: Sequence[LocaleScore], rates: Sequence[NDArray[np.float64]]
+    clips: Sequence[Judged], locales: Sequence[LocaleScore], rates: Sequence[NDArray[np.float64]], *, named: bool
 ) -> MannerScore:
     heard = clips[0].hearing
     delays = [delay for clip in clips for delay in clip.delays]
@@ -163,15 +173,13 @@ def _manner_score(
         delay=(float(np.quantile(delays, 0.5)), float(np.quantile(delays, 0.9))) if delays else None,
         delays=len(delays),
         real_time_factor=sum(clip.hearing.compute for clip in clips) / audio if audio else 0.0,
-        language_right=_language_right(clips),
+        language_right=_language_right(clips) if named else None,
         calibration=bins,
         calibration_error=expected_calibration_error(bins),
     )
 
 
-def _language_right(clips: Sequence[Judged]) -> float | None:
-    if clips[0].hearing.mode is not Mode.AUTO:
-        return None
+def _language_right(clips: Sequence[Judged]) -> float:
     return sum(clip.hearing.detected == clip.hearing.locale for clip in clips) / len(clips)
 
 
