@@ -109,6 +109,13 @@ def test_the_end_is_the_end(rate: int) -> None:
         resampler.feed(noise(10))
 
 
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+def test_one_channel_may_have_an_axis(shape: tuple[int, int]) -> None:
+    """As callbacks of sound cards and blocks of files have it."""
+    packet = np.sin(np.arange(4000, dtype=np.float32))
+    assert np.array_equal(Resampler(8000).feed(packet.reshape(shape)), Resampler(8000).feed(packet))
+
+
 def test_stereo_packets_are_refused() -> None:
     with pytest.raises(AudioError, match=r"mono.*not \(160, 2\)"):
         Resampler(16000).feed(noise(160, channels=2))

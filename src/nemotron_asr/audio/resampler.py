@@ -30,21 +30,21 @@ class Resampler:
         self._finished = False
 
     def feed(self, samples: ArrayLike) -> Samples:
-        """Take a packet of mono samples, shape (samples,), of a type that `as_float32` takes.
+        """Take a packet of mono samples, shape (samples,), (samples, 1) or (1, samples), of a type of `as_float32`'s.
 
         Returns:
             What is ready at 16 kHz, shape (samples,), possibly empty.
 
         Raises:
-            AudioError: unusable samples, or more than one axis.
+            AudioError: unusable samples, or more than one channel.
             StreamClosedError: the stream has been finished.
         """
         if self._finished:
             raise StreamClosedError("audio was fed to a resampler that has finished")
         packet = as_array(samples)
-        if packet.ndim != 1:
-            raise AudioError(f"a packet of samples is mono, with the shape (samples,), not {packet.shape}")
-        mono = as_float32(packet)
+        if packet.ndim != 1 and (packet.ndim != 2 or 1 not in packet.shape):
+            raise AudioError(f"a packet is mono, with the shape (samples,) or (samples, 1), not {packet.shape}")
+        mono = as_float32(packet.reshape(-1))
         if self._graph is None:
             return mono
         for part in parts(mono):
