@@ -1,21 +1,22 @@
 """How many live streams one GPU serves, at the released model's size; `docs/gpu.md` has the table that it fills.
 
     make bench-gpu                                          # everything: half an hour of an H200
-    python -m benchmarks.gpu --latency 80 --seconds 120     # a part
+    python -m benchmarks.gpu --latency 80 --deadline 540    # a part, within ten minutes
     python -m benchmarks.gpu --smoke                        # the same course on a CPU, tiny, within seconds
 
 Random weights that say 0.3 tokens a frame. For every latency: how long steps take; from that a guess how many streams
-fit; short trials around it; and the largest number that passes them once more at full length.
+fit; short trials around it; and a little less than the largest number that passes them at full length. What was found
+is written after every part, and a part that fails does not end the others.
 """
 
 import argparse
 import gc
-import json
 import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ import numpy as np
 import torch
 
 from benchmarks.gpu_meter import NOT_MEASURED, Meter
+from benchmarks.gpu_record import Record
+from benchmarks.gpu_steps import guess, profile, sizes_of, step_times
 from benchmarks.gpu_stock import stock_rows
 from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.driver import tokens, whole
 from nemotron_asr.benchmark.fleet import FleetService, serve_fleet
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
-from nemotron_asr.benchmark.speech import speech
 from nemotron_asr.config import FRAME_SECONDS, LATENCIES, SAMPLE_RATE, ModelConfig, chunk_frames
+from nemotron_asr.engine import settle_process
 from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.fleet import Fleet
 from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels
@@ -44,14 +47,14 @@ SMOKE = replace(
     vocab_size=60, d_pred=16, d_joint=16, left_context=14,
 )  # fmt: skip
 
-LINES = 8192
-"""Streams times frames of a step at most: more makes nothing faster."""
-
-PATIENCE = 0.4
-"""Share of a chunk that a step may take, so that one who comes late waits for one step and is served in the next."""
-
 TRIES = 4
 """Short trials for every latency."""
+
+CAUTION, REPEATS = 0.95, 2
+"""Share of what passes short trials that begins at full length, and how often fewer are tried if it is too many."""
+
+STOCK_SECONDS = 90.0
+"""What transformers takes at least."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,14 @@ class Plan:
     seconds: float
     trial: float
     most: int
-    fp8: bool
-    stock: bool
-    out: str
+    deadline: float
+    fp8: bool = False
+    loose: bool = True
+    offline: bool = True
+    stock: bool = True
+    profile: str = ""
+    speech: str = ""
+    out: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -80,37 +88,6 @@ def new_runner(plan: Plan, config: ModelConfig, said: Samples) -> GpuRunner:
     most = 2 if plan.smoke else 128
     kernels = plain if plan.smoke else best_kernels()
     return GpuRunner(model, log_mel, kernels, rows=1, most=most, chunks=(), float8=plan.fp8)
-
-
-def sizes_of(chunk: int, most: int) -> list[int]:
-    """Numbers of streams for which steps are recorded."""
-    top = max(1, min(most, LINES // chunk))
-    return sorted({max(1, top * share // 16) for share in (1, 2, 3, 4, 6, 8, 12, 16)})
-
-
-def step_times(fleet: Fleet, said: Samples) -> dict[int, float]:
-    """Seconds of a step, the median of some, for every recorded number of streams."""
-    times = {}
-    for buffers in fleet.buffers:
-        who = np.arange(min(buffers.shape.streams, fleet.streams))
-        taken = []
-        for _ in range(7):
-            fleet.begin(who)
-            starts = np.random.default_rng(0).integers(0, len(said) - 40_000, len(who))
-            packets = np.stack([said[i : i + window_samples(fleet.chunk)] for i in starts]).astype(np.float32)
-            fleet.feed(who, packets)
-            began = time.perf_counter()
-            fleet.step(who)
-            taken.append(time.perf_counter() - began)
-        times[buffers.shape.streams] = float(np.median(taken[2:]))
-    return times
-
-
-def guess(times: dict[int, float], chunk: int) -> int:
-    """Streams that may fit: as many as the largest step serves that leaves time enough."""
-    seconds = FRAME_SECONDS * chunk
-    fitting = {size: taken for size, taken in times.items() if taken <= PATIENCE * seconds} or times
-    return max(1, int(max(size * seconds / taken for size, taken in fitting.items()) * 0.85))
 
 
 @dataclass(frozen=True)
@@ -128,7 +105,8 @@ class Trial:
         chunk = chunk_frames(service.latency_ms)
         return {
             "streams": service.streams, "sustained": self.good, "late": service.late_share,
-            "p95 of last words": service.delay, "median wait": service.wait(0.5), "p99 wait": service.wait(0.99),
+            "p95 of last words": service.delay if service.delays else NOT_MEASURED,
+            "median wait": service.wait(0.5), "p99 wait": service.wait(0.99),
             "busy": service.busy, "streams a step": service.served / max(1, service.steps),
             "tokens a frame": service.words / max(1, service.chunks * chunk), "lag": service.lag,
             "watts": self.watts or NOT_MEASURED, "utilisation": self.utilisation,
@@ -136,44 +114,98 @@ class Trial:
         }  # fmt: skip
 
 
-def sustained(fleet: Fleet, said: Samples, latency: int, plan: Plan, first: int, *, loose: bool) -> Trial:
-    """The most streams that pass short trials, at full length."""
+@dataclass(frozen=True)
+class Contest:
+    """How many streams of a fleet are sustained by a rule.
 
-    def trial(streams: int, seconds: float) -> Trial:
-        with Meter(plan.device) as meter:
-            service = serve_fleet(fleet, said, streams, latency, seconds, aligned=loose)
-        good = service.sustained_loosely if loose else service.sustained
-        print(f"    {streams} streams, {seconds:g} s: late {service.late_share:.2%}, {'in time' if good else 'late'}")
+    Attributes:
+        record: keeps every trial.
+        trials: in short.
+    """
+
+    fleet: Fleet
+    said: Samples
+    latency: int
+    plan: Plan
+    record: Record
+    trials: list[dict[str, Any]]
+    loose: bool
+
+    @property
+    def seconds(self) -> float:
+        """The length of the last trial; a median is soon known."""
+        return 2 * self.plan.trial if self.loose else self.plan.seconds
+
+    def trial(self, streams: int, seconds: float) -> Trial:
+        """So many streams for so long."""
+        with Meter(self.plan.device) as meter:
+            service = serve_fleet(self.fleet, self.said, streams, self.latency, seconds, aligned=self.loose)
+        good = service.sustained_loosely if self.loose else service.sustained
+        print(f"    {streams} streams, {seconds:g} s: late {service.late_share:.2%}, {good=}", flush=True)
+        self.trials.append({"streams": streams, "seconds": seconds, "late": service.late_share, "sustained": good})
+        self.record.write()
         return Trial(service, good, meter.watts, meter.utilisation)
 
-    low, high, streams = 0, fleet.streams + 1, min(first, fleet.streams)
-    for _ in range(TRIES):
-        low, high = (streams, high) if trial(streams, plan.trial).good else (low, streams)
-        streams = min(fleet.streams, int(low * 1.25) + 1) if high > fleet.streams else (low + high) // 2
-        if streams in {low, high} or not streams:
-            break
-    seconds = 2 * plan.trial if loose else plan.seconds  # a median is soon known
-    best = trial(max(1, low), seconds)
-    while not best.good and best.service.streams > max(1, low) // 2:
-        best = trial(max(1, best.service.streams * 9 // 10), seconds)
-    return best
+    def short(self, first: int) -> int:
+        """The most streams that pass a short trial, as far as there is time for the last one afterwards."""
+        low, room = 0, self.fleet.streams
+        high, streams = room + 1, min(first, room)
+        for _ in range(TRIES):
+            if streams in {low, high} or not streams or not self.record.has_time(self.plan.trial + self.seconds):
+                break
+            low, high = (streams, high) if self.trial(streams, self.plan.trial).good else (low, streams)
+            streams = min(room, int(low * 1.25) + 1) if high > room else (low + high) // 2
+        return low or high // 2
+
+    def figures(self, first: int) -> dict[str, Any] | str:
+        """Those of the last trial: somewhat fewer streams, if needed fewer still, at full length."""
+        found: dict[str, Any] | str = NOT_MEASURED
+        streams = max(1, int(CAUTION * self.short(first)))
+        for _ in range(1 + REPEATS):
+            if not self.trials or not self.record.has_time(self.seconds):
+                break
+            last = self.trial(streams, self.seconds)
+            found, streams = last.figures(), max(1, streams * 9 // 10)
+            if last.good:
+                break
+        return found
 
 
-def measure(runner: GpuRunner, said: Samples, latency: int, plan: Plan) -> dict[str, Any]:
+def measure(runner: GpuRunner, said: Samples, latency: int, plan: Plan, record: Record) -> None:
     """All of one latency."""
-    _tidy()
-    chunk = chunk_frames(latency)
-    row, before = runner.initial_state(1).bytes_per_row(), _allocated(plan)
-    rows = min(plan.most, int(0.8 * _free(plan)) // row)
-    fleet = Fleet(runner, rows, chunk, sizes_of(chunk, rows), runner.model.config.default_prompt)
-    times = step_times(fleet, said)
-    found: dict[str, Any] = {"latency": latency, "ms of a step": {n: round(1000 * t, 2) for n, t in times.items()}}
-    print(f"{latency} ms: {found['ms of a step']}")
-    for name, loose in (("strict", False), ("loose", True)):
-        found[name] = sustained(fleet, said, latency, plan, guess(times, chunk), loose=loose).figures()
-        print(f"  {name}: {json.dumps(found[name])}")
-    found["bytes a stream"], found["bytes of the fleet"] = row, _allocated(plan) - before
-    return found
+    found: dict[str, Any] = {"latency": latency, "strict": NOT_MEASURED, "loose": NOT_MEASURED}
+    record.found["latencies"].append(found)
+    if not record.has_time():
+        return
+    print(f"{latency} ms", flush=True)
+    with record.guarded(found, "ms of a step"):
+        _tidy()
+        chunk, before = chunk_frames(latency), _allocated(plan)
+        rows = rows_for(runner, plan)
+        fleet = Fleet(runner, rows, chunk, sizes_of(chunk, rows), runner.model.config.default_prompt)
+        times = step_times(fleet, said)
+        record.keep(found, "ms of a step", {n: round(1000 * t, 2) for n, t in times.items()})
+        record.keep(found, "bytes of the fleet", _allocated(plan) - before)
+        settle_process()
+        for name in ("strict", "loose") if plan.loose else ("strict",):
+            trials = found[f"{name} trials"] = []
+            contest = Contest(fleet, said, latency, plan, record, trials, name == "loose")
+            record.measure(found, name, partial(contest.figures, guess(times, chunk)))
+
+
+def rows_for(runner: GpuRunner, plan: Plan) -> int:
+    """Streams for which there is room beside what a step needs."""
+    return min(plan.most, int(0.8 * _free(plan)) // runner.initial_state(1).bytes_per_row())
+
+
+def profiles(runner: GpuRunner, said: Samples, plan: Plan) -> str:
+    """Writes what the largest steps of the shortest and of the longest latency spend their time on."""
+    tables = []
+    for chunk in (1, 14):
+        _tidy()
+        tables.append(profile(runner, said, chunk, sizes_of(chunk, rows_for(runner, plan))[-1]))
+        Path(plan.profile).write_text("\n".join(tables), encoding="utf-8")
+    return plan.profile
 
 
 def agreement(runner: GpuRunner, said: Samples) -> dict[int, float]:
@@ -205,7 +237,8 @@ def offline(runner: GpuRunner, said: Samples, streams: int, seconds: float) -> f
 
 
 def _tidy() -> None:
-    """Give back the memory of the fleet before."""
+    """Give back the memory of the fleet before, which a settled process does not look at again by itself."""
+    gc.unfreeze()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -224,33 +257,68 @@ def report(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield "| latency | strict rule | p95 of last words | looser rule | median wait | GPU busy | J per hour of audio |"
     yield "|---|---|---|---|---|---|---|"
     for found in results:
-        strict, loose = found["strict"], found["loose"]
-        yield (
-            f"| {found['latency']} ms | {strict['streams']} | {strict['p95 of last words']:.2f} s | {loose['streams']} "
-            f"| {1000 * loose['median wait']:.0f} ms | {strict['utilisation']} | {strict['joules per hour']} |"
-        )
+        strict, loose = (found[rule] if "streams" in found[rule] else {} for rule in ("strict", "loose"))
+        cells = [
+            _streams(strict), _cell(strict, "p95 of last words", "{:.2f} s"), _streams(loose),
+            _cell(loose, "median wait", "{:.3f} s"), _cell(strict, "utilisation"), _cell(strict, "joules per hour"),
+        ]  # fmt: skip
+        yield f"| {found['latency']} ms | {' | '.join(cells)} |"
+
+
+def _cell(figures: dict[str, Any], name: str, how: str = "{}") -> str:
+    value = figures.get(name, NOT_MEASURED)
+    return value if isinstance(value, str) else how.format(value)
+
+
+def _streams(figures: dict[str, Any]) -> str:
+    """So many, if they were sustained in the last trial."""
+    return _cell(figures, "streams", "{}" if figures.get("sustained") else "fewer than {}")
+
+
+def listen(file: str) -> Samples:
+    """What all streams say: the bundled recordings, or what was kept of them for a machine that cannot decode them."""
+    if file and Path(file).exists():
+        kept: Samples = np.load(file)
+        return kept
+    from nemotron_asr.benchmark.speech import speech
+
+    said = speech()
+    if file:
+        np.save(file, said)
+    return said
 
 
 def main(plan: Plan) -> None:
     """Measure, print, and write what was found."""
-    said, config = speech(), SMOKE if plan.smoke else RELEASED
+    record, said = Record(plan.out, plan.deadline), listen(plan.speech)
     machine = "a CPU, for a trial" if plan.smoke else torch.cuda.get_device_name()
-    print(f"{machine}, torch {torch.__version__}, Python {platform.python_version()}")
-    runner = new_runner(plan, config, said)
-    found: dict[str, Any] = {"machine": machine, "torch": torch.__version__, "plan": asdict(plan), "latencies": []}
-    found["agreement"] = agreement(runner, said)
-    print(f"tokens that are the eager runner's: {found['agreement']}")
+    print(f"{machine}, torch {torch.__version__}, Python {platform.python_version()}", flush=True)
+    found = record.found
+    found |= {"machine": machine, "torch": torch.__version__, "plan": asdict(plan), "latencies": []}
+    found |= dict.fromkeys(("agreement", "profile", "stock"), NOT_MEASURED)
+    with record.guarded(found, "model"):
+        course(new_runner(plan, SMOKE if plan.smoke else RELEASED, said), said, plan, record)
+    if plan.stock:
+        _tidy()
+        stock = partial(stock_rows, plan.device, said, smoke=plan.smoke)
+        record.measure(found, "stock", stock, 0 if plan.smoke else STOCK_SECONDS)
+    record.write()
+    print("\n".join(report(found["latencies"])), flush=True)
+
+
+def course(runner: GpuRunner, said: Samples, plan: Plan, record: Record) -> None:
+    """Everything but transformers."""
+    found = record.found
+    found["bytes a stream"] = runner.initial_state(1).bytes_per_row()
+    record.measure(found, "agreement", lambda: agreement(runner, said))
+    if plan.profile:
+        record.measure(found, "profile", lambda: profiles(runner, said, plan))
     for latency in plan.latency:
-        found["latencies"].append(measure(runner, said, latency, plan))
+        measure(runner, said, latency, plan, record)
     sizes, seconds = ((1, 2), 2) if plan.smoke else ((1, 32, 128), 120)
-    found["offline"] = {n: offline(runner, said, n, seconds) for n in sizes}
-    print(f"recordings side by side -> audio seconds per second: {found['offline']}")
-    del runner
-    found["stock"] = stock_rows(plan.device, said, smoke=plan.smoke) if plan.stock else {}
-    print("\n".join(report(found["latencies"])))
-    print(f"transformers: {found['stock']}")
-    if plan.out:
-        Path(plan.out).write_text(json.dumps(found, indent=2, default=float), encoding="utf-8")
+    side_by_side = found["offline"] = dict.fromkeys(map(str, sizes if plan.offline else ()), NOT_MEASURED)
+    for streams in side_by_side:  # recordings -> audio seconds per second
+        record.measure(side_by_side, streams, partial(offline, runner, said, int(streams), seconds))
 
 
 if __name__ == "__main__":
@@ -258,9 +326,19 @@ if __name__ == "__main__":
     parser.add_argument("--smoke", action="store_true", help="on a CPU, tiny: whether it runs from end to end")
     parser.add_argument("--latency", type=int, nargs="+", choices=LATENCIES, default=list(LATENCIES), metavar="MS")
     parser.add_argument("--seconds", type=float, default=120.0, help="of the last trial")
-    parser.add_argument("--trial", type=float, default=10.0, help="seconds of the trials before it")
+    parser.add_argument("--trial", type=float, default=10.0, help="of the short trials before it")
     parser.add_argument("--most", type=int, default=20_000, help="streams for which there is room at most")
+    parser.add_argument(
+        "--deadline", type=float, default=86_400.0, metavar="SECONDS",
+        help="no part begins after it, and no trial that would last beyond it",
+    )  # fmt: skip
     parser.add_argument("--fp8", action="store_true", help="the large linears in 8-bit floats")
+    parser.add_argument("--no-loose", dest="loose", action="store_false", help="without the looser rule")
+    parser.add_argument("--no-offline", dest="offline", action="store_false", help="without recordings")
     parser.add_argument("--no-stock", dest="stock", action="store_false", help="without transformers")
-    parser.add_argument("--out", default="", help="a file for all figures, as JSON")
+    parser.add_argument("--profile", default="", metavar="FILE", help="a file for what two steps spend their time on")
+    parser.add_argument(
+        "--speech", default="", metavar="FILE.npy", help="what is said, decoded; written first if there is no such file"
+    )
+    parser.add_argument("--out", default="", help="a file for all figures, as JSON, written after every part")
     main(Plan(**vars(parser.parse_args())))

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,22 +17,18 @@ PERIOD = 0.2
 
 
 class Meter:
-    """Reads the counters while the context lasts."""
+    """Reads the counters while the context lasts. One that cannot be read is not measured, and ends no benchmark."""
 
     def __init__(self, device: torch.device) -> None:
-        self._nvml: Any = None
+        self._nvml, self._card = _counters_of(device)
         self._over = threading.Event()
         self._looks: list[int] = []
-        self._joules = self._seconds = 0.0
-        if device.type == "cuda" and importlib.util.find_spec("pynvml") is not None:
-            self._nvml = importlib.import_module("pynvml")
-            self._nvml.nvmlInit()
-            self._handle = self._nvml.nvmlDeviceGetHandleByIndex(device.index or 0)
+        self._energy: list[tuple[float, float]] = []  # seconds on the clock, joules since the driver was loaded
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
         if self._nvml:
-            self._seconds, self._joules = -time.monotonic(), -self._energy()
+            self._note_energy()
             self._thread.start()
         return self
 
@@ -41,28 +38,39 @@ class Meter:
         if self._nvml:
             self._over.set()
             self._thread.join()
-            self._seconds, self._joules = self._seconds + time.monotonic(), self._joules + self._energy()
+            self._note_energy()
 
     @property
     def watts(self) -> float:
         """The mean; 0 where there is no counter."""
-        return round(self._joules / self._seconds, 1) if self._seconds else 0.0
+        if len(self._energy) < 2:
+            return 0.0
+        (began, before), (ended, after) = self._energy
+        return round((after - before) / (ended - began), 1)
 
     @property
     def utilisation(self) -> str:
         """Share of the time in which the GPU computed anything."""
         return f"{sum(self._looks) / len(self._looks):.0f} %" if self._looks else NOT_MEASURED
 
-    def _energy(self) -> float:
-        """Joules since the driver was loaded; 0 where the counter cannot be read."""
-        try:
-            return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
-        except self._nvml.NVMLError:
-            return 0.0
+    def _note_energy(self) -> None:
+        with suppress(self._nvml.NVMLError):
+            joules = float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._card)) / 1000
+            self._energy.append((time.monotonic(), joules))
 
     def _watch(self) -> None:
-        while not self._over.wait(PERIOD):
-            try:
-                self._looks.append(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
-            except self._nvml.NVMLError:
-                return
+        with suppress(self._nvml.NVMLError):
+            while not self._over.wait(PERIOD):
+                self._looks.append(self._nvml.nvmlDeviceGetUtilizationRates(self._card).gpu)
+
+
+def _counters_of(device: torch.device) -> tuple[Any, Any]:
+    """NVIDIA's library and its handle of the device, or nothing."""
+    if device.type != "cuda" or importlib.util.find_spec("pynvml") is None:
+        return None, None
+    nvml = importlib.import_module("pynvml")
+    try:
+        nvml.nvmlInit()
+        return nvml, nvml.nvmlDeviceGetHandleByIndex(device.index or 0)
+    except nvml.NVMLError:
+        return None, None

@@ -93,8 +93,8 @@ def test_the_end_of_a_trial_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_broken_off_was_not_sustained() -> None:
-    in_time = {"chunks": 1000, "delays": [0.5], "waits": [np.full(1000, 0.05, np.float32)]}
-    service = FleetService(1, 80, **in_time, broken_off=True)
+    waits = [np.full(1000, 0.05, np.float32)]
+    service = FleetService(1, 80, chunks=1000, delays=[0.5], waits=waits, broken_off=True)
     assert not service.sustained
     assert not service.sustained_loosely
 
