@@ -137,6 +137,22 @@ def test_kernels_in_the_interpreter_or_on_a_gpu(samples: list[Sample]) -> None:
     assert expected
 
 
+@pytest.mark.skipif(DEVICE.type == "cpu", reason="records CUDA graphs")
+def test_pools_come_and_go_on_a_gpu(samples: list[Sample]) -> None:
+    """Graphs of a pool that is no more leave nothing behind that later ones meet; final tokens may be many."""
+    config, audio = tiny_config(final_tokens=tuple(range(40))), samples[0].audio[:50_000]
+    on_device, front_end = deepcopy(model(config)).to(DEVICE), LogMel(config).to(DEVICE)
+    runner = GpuRunner(on_device, front_end, fused, rows=1, most=1, chunks=(1,))
+    for streams in (2, 3, 2):
+        pool = runner.new_pool(streams)
+        runner.record(pool, Shape(streams, 1, 1))
+        del pool
+        torch.cuda.empty_cache()
+    expected = tokens(whole(eager(config), audio, 1))
+    assert tokens(whole(runner, audio, 1)) == expected
+    assert expected
+
+
 def test_nothing_is_recorded_while_serving(samples: list[Sample]) -> None:
     """Whatever comes, recordings are made with the pool; shapes that were recorded are replayed, always."""
     fake = Fake()
