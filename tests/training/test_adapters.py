@@ -97,6 +97,13 @@ def test_frozen_matrices_of_the_encoder_can_be_narrow(adapted: NemotronASR) -> N
     ("changes", "message"),
     [
         ({"peft_type": "IA3"}, "peft_type = 'IA3' is not supported"),
+        ({"use_rslora": True}, "use_rslora = True is not supported"),
+        ({"use_dora": True}, "use_dora = True is not supported"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out = True is not supported"),
+        ({"alpha_pattern": {"encoder.blocks.0.ff1.up": 100}}, "alpha_pattern = {.*} is not supported"),
+        ({"rank_pattern": {"encoder.blocks.0.ff1.up": 1}}, "rank_pattern = {.*} is not supported"),
+        ({"modules_to_save": ["transducer.head"]}, "modules_to_save = .* is not supported"),
+        ({"lora_alpha": 6.5}, "lora_alpha = 6.5 must be a whole number"),
         ({"r": 0}, "r = 0 must be a whole number from 1"),
         ({"base_model_name_or_path": None}, "it must name a whole model|has no base_model_name_or_path"),
         ({"base_model_name_or_path": "ADAPTER"}, "it must name a whole model"),
@@ -109,11 +116,22 @@ def test_an_adapter_that_does_not_fit_is_one_clear_error(
     folder = tmp_path / "adapter"
     save_adapter(weights(adapted), folder, str(tmp_path / "base"), base, "# Card")
     path = folder / "adapter_config.json"
-    names: dict[object, object] = {"ADAPTER": str(folder), "OTHER": "tiny"}
-    settings = {**json.loads(path.read_text()), **{key: names.get(value, value) for key, value in changes.items()}}
+    names: dict[str, object] = {"ADAPTER": str(folder), "OTHER": "tiny"}
+    settings = {**json.loads(path.read_text()), **{key: names.get(str(value), value) for key, value in changes.items()}}
     path.write_text(json.dumps(settings))
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(folder)
+
+
+def test_settings_that_change_nothing_are_taken(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+    """As `peft` writes them."""
+    save_adapter(weights(adapted), tmp_path, str(tmp_path / "base"), base, "# Card")
+    before, path = load_checkpoint(tmp_path).weights, tmp_path / "adapter_config.json"
+    plain = {"use_rslora": False, "use_dora": False, "fan_in_fan_out": False, "lora_alpha": float(2 * RANK)}
+    empty = {"alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **plain, **empty}))
+    after = load_checkpoint(tmp_path).weights
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
 @pytest.mark.parametrize("name", ["encoder.blocks.0.norm_out.weight", "encoder.blocks.1.ff1.up.weight"])

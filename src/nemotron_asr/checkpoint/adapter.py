@@ -26,6 +26,9 @@ PREFIX = "base_model.model."
 MADE_FOR, MADE_FOR_NORMS = "made_for_weights", "made_for"
 """What an adapter says of its model: the fingerprint of all weights, or of the norms alone, as older ones have it."""
 MAX_RANK = 4096
+PLAIN_FLAGS = ("use_rslora", "use_dora", "fan_in_fan_out")
+PLAIN_LISTS = ("alpha_pattern", "rank_pattern", "modules_to_save")
+"""Settings of `peft` with which an adapter would mean something else than its factors, rank and alpha."""
 A, B = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -76,8 +79,7 @@ def read_adapter(folder: Path, load: Callable[[str], Checkpoint]) -> Checkpoint:
         CheckpointError: damaged, or not made for that model.
     """
     settings = ConfigSection(read_json(folder / CONFIG), CONFIG)
-    settings.require("peft_type", "LORA")
-    rank, alpha = settings.integer("r", low=1, high=MAX_RANK), settings.integer("lora_alpha", low=1)
+    rank, alpha = _rank_and_alpha(settings)
     name = settings.get("base_model_name_or_path")
     if not isinstance(name, str) or is_adapter(Path(name)):
         raise CheckpointError(f"{folder}: base_model_name_or_path is {str(name)[:80]!r}; it must name a whole model")
@@ -87,6 +89,19 @@ def read_adapter(folder: Path, load: Callable[[str], Checkpoint]) -> Checkpoint:
     if not _belongs(metadata, weights):
         raise CheckpointError(f"{folder} was made for another version of the model {name!r}")
     return replace(base, weights=merge(weights, factors, alpha / rank, str(folder)))
+
+
+def _rank_and_alpha(settings: ConfigSection) -> tuple[int, int]:
+    """The numbers that say how much of the factors' product counts, where nothing else says so."""
+    settings.require("peft_type", "LORA")
+    for name in PLAIN_FLAGS:
+        settings.require(name, False, None)
+    for name in PLAIN_LISTS:
+        settings.require(name, {}, [], None)
+    alpha = settings.get("lora_alpha")
+    if isinstance(alpha, float) and alpha.is_integer():  # as some write it
+        settings = ConfigSection({**settings.values, "lora_alpha": int(alpha)}, settings.where)
+    return settings.integer("r", low=1, high=MAX_RANK), settings.integer("lora_alpha", low=1)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
