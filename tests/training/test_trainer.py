@@ -1,5 +1,6 @@
 """The trainer: resuming is exact, files are whole, schedules are as published."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from nemotron_asr.training.data import Batch, Batches, DataConfig, Source
 from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.parallel import Replicas
 from nemotron_asr.training.trainer import BEST, LAST, Trainer, TrainingConfig, read_checkpoint
+from nemotron_asr.training.validation import Score
 from tests.training.conftest import Line, write_manifest
 
 
@@ -94,6 +96,38 @@ def test_loss_falls_and_the_best_weights_are_kept(
     assert kept["wer"] == trainer.best
 
 
+def test_the_best_weights_are_kept_when_later_ones_are_worse(
+    training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are the average's, and they are measured where the configuration says."""
+    trainer = Trainer(replace(training, steps=3, warmup=1, validate_every=1), new_model(config), tokenizer)
+    lookaheads, averages, rates = [], [], iter([0.5, 0.3, 0.6])
+
+    def hear(_objective: object, _tokenizer: object, _items: object, lookahead: int, _modes: object) -> dict[str, Any]:
+        lookaheads.append(lookahead)
+        averages.append({name: value.clone() for name, value in trainer.average.values.items()})
+        return {"auto": []}
+
+    monkeypatch.setattr("nemotron_asr.training.trainer.transcribe", hear)
+    monkeypatch.setattr("nemotron_asr.training.trainer.score", lambda _heard: Score(next(rates), {}, None))
+    kept = read_checkpoint(trainer.run())
+    assert (kept["step"], kept["wer"], trainer.best) == (2, 0.3, 0.3)
+    assert lookaheads == [3, 3, 3]
+    assert [name for name, value in kept["model"].items() if not torch.equal(value, averages[1][f"model.{name}"])] == []
+    assert not torch.equal(averages[1]["model.transducer.head.weight"], averages[2]["model.transducer.head.weight"])
+
+
+def test_the_average_follows_the_weights(training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer) -> None:
+    trainer, name = Trainer(training, new_model(config), tokenizer), "model.transducer.head.weight"
+    weights = [dict(trainer.objective.named_parameters())[name].detach().clone()]
+    for _ in range(2):
+        trainer.train_step(trainer.batches[0])
+        weights.append(dict(trainer.objective.named_parameters())[name].detach().clone())
+    first = 2 / 11 * weights[0] + 9 / 11 * weights[1]
+    torch.testing.assert_close(trainer.average.values[name], 3 / 12 * first + 9 / 12 * weights[2])
+    assert not torch.equal(weights[1], weights[2])
+
+
 def test_a_finished_run_does_nothing_more(training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer) -> None:
     Trainer(training, new_model(config), tokenizer).run()
     before = (training.output / LAST).read_bytes()
@@ -134,9 +168,11 @@ def test_what_has_no_words_is_not_validated_on(
 ) -> None:
     """And where nothing is left, training does not begin."""
     dots = {**lines[0], "text": "..."}
-    mixed = write_manifest(tmp_path / "mixed.jsonl", [dots, lines[1]])
+    mixed = write_manifest(tmp_path / "mixed.jsonl", [*[dots] * 5, lines[1]])
     trainer = Trainer(replace(training, validation=(mixed,)), new_model(config), tokenizer)
     assert [item.example.clip.text for item in trainer.validation] == [lines[1]["text"]]
+    [named] = training.data.cache.glob("mixed-*-left-out.jsonl")
+    assert [json.loads(entry)["reason"] for entry in named.read_text("utf-8").splitlines()] == ["no words"] * 5
     for line in (dots, {**lines[0], "audio_filepath": "missing.wav"}):
         path = write_manifest(tmp_path / "none.jsonl", [line])
         with pytest.raises(ManifestError, match=r"no usable clip in .*none\.jsonl"):

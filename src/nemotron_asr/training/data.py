@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.errors import ManifestError
+from nemotron_asr.evaluation.normalisation import units
 from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
@@ -102,8 +103,18 @@ class Item:
         return self.audio[self.example.clip.row]
 
 
-def load_source(source: Source, tokenizer: Tokenizer, model: ModelConfig, config: DataConfig) -> list[Item]:
-    """Read, decode and check a manifest; what is left out is logged with its reason."""
+def load_source(
+    source: Source, tokenizer: Tokenizer, model: ModelConfig, config: DataConfig, *, measured: bool = False
+) -> list[Item]:
+    """Read, decode and check a manifest; what is left out is logged with its reason.
+
+    Args:
+        source: what to read.
+        tokenizer: turns text into tokens.
+        model: says which prompt asks for a language.
+        config: where decoded audio lies, and how long clips may be.
+        measured: for validation, in which a text must have words to be right or wrong.
+    """
     entries = read_clips(source.manifest, source.language)
     clips = [entry for entry in entries if isinstance(entry, Clip)]
     audio = AudioCache(clips, config.cache, source.manifest.stem)
@@ -111,14 +122,26 @@ def load_source(source: Source, tokenizer: Tokenizer, model: ModelConfig, config
     clips = [replace(clip, row=row, duration=lengths[row] / SAMPLE_RATE) for row, clip in enumerate(clips)]
     selection = select(clips, tokenizer, model, longest=max(config.bucket_seconds))
     selection.errors += [entry for entry in entries if isinstance(entry, ManifestError)]
+    if measured:
+        _need_words(selection)
     for line in selection.report():
         log.info("%s: %s", source.manifest, line)
-    _record(selection, config.cache / f"{audio.name}-left-out.jsonl")
+    _record(selection, config.cache / f"{audio.name}{'-validation' if measured else ''}-left-out.jsonl")
     weights = config.language_weights
     return [
         Item(example, audio, source.weight * weights.get(example.clip.language, 1.0), source.synthetic)
         for example in selection.examples
     ]
+
+
+def _need_words(selection: Selection) -> None:
+    """Set those clips aside, too, in whose texts there is no word."""
+    examples, selection.examples = selection.examples, []
+    for example in examples:
+        if units(example.clip.text, example.clip.language):
+            selection.examples.append(example)
+        else:
+            selection.reject("no words", example.clip)
 
 
 def _record(selection: Selection, path: Path) -> None:

@@ -25,7 +25,7 @@ from nemotron_asr.training.objective import Objective, ObjectiveConfig
 from nemotron_asr.training.parallel import Replicas
 from nemotron_asr.training.spelling import Spelling
 from nemotron_asr.training.state import Average, read_checkpoint, take, trained, write_state
-from nemotron_asr.training.validation import score, transcribe, with_words
+from nemotron_asr.training.validation import score, transcribe
 from nemotron_asr.training.watching import Lines, Scores, Watcher
 
 __all__ = ["BEST", "LAST", "Trainer", "TrainingConfig", "read_checkpoint", "train"]
@@ -114,7 +114,8 @@ class Trainer:
         """The clips that are validated on: none only where none are asked for."""
         sources = [source if isinstance(source, Source) else Source(source) for source in self.config.validation]
         data, tokenizer = self.config.data, self.tokenizer
-        items = with_words([item for source in sources for item in load_source(source, tokenizer, model, data)])
+        loaded = [load_source(source, tokenizer, model, data, measured=True) for source in sources]
+        items = [item for items in loaded for item in items]
         if sources and not items:
             raise unusable(sources)
         return items

@@ -1,6 +1,5 @@
 """Word error rate of a model in training: greedy decoding of whole clips, the language left to the model or given."""
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,7 @@ from nemotron_asr.evaluation.scoring import Counts, align, count, total
 from nemotron_asr.languages import AUTO, TAG
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Bucket, Item, collate
-from nemotron_asr.training.manifest import left_out
 from nemotron_asr.training.objective import Objective
-
-log = logging.getLogger(__name__)
 
 ROWS = 16
 
@@ -43,15 +39,6 @@ class Score:
         each = " ".join(f"{language} {wer:.1%}" for language, wer in self.languages.items())
         found = "" if self.detected is None else f", language right {self.detected:.1%}"
         return f"WER {self.wer:.1%} ({each}){found}"
-
-
-def with_words(items: Sequence[Item]) -> list[Item]:
-    """Clips in whose texts there is a word to be right or wrong; the others are left out and named."""
-    clips = [item.example.clip for item in items]
-    worded = [bool(units(clip.text, clip.language)) for clip in clips]
-    if wordless := [clip.name for clip, words in zip(clips, worded, strict=True) if not words]:
-        log.info("validation: %s", left_out("no words", wordless))
-    return [item for item, words in zip(items, worded, strict=True) if words]
 
 
 @torch.inference_mode()
