@@ -86,7 +86,8 @@ def test_what_cannot_work_is_one_line(
     assert message in err
 
 
-def test_weights_of_replay_share_its_share(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_reach_the_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latency, and what weights of replay sources make of its share."""
     told: list[FinetuneConfig] = []
 
     def stop(config: FinetuneConfig, _watchers: object) -> None:
@@ -96,6 +97,7 @@ def test_weights_of_replay_share_its_share(run: Run, tmp_path: Path, monkeypatch
     monkeypatch.setattr("nemotron_asr.training.finetune.finetune", stop)
     run(
         *("finetune", "--train", "c.jsonl:5", "--validation", "c.jsonl", "--output", tmp_path / "run"),
-        *("--replay", "b.jsonl:9", "a.jsonl:1", "--replay-share", "0.5"),
+        *("--replay", "b.jsonl:9", "a.jsonl:1", "--replay-share", "0.5", "--latency", "80"),
     )
+    assert told[0].latency_ms == 80
     assert [source.share for source in told[0].train] == pytest.approx([0.0, 0.45, 0.05])

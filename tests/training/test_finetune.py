@@ -16,7 +16,7 @@ from nemotron_asr.config import LATENCIES
 from nemotron_asr.errors import ManifestError, OptionError
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training.data import Source
+from nemotron_asr.training.data import Batches, Source
 from nemotron_asr.training.finetune import finetune, prepare, training_config
 from nemotron_asr.training.options import FinetuneConfig
 from nemotron_asr.training.trainer import BEST, LAST, Trainer, read_checkpoint
@@ -37,11 +37,10 @@ def options(base: Checkpoint, tmp_path: Path, manifest: Path) -> FinetuneConfig:
 def test_defaults_learn_both_modes_at_every_latency(tmp_path: Path, lines: list[Line]) -> None:
     """The embedded model learns two recordings, with and without their language, whatever the latency."""
     source = (Source(write_manifest(tmp_path / "two.jsonl", lines[:2])),)
-    outcome = finetune(
-        FinetuneConfig(
-            source, source, tmp_path / "run", latency_ms=80, steps=40, batch_seconds=7, warmup=5, lr=1e-3, augment=False
-        )
+    config = FinetuneConfig(
+        source, source, tmp_path / "run", latency_ms=80, steps=40, batch_seconds=7, warmup=5, lr=1e-3, augment=False
     )
+    outcome = finetune(config)
     assert {mode: score.wer for mode, score in outcome.after.items()} == {"auto": 0.0, "language": 0.0}
     assert all(score.wer > 0 for score in outcome.before.values())
     recognizer = load(outcome.folder)
@@ -52,6 +51,39 @@ def test_defaults_learn_both_modes_at_every_latency(tmp_path: Path, lines: list[
                 pair = Hypothesis(line["target_lang"], line["text"], heard.text, heard.language or "")
                 assert score([pair]).wer <= 0.1, f"{latency} ms, {language}: {heard.text!r}"
                 assert heard.language == line["target_lang"]
+
+
+def test_defaults_train_every_latency_and_both_modes(options: FinetuneConfig, base: Checkpoint) -> None:
+    """A model that knows them all forgets none within some steps at one: what is learnt does not show it."""
+    data = training_config(options, base).data
+    assert sorted(data.lookaheads) == sorted(LATENCIES.values()) == [0, 1, 3, 6, 13]
+    assert data.auto_share == 0.5
+    batches = Batches(data, base.tokenizer, base.config)
+    drawn = [batches[step] for step in range(30)]
+    assert {batch.lookahead for batch in drawn} == set(LATENCIES.values())
+    own = [int((batch.prompts != base.config.default_prompt).sum()) for batch in drawn]
+    assert 0 < sum(own) < sum(len(batch.prompts) for batch in drawn)
+
+
+@pytest.mark.parametrize(("latency", "lookahead"), LATENCIES.items())
+def test_validation_has_the_latency_that_is_asked_for(
+    options: FinetuneConfig, base: Checkpoint, latency: int, lookahead: int
+) -> None:
+    assert training_config(replace(options, latency_ms=latency), base).validation_lookahead == lookahead
+
+
+@pytest.mark.parametrize(("kind", "name"), [("huggingface", "theirs"), ("nemo", "theirs.nemo")])
+def test_any_layout_can_be_fine_tuned(
+    options: FinetuneConfig, base: Checkpoint, tmp_path: Path, kind: str, name: str
+) -> None:
+    config = replace(base.config, d_prompt=2 * base.config.d_model)  # as NeMo's are
+    theirs = Checkpoint(config, base.tokenizer, dict(NemotronASR(config).state_dict()))
+    save_checkpoint(theirs, tmp_path / name, kind)
+    adapted = finetune(replace(options, model=str(tmp_path / name), steps=1, lora_rank=2))
+    weights = load_checkpoint(adapted.folder).weights
+    assert weights.keys() == theirs.weights.keys()
+    settings = json.loads((adapted.folder / "adapter_config.json").read_text(encoding="utf-8"))
+    assert settings["base_model_name_or_path"] == str(tmp_path / name)
 
 
 class KilledError(Exception):
@@ -106,6 +138,29 @@ def test_another_run_is_not_overwritten(options: FinetuneConfig) -> None:
     finetune(replace(options, steps=1, workers=1))
     with pytest.raises(OptionError, match="which is frozen"):
         finetune(replace(options, lora_rank=2, freeze_encoder=True))
+
+
+def test_a_run_does_not_go_on_with_another_model(options: FinetuneConfig, base: Checkpoint, tmp_path: Path) -> None:
+    """One that lies where the other lay."""
+    options = replace(options, steps=1, lora_rank=2)
+    finetune(options)
+    torch.manual_seed(1)
+    save_checkpoint(replace(base, weights=dict(NemotronASR(base.config).state_dict())), tmp_path / "base")
+    with pytest.raises(OptionError, match=r"run holds a run on other weights of \S+base; choose another folder"):
+        finetune(options)
+
+
+def test_a_run_keeps_its_number_of_processes(options: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    options.claim("weights")
+    (options.output / LAST).touch()
+    options.claim("weights")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OptionError, match="holds a run with processes 1; repeat that"):
+        options.claim("weights")
+    path = options.output / "options.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({name: told[name] for name in told if name not in {"processes", "weights"}}))
+    options.claim("other weights")  # older versions did not say
 
 
 def test_a_run_that_never_began_leaves_its_folder_free(

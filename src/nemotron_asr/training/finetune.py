@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, skeleton, to_float
+from nemotron_asr.checkpoint.adapter import fingerprint
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.languages import AUTO
 from nemotron_asr.model import NemotronASR
@@ -50,12 +51,13 @@ def finetune(config: FinetuneConfig, watchers: Sequence[Watcher] = ()) -> Outcom
     Raises:
         CheckpointError: the model cannot be loaded.
         ManifestError: a manifest cannot be read, or nothing in it can be used.
-        OptionError: the output folder holds a run with other options, or options contradict each other.
+        OptionError: the output folder holds another run, or options contradict each other.
         MissingExtraError: a package is not installed.
     """
     config.check()
-    checkpoint = grown(load_checkpoint(config.model), config)
-    config.claim()
+    base = load_checkpoint(config.model)
+    checkpoint = grown(base, config)
+    config.claim(fingerprint(to_float(base.weights)))
     torch.manual_seed(config.seed)
     model = prepare(checkpoint, config)
     keeper = Keeper(config, checkpoint)

@@ -11,6 +11,7 @@ from nemotron_asr.checkpoint.adapter import is_adapter
 from nemotron_asr.errors import OptionError
 from nemotron_asr.training.adapters import place
 from nemotron_asr.training.data import Source
+from nemotron_asr.training.parallel import processes
 from nemotron_asr.training.state import write_whole
 from nemotron_asr.training.trainer import BEST, LAST
 
@@ -69,21 +70,28 @@ class FinetuneConfig:
         if self.lora_rank and (folder := place(self.model)) and is_adapter(folder):
             raise OptionError(f"{self.model} is an adapter itself; merge it first: nemotron-asr convert")
 
-    def claim(self) -> None:
+    def claim(self, weights: str) -> None:
         """Make the output folder this run's: for good, once something in it has been trained or measured.
 
+        Args:
+            weights: the fingerprint of the model's, for another model may lie where it lay.
+
         Raises:
-            OptionError: it holds a run with other options.
+            OptionError: it holds a run with other options, of more or fewer processes, or of another model.
         """
         options = json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in FREE}, default=str))
+        found = {"processes": processes(), "weights": weights}  # which runs of older versions do not say
         path = self.output / "options.json"
         begun = path.exists() and any((self.output / name).exists() for name in (LAST, BEST))
-        before = json.loads(path.read_text(encoding="utf-8")) if begun else options
-        changed = ", ".join(f"{n} {_said(before.get(n))}" for n in options if options[n] != before.get(n))
+        before = found | (json.loads(path.read_text(encoding="utf-8")) if begun else options)
+        said = options | {"processes": found["processes"]}
+        changed = ", ".join(f"{n} {_said(before.get(n))}" for n in said if said[n] != before.get(n))
         if changed:
             raise OptionError(f"{self.output} holds a run with {changed}; repeat that, or choose another folder")
+        if before["weights"] != weights:
+            raise OptionError(f"{self.output} holds a run on other weights of {self.model}; choose another folder")
         self.output.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(options, indent=2))
+        write_whole(path, json.dumps(options | found, indent=2))
 
 
 def _check_numbers(options: Mapping[str, Any], where: str = "") -> None:

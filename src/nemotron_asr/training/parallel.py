@@ -15,6 +15,11 @@ VALIDATION = timedelta(hours=6)
 """How long the others wait for the leader, who alone validates. A process that is gone is noticed at once."""
 
 
+def processes() -> int:
+    """How many there are: as many as `torchrun` started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @dataclass(frozen=True)
 class Replicas:
     """This process among its equals; alone, it does nothing."""
@@ -25,7 +30,7 @@ class Replicas:
     @classmethod
     def join(cls, device: str) -> "Replicas":
         """Meet the others, if `torchrun` started any."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if processes() == 1:
             return cls()
         if not dist.is_initialized():
             if device.startswith("cuda"):
