@@ -88,6 +88,8 @@ def test_without_a_standard_output_nothing_is_begun(arguments: list[str]) -> Non
         (["transcribe", "a.wav", "--model", "giant"], "no model 'giant'; choose tiny, nemotron-3.5, nemotron-en"),
         (["transcribe", "a.wav", "--model", "MODEL", "--language", "klingon"], "language 'klingon' is unknown"),
         (["transcribe", "a.wav", "--model", "MODEL", "--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["transcribe", "a.wav", "--output", ""], "'--output': the name is empty; is a variable of the shell not set?"),
+        (["convert", "MODEL", "", "--to", "native"], "'TARGET': the name is empty"),
         (["stream"], "give one of AUDIO, - and --microphone"),
         (["stream", "a.wav", "--microphone"], "give one of AUDIO, - and --microphone"),
         (["stream", "a.wav", "--model", "MODEL", "--language", "xx-XX"], "language 'xx-XX' is unknown"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from nemotron_asr.cli.options import NewPath
 from nemotron_asr.cli.running import debug, note
 from nemotron_asr.cli.table import print_table
 
@@ -22,7 +23,7 @@ def info(model: str) -> None:
 
 @click.command()
 @click.argument("source")
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=NewPath(path_type=Path))
 @click.option("--to", "layout", type=click.Choice(["huggingface", "nemo", "native"]), required=True, help="Layout.")
 @click.option(
     "--dtype",

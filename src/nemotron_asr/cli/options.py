@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 
+class NewPath(click.Path):
+    """What is to be written; an empty name, which would mean the current folder, is an error."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Make a path of a name."""
+        if value == "":
+            self.fail("the name is empty; is a variable of the shell not set?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @dataclass(frozen=True)
 class Listening:
     """Which model listens, and how."""
