@@ -9,12 +9,13 @@ from nemotron_asr.cli.inputs import Input, collect
 
 
 def test_files_are_taken_as_they_are_named() -> None:
-    found = collect(["talks/one.wav", "two"], recursive=False)
+    found, barren = collect(["talks/one.wav", "two"], recursive=False)
+    assert not barren
     assert found == [Input("talks/one.wav", PurePath("one.wav")), Input("two", PurePath("two"))]
 
 
 def test_a_folder_gives_its_recordings_sorted_with_their_places(clips: Path) -> None:
-    found = collect([str(clips)], recursive=True)
+    found, _ = collect([str(clips)], recursive=True)
     assert [recording.place.as_posix() for recording in found] == ["a.opus", "b.opus", "more/c.OPUS"]
     assert [Path(recording.name) for recording in found] == [clips / recording.place for recording in found]
 
@@ -24,10 +25,14 @@ def test_a_folder_needs_recursive(clips: Path) -> None:
         collect([str(clips / "a.opus"), str(clips)], recursive=False)
 
 
-def test_a_folder_without_recordings_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(click.UsageError, match="holds no audio or video file"):
-        collect([str(tmp_path)], recursive=True)
+def test_folders_without_recordings_are_an_error_if_there_is_nothing_else(clips: Path, tmp_path: Path) -> None:
+    barren = tmp_path / "barren"
+    barren.mkdir()
+    (barren / "notes.txt").touch()
+    with pytest.raises(click.UsageError, match="barren holds no audio or video file"):
+        collect([str(barren)], recursive=True)
+    found, without = collect([str(barren), str(clips), str(barren)], recursive=True)
+    assert (len(found), without) == (3, [str(barren)])
 
 
 def test_an_empty_name_is_an_error() -> None:
@@ -37,5 +42,5 @@ def test_an_empty_name_is_an_error() -> None:
 
 def test_nothing_is_taken_twice(clips: Path) -> None:
     first = str(clips / "b.opus")
-    found = collect([first, str(clips), first, str(clips)], recursive=True)
+    found, _ = collect([first, str(clips), first, str(clips)], recursive=True)
     assert [Path(recording.name).name for recording in found] == ["b.opus", "a.opus", "c.OPUS"]

@@ -145,6 +145,13 @@ def test_what_cannot_be_decoded_is_reported_and_the_rest_go_on(run: Run, clips: 
     assert summary == "2 of 4 failed"
 
 
+def test_an_empty_folder_counts_as_failed_and_the_rest_go_on(run: Run, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    status, out, err = run("transcribe", tmp_path / "empty", clips, "--recursive", "--model", "MODEL")
+    assert (status, len(out.splitlines())) == (1, 3)
+    assert err == f"error: {tmp_path / 'empty'} holds no audio or video file\n1 of 4 failed\n"
+
+
 def test_output_has_a_file_for_each_and_keeps_folders(run: Run, clips: Path, tmp_path: Path) -> None:
     status, out, err = run("transcribe", clips, "--recursive", "--model", "MODEL", "--output", tmp_path / "out")
     assert (status, out, err) == (0, "", "")

@@ -3,11 +3,10 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePath
 
 import click
-
-from nemotron_asr.audio.suffixes import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -23,37 +22,52 @@ class Input:
     place: PurePath
 
 
-def collect(arguments: Sequence[str], *, recursive: bool) -> list[Input]:
-    """All recordings that the arguments name, those of a folder sorted; none twice.
+def collect(arguments: Sequence[str], *, recursive: bool) -> tuple[list[Input], list[str]]:
+    """All recordings that the arguments name, those of a folder sorted, none twice; and the folders without any.
 
     Raises:
-        UsageError: a folder without `recursive`, or with no recording in it; an empty name.
+        UsageError: a folder without `recursive`; what cannot be a recording's name; no recording at all.
     """
-    found: list[Input] = []
-    for argument in arguments:
-        if not argument:
-            raise click.UsageError("a recording's name is empty; is a variable of the shell not set?")
-        if not os.path.isdir(argument):  # noqa: PTH112 - unlike Path's, it takes any name without an error
-            found.append(Input(argument, PurePath(Path(argument).name)))
-        elif recursive:
-            found += _recordings(Path(argument))
-        else:
-            raise click.UsageError(f"{argument} is a folder; add --recursive to transcribe the recordings in it")
+    found = {argument: _recordings(argument, recursive=recursive) for argument in arguments}
+    barren = [argument for argument, recordings in found.items() if not recordings]
+    if len(barren) == len(found):
+        raise click.UsageError(without_recordings(", ".join(barren)))
     unique: dict[Path, Input] = {}
-    for recording in found:
+    for recording in chain.from_iterable(found.values()):
         unique.setdefault(Path(recording.name).absolute(), recording)
-    return list(unique.values())
+    return list(unique.values()), barren
 
 
-def _recordings(folder: Path) -> list[Input]:
-    found = [Input(os.fspath(path), path.relative_to(folder)) for path in sorted(_walk(folder))]
-    if not found:
-        raise click.UsageError(f"{folder} holds no audio or video file")
-    return found
+def without_recordings(folder: str) -> str:
+    """What to say of a folder in which there is nothing to transcribe."""
+    return f"{folder} holds no audio or video file"
+
+
+def check_name(name: str) -> None:
+    """Look whether a file can have this name.
+
+    Raises:
+        UsageError: it is empty.
+    """
+    if not name:
+        raise click.UsageError("a recording's name is empty; is a variable of the shell not set?")
+
+
+def _recordings(argument: str, *, recursive: bool) -> list[Input]:
+    """Those that an argument names."""
+    check_name(argument)
+    if not os.path.isdir(argument):  # noqa: PTH112 - unlike Path's, it takes any name without an error
+        return [Input(argument, PurePath(Path(argument).name))]
+    if not recursive:
+        raise click.UsageError(f"{argument} is a folder; add --recursive to transcribe the recordings in it")
+    folder = Path(argument)
+    return [Input(os.fspath(path), path.relative_to(folder)) for path in sorted(_walk(folder))]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Files that look like recordings; hidden ones, such as the Finder's `._name.mp3`, are not meant."""
+    from nemotron_asr.audio.suffixes import SUFFIXES  # imports numpy and PyAV
+
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():

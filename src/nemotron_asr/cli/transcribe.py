@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nemotron_asr.cli.inputs import Input, collect
-from nemotron_asr.cli.options import Listening, listening_options
+from nemotron_asr.cli.inputs import Input, collect, without_recordings
+from nemotron_asr.cli.options import Listening, NewPath, listening_options
 from nemotron_asr.cli.progress import Meter
 from nemotron_asr.cli.results import RENDER, Folder, Printed, Results
 from nemotron_asr.cli.running import DONE, FAILED, note
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--format", "form", type=click.Choice(list(RENDER)), default="text", show_default=True, help="Format.")
 @click.option(
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NewPath(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Write one file per recording, and skip those written before.",
 )
@@ -58,16 +58,18 @@ def transcribe(
     One recording prints its text; several print a line each, after the file's name. With separate channels a line is
     what one of them says before another does.
     """
-    recordings = collect(audio, recursive=recursive)
+    recordings, barren = collect(audio, recursive=recursive)
     results = Folder(output, form, recordings) if output else Printed(form, recordings)
     pending = [recording for recording in recordings if not results.has(recording)]
     if len(pending) < len(recordings):
         note(f"{len(recordings) - len(pending)} of {len(recordings)} done already, skipped")
-    if not pending:
-        return DONE
-    failed = _transcribe(pending, results, channels, listening, ray)
-    if failed and len(recordings) > 1:
-        note(f"{failed} of {len(recordings)} failed")
+    for folder in barren:
+        note(f"error: {without_recordings(folder)}")
+    wanted, failed = len(recordings) + len(barren), len(barren)
+    if pending:
+        failed += _transcribe(pending, results, channels, listening, ray)
+    if failed and wanted > 1:
+        note(f"{failed} of {wanted} failed")
     return FAILED if failed else DONE
 
 
