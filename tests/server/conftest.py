@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -98,6 +100,31 @@ def speech(samples: list[Sample]) -> NDArray[np.int16]:
     """Two recordings in two languages with a pause between, mono at 16 kHz."""
     parts = [samples[0].audio, np.zeros(16_000, np.float32), samples[2].audio]
     return (np.concatenate(parts) * 32767).round().astype(np.int16)
+
+
+@pytest.fixture(scope="session")
+def ten_silent_hours(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Ten hours of nothing, which FLAC writes in few bytes."""
+    return as_long_flac(np.zeros(8000, np.int16), 8000, tmp_path_factory.mktemp("bomb"))
+
+
+@pytest.fixture(scope="session")
+def long_speech(speech: NDArray[np.int16], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Speech, and then nothing for ten hours."""
+    return as_long_flac(speech, 16_000, tmp_path_factory.mktemp("long"))
+
+
+def as_long_flac(samples: NDArray[np.int16], rate: int, folder: Path) -> bytes:
+    """Samples, and then nothing for ten hours."""
+    path = folder / "hours.flac"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("flac", rate=rate, options={"compression_level": "0", "frame_size": "65535"})
+        for part in (samples, *[np.zeros(600 * rate, np.int16)] * 60):
+            frame = av.AudioFrame.from_ndarray(part[None], format="s16", layout="mono")
+            frame.sample_rate = rate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path.read_bytes()
 
 
 @pytest.fixture(scope="session")

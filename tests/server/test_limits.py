@@ -211,24 +211,6 @@ def audio_heard(client: httpx.Client) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("nemotron_asr_audio_seconds_total"))
 
 
-@pytest.fixture(scope="module")
-def ten_silent_hours(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Ten hours of nothing, which FLAC writes in few bytes."""
-    import av
-    import numpy as np
-
-    path = tmp_path_factory.mktemp("bomb") / "hours.flac"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("flac", rate=8000, options={"compression_level": "0", "frame_size": "65535"})
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4_800_000), np.int16), format="s16", layout="mono")
-        frame.sample_rate = 8000
-        for _ in range(60):
-            frame.pts = None
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path.read_bytes()
-
-
 def test_a_body_that_stands_still_ends(guarded: Guarded) -> None:
     def slow() -> Iterator[bytes]:
         yield SECOND

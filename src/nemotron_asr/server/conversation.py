@@ -39,13 +39,14 @@ class Conversation:
     Attributes:
         id: names the stream in logs and messages.
         language: that was asked for, or "auto".
+        recording: nobody waits for single words.
     """
 
     def __init__(
         self, name: str, session: Session, hearing: Callable[..., Hearing],
-        prepare: Prepare, bounds: Bounds, watch: Watch, language: str,
+        prepare: Prepare, bounds: Bounds, watch: Watch, language: str, *, recording: bool,
     ) -> None:  # fmt: skip
-        self.id, self.language = name, language
+        self.id, self.language, self.recording = name, language, recording
         self._session, self._bounds, self._watch = session, bounds, watch
         self._hearing = hearing(hear=self._hear, wanted=lambda: session.wanted, ended=session.close, failed=self.abort)
         self._prepare = prepare

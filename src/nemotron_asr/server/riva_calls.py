@@ -113,7 +113,7 @@ class Recognition:
         settings = self._service.settings
         patience = settings.idle_seconds + settings.max_upload_bytes / SLOWEST
         try:
-            async with asyncio.timeout(patience):
+            async with self._service.waits.within(patience):
                 data: object = await context.read()
         except TimeoutError:
             raise Problem(Kind.TIMEOUT, f"the recording came for {patience:.0f} s, which is the limit") from None

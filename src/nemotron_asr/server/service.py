@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -24,13 +24,17 @@ from nemotron_asr.server.phrases import Phrases
 from nemotron_asr.server.problems import Kind, Problem, problem_of, translated
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.traces import traces_of
+from nemotron_asr.server.waits import Waits, stopping
 from nemotron_asr.server.watch import Watch
 
 logger = logging.getLogger(__name__)
 
 
 LAST_WORDS = 5
-"""Seconds that a stream which was closed has to tell what was heard."""
+"""Seconds that a stream which was closed has to tell what was heard; and that one which was aborted has to say so."""
+
+FAREWELL = 0.2
+"""Seconds for what clients are told behind the end of their streams."""
 
 
 class Service:
@@ -45,6 +49,8 @@ class Service:
         traces: OpenTelemetry's, if the environment asks for them.
         ports: where it listens, by protocol.
         ready: its models are loaded and warm, and it is not about to stop.
+        draining: it is about to stop, and lets nobody in.
+        waits: for what clients send.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -60,8 +66,9 @@ class Service:
         )
         self._phrases = Phrases(settings.max_phrases)
         self.traces = traces_of()
+        self.waits = Waits()
         self._uploads = 0
-        self._quiet = asyncio.Event()  # no conversation is open
+        self._left = asyncio.Event()  # a conversation has ended, or an upload
 
     async def start(self) -> None:
         """Load the models.
@@ -123,18 +130,20 @@ class Service:
         Raises:
             Problem: it is not usable.
         """
-        async with self._decoders.decoding() as decoding:
+        async with self.waits.within(), self._decoders.decoding() as decoding:
             return await decoding.count_channels(path)
 
     @contextmanager
     def uploading(self, key: Key, protocol: str) -> Iterator[None]:
-        """Room for one recording that is taken in.
+        """Room for one recording that is taken in; it is let in when it has come, though the server be about to stop.
 
         Raises:
-            Problem: as many as may be are on their way, of this key or of all.
+            Problem: as many as may be are on their way, of this key or of all; or the server is about to stop.
         """
         with ExitStack() as room:
             with self._refusing(protocol, key):
+                if self.draining:
+                    raise stopping()
                 if self._uploads >= self.settings.max_uploads:
                     message = f"{self._uploads} recordings are being taken in, which is the limit"
                     raise Problem(Kind.UNAVAILABLE, message)
@@ -144,6 +153,7 @@ class Service:
                 yield
             finally:
                 self._uploads -= 1
+                self._left.set()
 
     @contextmanager
     def _refusing(self, protocol: str, key: Key | None = None) -> Iterator[None]:
@@ -159,20 +169,34 @@ class Service:
             raise problem from error
 
     async def drain(self) -> None:
-        """Let nobody in, and wait until all conversations have ended; in the end close those that have not."""
+        """Let nobody in, and wait until conversations and uploads have ended; in the end, end those that have not."""
         self.ready, self.draining = False, True
         if not await self._all_ended(self.settings.drain_seconds):
-            logger.warning("closing", extra={"fields": {"streams": len(self.conversations)}})
-            await asyncio.gather(*(talk.close() for talk in self.conversations), return_exceptions=True)
+            logger.warning("closing", extra={"fields": {"streams": len(self.conversations), "uploads": self._uploads}})
+            self.waits.end()
+            self._abort([talk for talk in self.conversations if talk.recording])  # a part of one is no transcript
+            await self._all_ended(LAST_WORDS, *(talk.close() for talk in self.conversations if not talk.recording))
+            self._abort(self.conversations)
             await self._all_ended(LAST_WORDS)
+        await asyncio.sleep(FAREWELL)
 
-    async def _all_ended(self, seconds: float) -> bool:
-        """Wait until no conversation is open, so long at most; whether that came about."""
+    def _abort(self, conversations: Iterable[Conversation]) -> None:
+        for talk in conversations:
+            talk.abort(stopping())
+
+    async def _all_ended(self, seconds: float, *closing: Coroutine[Any, Any, None]) -> bool:
+        """Wait until nothing is open, while some are closed, so long at most; whether that came about."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.conversations:
-                    await self._quiet.wait()
-        return not self.conversations
+                await asyncio.gather(*closing, return_exceptions=True)
+                while self._busy:
+                    self._left.clear()
+                    await self._left.wait()
+        return not self._busy
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self.conversations or self._uploads)
 
     async def close(self) -> None:
         """End everything."""
@@ -186,8 +210,6 @@ class Service:
         self, key: Key, protocol: str, form: AudioFormat, model: Model, prepare: Prepare, recording: bool,
         options: dict[str, Any],
     ) -> Conversation:  # fmt: skip
-        if self.draining:
-            raise Problem(Kind.UNAVAILABLE, "the server is about to stop")
         settings = self.settings
         longest = settings.max_audio_seconds if recording else settings.max_session_seconds
         bounds = Bounds(longest, settings.idle_seconds, float("inf") if recording else longest)
@@ -196,6 +218,8 @@ class Service:
             key.enter()
             refused.callback(key.leave)
             options = await prepare(options)
+            if self.waits.over or (self.draining and not recording):  # recordings were let in by `uploading`
+                raise stopping()
             session = model.engine.open(recording=recording, **options)
             refused.pop_all()
         name = secrets.token_hex(8)
@@ -207,9 +231,9 @@ class Service:
             lambda: self._gone(conversation),
         )  # fmt: skip
         hearing = partial(Hearing, form, self._decoders)
-        conversation = Conversation(name, session, hearing, prepare, bounds, watch, options.get("language", AUTO))
+        language = options.get("language", AUTO)
+        conversation = Conversation(name, session, hearing, prepare, bounds, watch, language, recording=recording)
         self.conversations.add(conversation)
-        self._quiet.clear()
         return conversation
 
     async def _prepared(self, options: Mapping[str, Any], *, model: Model, foreign: bool) -> dict[str, Any]:
@@ -220,5 +244,4 @@ class Service:
 
     def _gone(self, conversation: Conversation) -> None:
         self.conversations.discard(conversation)
-        if not self.conversations:
-            self._quiet.set()
+        self._left.set()

@@ -18,7 +18,6 @@ from starlette.websockets import WebSocket
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
-from nemotron_asr.server.settings import Settings
 
 RETRY_AFTER = "5"
 """Seconds after which a client that was refused for want of room may come again."""
@@ -73,7 +72,7 @@ async def body_of(request: Request, service: Service, slowest: int = 0) -> Async
     Raises:
         Problem: it is too long, stands still, comes at fewer than `slowest` bytes a second, or breaks off.
     """
-    receive, more = _limited(request, service.settings, slowest), True
+    receive, more = _limited(request, service, slowest), True
     while more:
         message = await receive()
         more = message.get("more_body", False)
@@ -102,17 +101,18 @@ async def form_of(request: Request, service: Service) -> FormData:
         Problem: it is no such form, is too long, stands still, or breaks off.
     """
     try:
-        receive = _limited(request, service.settings, SLOWEST)
+        receive = _limited(request, service, SLOWEST)
         return await Request(request.scope, receive).form(max_files=1, max_fields=MAX_FIELDS)
     except HTTPException as error:
         raise invalid(f"the body is not a form with one file: {error.detail}") from None
 
 
-def _limited(request: Request, settings: Settings, slowest: int = 0) -> Receive:
+def _limited(request: Request, service: Service, slowest: int = 0) -> Receive:
     """What receives a body piece by piece.
 
-    It raises a Problem when the body is too long, stands still, takes too long, or breaks off.
+    It raises a Problem when the body is too long, stands still, takes too long, or breaks off, or the server ends.
     """
+    settings = service.settings
     most, idle, lasting, size = settings.max_upload_bytes, settings.idle_seconds, settings.max_session_seconds, 0
     announced, began = request.headers.get("content-length", ""), time.monotonic()
     if announced.isdecimal() and int(announced) > most:
@@ -127,7 +127,8 @@ def _limited(request: Request, settings: Settings, slowest: int = 0) -> Receive:
     async def receive() -> Message:
         nonlocal size
         try:
-            message = await asyncio.wait_for(request.receive(), idle)
+            async with service.waits.within(idle):
+                message = await request.receive()
         except TimeoutError:
             raise Problem(Kind.TIMEOUT, f"nothing of the body came for {idle} s, which is the limit") from None
         if message["type"] == "http.disconnect":
