@@ -70,7 +70,8 @@ def test_languages_are_told_apart() -> None:
 def test_a_model_without_tags_is_neither_right_nor_wrong_about_languages() -> None:
     hearings = [hearing("eins zwei", "eins zwei", detected=None), HEARINGS[4]]
     report = make_report("english", map(judge, hearings), names_languages=False)
-    assert [score.language_right for score in (*report.manners, *report.locales)] == [None] * 4
+    assert [manner.language_right for manner in report.manners] == [None, None]
+    assert [score.language_right for score in report.locales] == [None, None]
     assert report.detections == ()
     assert "Languages found" not in to_text(report)
 

@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,7 +129,7 @@ def test_settings_that_change_nothing_are_taken(adapted: NemotronASR, base: Chec
     save_adapter(weights(adapted), tmp_path, str(tmp_path / "base"), base, "# Card")
     before, path = load_checkpoint(tmp_path).weights, tmp_path / "adapter_config.json"
     plain = {"use_rslora": False, "use_dora": False, "fan_in_fan_out": False, "lora_alpha": float(2 * RANK)}
-    empty = {"alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
+    empty: dict[str, Any] = {"alpha_pattern": {}, "rank_pattern": {}, "modules_to_save": None}
     path.write_text(json.dumps({**json.loads(path.read_text()), **plain, **empty}))
     after = load_checkpoint(tmp_path).weights
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
