@@ -118,8 +118,23 @@ def test_a_broken_file_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "keys").write_text(line)
     with pytest.raises(OptionError, match="line 1"):
         Keys(str(tmp_path / "keys"))
-    with pytest.raises(OptionError, match="cannot be read"):
+    with pytest.raises(OptionError) as missing:
         Keys(str(tmp_path / "none"))
+    assert str(missing.value) == f"the API key file {tmp_path / 'none'} cannot be read: No such file or directory"
+    (tmp_path / "keys").write_bytes(b"\xff")
+    with pytest.raises(OptionError, match="not text in UTF-8"):
+        Keys(str(tmp_path / "keys"))
+
+
+@pytest.mark.parametrize(
+    "line", ["a K7xyzSECRET=abc streams=2", "a streams=K7xyzSECRET", "a seconds_per_day=K7xyzSECRET", "a K7xyzSECRET"]
+)
+def test_a_broken_line_is_not_repeated(tmp_path: Path, line: str) -> None:
+    """Any of its words may be a secret."""
+    (tmp_path / "keys").write_text(line)
+    with pytest.raises(OptionError) as refused:
+        Keys(str(tmp_path / "keys"))
+    assert "SECRET" not in str(refused.value)
 
 
 def test_a_running_server_reads_them_again(

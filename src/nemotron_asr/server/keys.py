@@ -186,8 +186,10 @@ def _read_keys(path: str) -> dict[bytes, Key]:
     """The keys of a file, by digest."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise OptionError(f"the API key file {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise OptionError(f"the API key file {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise OptionError(f"the API key file {path} cannot be read: it is not text in UTF-8") from None
     keys: dict[bytes, Key] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -200,25 +202,26 @@ def _described(words: list[str], place: str, name: str) -> Key:
     key = Key(name)
     for word in words:
         what, _, value = word.partition("=")
-        try:
-            match what:
-                case "name":
-                    key.name = value
-                case "streams":
-                    key.streams = _limit(int(value))
-                case "seconds_per_day":
-                    key.seconds_per_day = _limit(float(value))
-                case _:  # which may be a secret in the wrong place
-                    raise OptionError(f"{place}: choose name=, streams= or seconds_per_day= to stand behind a key")
-        except ValueError:
-            raise OptionError(f"{place}: {what} is {value!r}, not a number from 0 on") from None
+        match what:
+            case "name":
+                key.name = value
+            case "streams":
+                key.streams = _limit(value, int, f"{place}: {what}")
+            case "seconds_per_day":
+                key.seconds_per_day = _limit(value, float, f"{place}: {what}")
+            case _:  # which may be a secret in the wrong place, as may every value
+                raise OptionError(f"{place}: choose name=, streams= or seconds_per_day= to stand behind a key")
     return key
 
 
-def _limit(number: _Number) -> _Number:
-    if not number >= 0:  # which no NaN is, either
-        raise ValueError
-    return number
+def _limit(text: str, number: type[_Number], what: str) -> _Number:
+    try:
+        limit = number(text)
+    except ValueError:
+        limit = number(-1)
+    if not limit >= 0:  # which no NaN is, either
+        raise OptionError(f"{what} is not a number from 0 on")
+    return limit
 
 
 def _state(path: str) -> tuple[int, int] | None:
