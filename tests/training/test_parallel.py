@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Batches, DataConfig, Source
@@ -66,9 +67,9 @@ torch.save(state, output / f"rank-{trainer.replicas.rank}.pt")
 """
 
 
-def torchrun(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a script in two processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a script, or `-m` and a module, in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
         [*command, *map(str, arguments)],
         capture_output=True,
@@ -128,3 +129,14 @@ def test_killed_and_resumed_replicas_are_bit_identical_to_those_never_stopped(
     for state in states[1:]:
         assert state.keys() == states[0].keys()
         assert [name for name in state if not torch.equal(state[name], states[0][name])] == []
+
+
+def test_two_processes_fine_tune_as_the_page_says(tmp_path: Path, manifest: Path, base: Checkpoint) -> None:
+    run = tmp_path / "run"
+    command = ["finetune", "--train", manifest, "--validation", manifest, "--output", run, "--device", "cpu"]
+    command += ["--model", tmp_path / "base", "--steps", 2, "--batch-seconds", 5, "--warmup", 1, "--lr", 0.01]
+    done = torchrun("-m", "nemotron_asr", *command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("language right") == 1  # the leader alone reports
+    assert json.loads((run / "options.json").read_text(encoding="utf-8"))["processes"] == 2
+    assert load_checkpoint(run / "best").weights.keys() == base.weights.keys()
