@@ -20,6 +20,7 @@ from wyoming.audio import AudioStart, AudioStop
 
 from nemotron_asr.checkpoint import load_checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, write_adapter
+from nemotron_asr.errors import OptionError
 from nemotron_asr.server.models import Models
 from nemotron_asr.server.serving import application
 from nemotron_asr.server.settings import Settings
@@ -67,6 +68,11 @@ def test_an_adapter_names_its_parent(server: Running) -> None:
 def test_a_parent_that_is_not_served_is_named_as_it_is(random_model_folder: Path, adapter: Path) -> None:
     with running(model=[f"mine={adapter}"]) as server:
         assert httpx.get(f"{server.http}/v1/models/mine").json()["parent"] == random_model_folder.name
+
+
+def test_names_are_compared_before_anything_is_loaded() -> None:
+    with pytest.raises(OptionError, match=r"two models are named 'a'.*--model NAME=other"):
+        Models().load(Settings(model=("nowhere/a", "b=nowhere/b", "a=other")))
 
 
 def test_models_are_looked_at_while_others_are_loaded(random_model_folder: Path) -> None:

@@ -62,18 +62,14 @@ class Models:
             CheckpointError: a model is not there, or not one.
             OptionError: two models have the same name, or an option is unknown.
         """
-        places: dict[str, str] = {}  # -> name
-        for source in settings.model:
-            name, equals, place = source.rpartition("=")
-            name, place = (name, place) if equals else (source.rstrip("/").rpartition("/")[2], source)
-            places.setdefault(_lasting(place), name)
-            if name in self.by_name:
-                raise OptionError(f"two models are named {name!r}; name one of them otherwise: --model NAME={place}")
+        places = _places(settings.model)
+        names = {_lasting(place): name for name, place in reversed(places.items())}
+        for name, place in places.items():
             recognizer = load(place, settings.device, settings.dtype)
             engine = Engine(recognizer, settings.max_streams or None)
             engine.reserve(RESERVED)
             _warm_up(engine)
-            parent = _parent(Path(place), places)
+            parent = _parent(Path(place), names)
             self.by_name = {**self.by_name, name: Model(name, recognizer, engine, int(time.time()), parent)}
 
     def find(self, name: str | None, foreign: Iterable[str] = ()) -> Model:
@@ -100,12 +96,24 @@ class Models:
             await engine.close(drain=drain)
 
 
-def _parent(folder: Path, places: Mapping[str, str]) -> str | None:
-    """What an adapter was made for."""
+def _places(sources: Iterable[str]) -> dict[str, str]:
+    """Where models are, by their names."""
+    places: dict[str, str] = {}
+    for source in sources:
+        name, equals, place = source.rpartition("=")
+        name, place = (name, place) if equals else (source.rstrip("/").rpartition("/")[2], source)
+        if name in places:
+            raise OptionError(f"two models are named {name!r}; name one of them otherwise: --model NAME={place}")
+        places[name] = place
+    return places
+
+
+def _parent(folder: Path, names: Mapping[str, str]) -> str | None:
+    """What an adapter was made for, by the names of places."""
     if not is_adapter(folder):
         return None
     whole = str(read_json(folder / CONFIG)["base_model_name_or_path"])
-    return places.get(_lasting(whole), Path(whole).name)
+    return names.get(_lasting(whole), Path(whole).name)
 
 
 def _lasting(place: str) -> str:
