@@ -75,8 +75,18 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_a_port_that_is_taken_is_named(server: Running) -> None:
-    with pytest.raises(OptionError, match="cannot listen at"), running(port=server.ports["http"]):
+@pytest.mark.parametrize(
+    ("protocol", "setting"), [("http", "port"), ("riva", "grpc_port"), ("wyoming", "wyoming_port")]
+)
+def test_a_port_that_is_taken_is_named(server: Running, protocol: str, setting: str) -> None:
+    port = server.ports[protocol]
+    reason = f"port {port}: Address already in use; choose another with --{setting.replace('_', '-')}$"
+    with pytest.raises(OptionError, match=reason), running(**{setting: port}):
+        pass
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(OptionError, match="choose another with --host"), running(host="192.0.2.1"):
         pass
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -154,5 +155,15 @@ def test_files_that_are_no_good_are_named(tmp_path: Path, broken: str) -> None:
     files = write(tmp_path, trustme.CA())
     Path(files[broken]).write_text("nothing")
     refused: AbstractContextManager[Running] = running(**files)
-    with pytest.raises(OptionError, match="TLS files"), refused:
+    with pytest.raises(OptionError, match=f"TLS files .*{re.escape(files[broken])}.* cannot be used"), refused:
+        pass
+
+
+@pytest.mark.parametrize("missing", ["tls_certificate", "tls_key", "tls_client_ca"])
+def test_files_that_are_not_there_are_named(tmp_path: Path, missing: str) -> None:
+    files = write(tmp_path, trustme.CA())
+    Path(files[missing]).unlink()
+    refused: AbstractContextManager[Running] = running(**files)
+    reason = f"the TLS file {re.escape(files[missing])} cannot be read: No such file or directory$"
+    with pytest.raises(OptionError, match=reason), refused:
         pass

@@ -15,7 +15,7 @@ from nemotron_asr.server.riva_calls import PROTOCOL, Recognition, handlers
 from nemotron_asr.server.riva_messages import SERVICE, add_files
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
-from nemotron_asr.server.sockets import tls_context
+from nemotron_asr.server.sockets import bind, tls_context
 
 GRACE = 1.0
 """Seconds that calls have to end when no stream is open any more."""
@@ -94,7 +94,8 @@ def _bind(server: grpc.aio.Server, settings: Settings) -> int:
     address, credentials = f"{host}:{settings.grpc_port}", _credentials(settings)
     try:
         return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-    except RuntimeError:
+    except RuntimeError:  # which has no reason
+        bind(settings.host, settings.grpc_port, "--grpc-port").close()
         raise OptionError(f"cannot listen at {settings.host}, port {settings.grpc_port}") from None
 
 

@@ -101,7 +101,7 @@ async def _listen_http(service: Service) -> AsyncIterator[None]:
         limit_concurrency=settings.max_connections,
         ssl_context_factory=(lambda _config, _default: tls) if tls else None,
     )  # fmt: skip
-    server, listening = _Http(config), bind(settings.host, settings.port)
+    server, listening = _Http(config), bind(settings.host, settings.port, "--port")
     service.ports["http"] = listening.getsockname()[1]
     running = asyncio.create_task(server.serve([listening]))
     try:

@@ -1,17 +1,25 @@
 """Where adapters listen: sockets, and what encrypts them."""
 
+import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from nemotron_asr.errors import OptionError
 from nemotron_asr.server.settings import Settings
 
+_TAKEN = {errno.EADDRINUSE, errno.EACCES}
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is a free one.
+
+def bind(host: str, port: int, setting: str) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: an address of this machine.
+        port: 0 is a free one.
+        setting: the port's flag.
 
     Raises:
         OptionError: the address is not this machine's, or taken.
@@ -20,7 +28,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise OptionError(f"cannot listen at {host}, port {port}: {error.strerror}") from None
+        reason = str(error.strerror).partition(" (")[0]  # behind which Python repeats the address
+        flag = setting if error.errno in _TAKEN else "--host"
+        raise OptionError(f"cannot listen at {host}, port {port}: {reason}; choose another with {flag}") from None
 
 
 @contextmanager
@@ -50,8 +60,10 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     Raises:
         OptionError: a file is missing, or not what it should be.
     """
-    if not settings.tls_certificate:
+    files = [path for path in (settings.tls_certificate, settings.tls_key, settings.tls_client_ca) if path]
+    if not files:
         return None
+    _check_readable(files)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(settings.tls_certificate, settings.tls_key or None)
@@ -59,5 +71,14 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
             context.load_verify_locations(settings.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except OSError as error:  # SSLError is one
-        raise OptionError(f"the TLS files of this server cannot be used: {error}") from None
+        raise OptionError(f"the TLS files {', '.join(files)} cannot be used: {error}") from None
     return context
+
+
+def _check_readable(files: Iterable[str]) -> None:
+    """Where one is not, OpenSSL does not say which."""
+    for path in files:
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            raise OptionError(f"the TLS file {path} cannot be read: {error.strerror}") from None

@@ -31,7 +31,7 @@ async def listen(service: Service) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_end, clients)
         if settings.wyoming_port >= 0:
-            tls, sock = tls_context(settings), bind(settings.host, settings.wyoming_port)
+            tls, sock = tls_context(settings), bind(settings.host, settings.wyoming_port, "--wyoming-port")
             server = await asyncio.start_server(serve, sock=sock, ssl=tls, limit=LONGEST_LINE)
             stack.callback(server.close)
             service.ports[PROTOCOL] = sock.getsockname()[1]
