@@ -37,12 +37,31 @@ def test_flags_go_before_the_environment_before_the_file(tmp_path: Path) -> None
     assert printed("--model", "a=tiny", "--model", "b=tiny", **environment)["model"] == ["a=tiny", "b=tiny"]
 
 
+def test_a_file_that_is_not_there_is_named_once() -> None:
+    outcome = CliRunner().invoke(commands, ["serve", "--config", "nowhere.toml"])
+    assert outcome.output.splitlines()[-1] == "Error: --config nowhere.toml: No such file or directory"
+
+
 @pytest.mark.parametrize("text", ["colour = 1", "port = ", "port = 'many'"])
 def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "server.toml").write_text(text)
     outcome = CliRunner().invoke(commands, ["serve", "--config", str(tmp_path / "server.toml")])
     assert isinstance(outcome.exception, SystemExit | click.ClickException)
     assert outcome.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["foo", "foo.example:80", "https://", "https://a.example/", "https://a:b", "https://A.example", "*.example"],
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    with pytest.raises(OptionError, match=r"cors_origin is .* not \* or scheme://host"):
+        Settings(cors_origin=("https://a.example", origin))
+
+
+def test_origins_that_browsers_send() -> None:
+    origins = ("*", "https://a.example", "http://localhost:3000", "http://[::1]:80", "chrome-extension://abcdef")
+    assert Settings(cors_origin=origins).cors_origin == origins
 
 
 @pytest.mark.parametrize("wrong", [{"idle_seconds": 0}, {"port": -1}, {"grpc_port": 65536}, {"tls_key": "key.pem"}])

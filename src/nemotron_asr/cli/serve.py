@@ -24,7 +24,9 @@ def _read_config(context: click.Context, _parameter: click.Parameter, path: Path
         return
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise click.UsageError(f"--config {path}: {error.strerror}") from None
+    except ValueError as error:
         raise click.UsageError(f"--config {path}: {error}") from None
     known = [setting.name for setting in fields(Settings)]
     unknown = settings.keys() - set(known)

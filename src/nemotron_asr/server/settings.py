@@ -1,6 +1,7 @@
 """How a server is set up: every setting once, with its default and its meaning. The command line is made from it."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -12,6 +13,9 @@ _LEAST = {"port": 0, "grpc_port": -1, "wyoming_port": -1, "max_streams": 0}
 
 _MOST = dict.fromkeys(("port", "grpc_port", "wyoming_port"), 65535)
 """The highest, if there is one."""
+
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/?#@:\sA-Z\[\]]+)(:[0-9]+)?")
+"""What a browser sends as `Origin`, or any."""
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -41,7 +45,9 @@ class Settings:
     tls_certificate: str = _setting("", "PEM file of the certificate chain; with it all ports speak TLS.")
     tls_key: str = _setting("", "PEM file of the certificate's key.")
     tls_client_ca: str = _setting("", "PEM file of authorities; clients must show a certificate of theirs.")
-    cors_origin: tuple[str, ...] = _setting((), "Origin whose web pages may call this server; may be repeated.")
+    cors_origin: tuple[str, ...] = _setting(
+        (), "Origin whose web pages may call this server, as https://a.example; *: all; may be repeated."
+    )
     max_connections: int = _setting(
         4000, "Connections of HTTP and WebSocket at once, as many of Wyoming, and calls of gRPC."
     )
@@ -69,6 +75,11 @@ class Settings:
                 raise OptionError(f"{setting.name} is {value}; it must be at least {least}")
             if value > (most := _MOST.get(setting.name, value)):
                 raise OptionError(f"{setting.name} is {value}; it must be at most {most}")
+        for origin in self.cors_origin:
+            if not _ORIGIN.fullmatch(origin):
+                raise OptionError(
+                    f"cors_origin is {origin!r}, not * or scheme://host[:port] in lower case, as browsers say it"
+                )
         if (self.tls_key or self.tls_client_ca) and not self.tls_certificate:
             raise OptionError("tls_key and tls_client_ca need a tls_certificate")
 
