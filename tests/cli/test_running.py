@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import click
 import pytest
 
 from nemotron_asr import __version__
-from nemotron_asr.cli import running
+from nemotron_asr.cli import commands, running
+from nemotron_asr.cli.options import Format
 from nemotron_asr.errors import AudioError, CheckpointError
 from tests.cli.conftest import COMMAND, Run
 
@@ -120,7 +122,8 @@ def raising(error: BaseException) -> click.Command:
     [
         (AudioError("a.wav: nothing\nin it"), 1, "error: a.wav: nothing in it\n"),
         (CheckpointError("no such model"), 2, "error: no such model\n"),
-        (PermissionError(13, "Permission denied", "out"), 1, "error: [Errno 13] Permission denied: 'out'\n"),
+        (PermissionError(13, "Permission denied", "out"), 1, "error: out: Permission denied\n"),
+        (OSError("the wrong kind of file"), 1, "error: the wrong kind of file\n"),
         (
             RuntimeError("two\nlines"),
             1,
@@ -134,12 +137,47 @@ def test_errors_are_one_line(capfd: pytest.CaptureFixture[str], error: BaseExcep
     assert capfd.readouterr() == ("", said)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device is always full")
+@pytest.mark.parametrize("arguments", [["languages"], ["--help"], ["info", "tiny"]])
+def test_a_full_disk_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
+    said = b"error: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_debug_shows_where(process: Run) -> None:
     status, out, err = process("info", "giant", "--debug")
     assert (status, out) == (2, "")
     assert "Traceback" in err
     assert "sources.py" in err
     assert err.endswith("a folder or a .nemo file\n")
+
+
+def test_every_command_takes_debug_and_h() -> None:
+    for command in commands.commands.values():
+        assert "--debug" in {name for option in command.params for name in option.opts}
+    for arguments in (["-h"], ["languages", "-h"], ["transcribe", "-h"]):
+        assert running.run(commands, arguments) == 0
+
+
+@pytest.mark.parametrize(("name", "form"), [("SRT", "srt"), ("json", "json"), ("TXT", "text"), ("txt", "text")])
+def test_formats_in_any_case(name: str, form: str) -> None:
+    assert Format(["text", "json", "srt"]).convert(name, None, None) == form
+
+
+def test_a_file_that_looks_like_an_option_is_recognized(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "begins with" not in run("transcribe", "-dash.wav")[2]
+    (tmp_path / "-dash.wav").touch()
+    status, _, err = run("transcribe", "-dash.wav")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.endswith("No such option '-d'. A file whose name begins with - is given as ./-dash.wav\n")
 
 
 def test_libraries_are_silent(capfd: pytest.CaptureFixture[str]) -> None:

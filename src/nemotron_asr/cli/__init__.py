@@ -30,6 +30,7 @@ __all__ = ["commands", "main"]
 @click.group(
     invoke_without_command=True,
     commands=[transcribe, stream, serve, finetune, evaluate, bench, convert, info, languages],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="nemotron-asr")
 @click.pass_context
@@ -37,7 +38,7 @@ def commands(context: click.Context) -> None:
     """Speech to text with NVIDIA's Nemotron 3.5 ASR: files, folders and live streams in 40 locales.
 
     Results go to standard output, everything else to standard error. Exit status: 0 all done, 1 some inputs failed,
-    2 wrong usage.
+    2 wrong usage, 130 interrupted by Ctrl-C.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -2,11 +2,13 @@
 
 import click
 
+from nemotron_asr.cli.running import debug
 from nemotron_asr.cli.table import print_table
 from nemotron_asr.languages import LANGUAGES
 
 
 @click.command()
+@debug
 def languages() -> None:
     """List the 40 locales, best first.
 

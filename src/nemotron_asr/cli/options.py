@@ -1,6 +1,6 @@
 """The options that `transcribe` and `stream` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from nemotron_asr.recognizer import Recognizer
 
 Function = Callable[..., Any]
+
+
+class Format(click.Choice[str]):
+    """A format, in any case; txt, as the files are called, is text."""
+
+    def __init__(self, choices: Iterable[str]) -> None:
+        super().__init__(list(choices), case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Find the format that is meant."""
+        return super().convert("text" if str(value).casefold() == "txt" else value, param, ctx)
 
 
 class NewPath(click.Path):

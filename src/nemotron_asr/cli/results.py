@@ -147,6 +147,8 @@ class Folder:
         try:
             draft.write_text(RENDER[self._form](transcript), encoding="utf-8", errors="backslashreplace", newline="\n")
             draft.replace(target)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(target)) from error  # the user knows of no draft
         finally:
             draft.unlink(missing_ok=True)
         self._origins.add(place, Path(recording.name))

@@ -18,15 +18,16 @@ logger = logging.getLogger(__name__)
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command line, of this process unless given, and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     _speak_utf8()
     with warnings.catch_warnings():
         _silence_libraries()
         try:
-            return command.main(arguments, "nemotron-asr", standalone_mode=False) or DONE
+            return command.main(given, "nemotron-asr", standalone_mode=False) or DONE
         except Exception as error:  # whatever it is, the user sees one line; --debug logs the rest
             logger.debug("where it happened", exc_info=True)
-            message, status = _verdict(error)
-            note(message)
+            message, status = _verdict(_unwritten() or error)
+            note(message + _hint(error, given))
             return status
 
 
@@ -45,6 +46,23 @@ def check_output() -> None:
         raise OSError("standard output is closed")
 
 
+def why(error: OSError) -> str:
+    """Why a file could not be read or written, after its name if it has one."""
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said
+
+
+def _unwritten() -> OSError | None:
+    """Why standard output does not take what is left to be printed, if so; then the interpreter will not try again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OSError(f"standard output cannot be written: {why(error)}")
+    return None
+
+
 def _verdict(error: Exception) -> tuple[str, int]:
     """What to say of an error, in one line, and the exit status."""
     match error:
@@ -55,9 +73,17 @@ def _verdict(error: Exception) -> tuple[str, int]:
         case NemotronError():
             return f"error: {_line(error)}", FAILED if isinstance(error, AudioError) else WRONG_USAGE
         case OSError():
-            return f"error: {_line(error)}", FAILED
+            return f"error: {_line(why(error))}", FAILED
     reason = _line(str(error).partition("\n")[0])
     return f"error: unexpected {type(error).__name__}: {reason} (--debug shows where)", FAILED
+
+
+def _hint(error: Exception, arguments: Sequence[str]) -> str:
+    """What to do about a file that was taken for an option."""
+    dashed = [argument for argument in arguments if argument.startswith("-") and os.path.isfile(argument)]  # noqa: PTH113
+    if not dashed or not isinstance(error, click.NoSuchOption):
+        return ""
+    return f" A file whose name begins with - is given as ./{dashed[0]}"
 
 
 def _line(message: object) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nemotron_asr.cli.captions import FORMATS, captions
-from nemotron_asr.cli.options import Listening, listening_options
+from nemotron_asr.cli.options import Format, Listening, listening_options
 from nemotron_asr.cli.running import DONE, check_output
 from nemotron_asr.options import LIVE_MS
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("audio", required=False)
 @click.option("--microphone", is_flag=True, help="Listen to the default microphone until Ctrl-C.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="Format.")
+@click.option("--format", "form", type=Format(FORMATS), default="text", show_default=True, help="Format.")
 @listening_options(latency_ms=LIVE_MS)
 def stream(audio: str | None, microphone: bool, form: str, listening: Listening) -> int:
     """Caption AUDIO as it is heard: a file, or - for raw 16-bit little-endian mono samples at 16 kHz from stdin.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from nemotron_asr.cli.inputs import Input, collect, without_recordings
-from nemotron_asr.cli.options import Listening, NewPath, listening_options
+from nemotron_asr.cli.options import Format, Listening, NewPath, listening_options
 from nemotron_asr.cli.progress import Meter
 from nemotron_asr.cli.results import RENDER, Folder, Printed, Results
-from nemotron_asr.cli.running import DONE, FAILED, note
+from nemotron_asr.cli.running import DONE, FAILED, note, why
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.options import RECORDING_MS
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("audio", nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(list(RENDER)), default="text", show_default=True, help="Format.")
+@click.option("--format", "form", type=Format(RENDER), default="text", show_default=True, help="Format.")
 @click.option(
     "--output",
     type=NewPath(file_okay=False, path_type=Path),
@@ -115,6 +115,6 @@ def _write(results: Results, recording: Input, result: "Transcript | NemotronErr
     except OSError as error:
         if results.ordered:
             raise
-        note(f"error: {recording.name} was transcribed, but the transcript cannot be written: {error}")
+        note(f"error: {recording.name} was transcribed, but the transcript cannot be written: {why(error)}")
         return False
     return True
