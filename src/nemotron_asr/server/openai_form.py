@@ -66,8 +66,10 @@ def read(form: FormData) -> Wish:
     if unknown:
         raise invalid(f"field {unknown[0]!r} is unknown; choose {', '.join(sorted(_KNOWN))}", unknown[0])
     file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise invalid("the form has no file", "file")
+    if isinstance(file, str):
+        raise invalid("file is text; send the file itself, e.g. curl -F file=@talk.mp3", "file")
+    if file is None:
+        raise invalid("the form has no file; send one, e.g. curl -F file=@talk.mp3", "file")
     response = _choice(fields.get("response_format", FORMATS[0]), "response_format", FORMATS)
     stream = flag(fields, "stream")
     if stream and response == DIARIZED:

@@ -100,6 +100,8 @@ async def form_of(request: Request, service: Service) -> FormData:
     Raises:
         Problem: it is no such form, is too long, stands still, or breaks off.
     """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        raise invalid("send multipart/form-data with the file, e.g. curl -F file=@talk.mp3")
     try:
         receive = _limited(request, service, SLOWEST)
         return await Request(request.scope, receive).form(max_files=1, max_fields=MAX_FIELDS)
