@@ -185,6 +185,38 @@ def test_what_is_wrong_is_named(
     assert raised.value.type == "invalid_request_error"
 
 
+CURL = "e.g. curl -F file=@talk.mp3"
+
+
+@pytest.mark.parametrize(
+    ("request_", "parameter", "message"),
+    [
+        ({"content": bytes(1000)}, None, "send multipart/form-data with the file"),
+        ({"data": {"file": "a"}}, None, "send multipart/form-data with the file"),
+        ({"files": {"file": (None, "talk.mp3")}}, "file", "file is text; send the file itself"),
+        ({"files": {"model": (None, "a")}}, "file", "the form has no file; send one"),
+    ],
+)
+def test_a_form_without_its_file_is_told_how(
+    server: Running, request_: dict[str, Any], parameter: str | None, message: str
+) -> None:
+    answer = httpx.post(f"{server.http}/v1/audio/transcriptions", **request_)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["message"]) == (400, parameter, f"{message}, {CURL}")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/", "/v1"])
+def test_a_path_that_is_not_there_is_told_what_is(server: Running, path: str) -> None:
+    answer = httpx.post(f"{server.http}{path}")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (404, "unknown_url")
+    assert error["message"].startswith(f"{path} is unknown; choose ")
+    offered = error["message"].partition("; choose ")[2].split(", ")
+    assert {"/v1/audio/transcriptions", "/v1/listen", "/v1/models/{name}", "/v1/stream"} <= set(offered)
+    assert httpx.get(f"{server.http}/elsewhere").text == "Not Found"
+    assert httpx.get(f"{server.http}/page/elsewhere").text == "Not Found"
+
+
 def test_models(server: Running) -> None:
     with client(server) as connected:
         assert [model.id for model in connected.models.list()] == ["tiny"]

@@ -15,6 +15,7 @@ from nemotron_asr.engine import settle_process
 from nemotron_asr.server import connections
 from nemotron_asr.server.adapters import LISTENERS, ROUTES
 from nemotron_asr.server.connections import Http, WebSockets
+from nemotron_asr.server.elsewhere import not_found
 from nemotron_asr.server.live import no_websockets_elsewhere
 from nemotron_asr.server.origins import OwnPages
 from nemotron_asr.server.service import Service
@@ -80,7 +81,7 @@ def application(service: Service) -> Starlette:
     routes = [*(route for of in ROUTES for route in of(service)), no_websockets_elsewhere()]
     own, joining = Middleware(OwnPages, allowed=origins), Middleware(Joining, traces=service.traces)
     doors = ([cors] if origins else []) + ([] if service.settings.api_key_file else [own])
-    return Starlette(routes=routes, middleware=[*doors, joining])
+    return Starlette(routes=routes, middleware=[*doors, joining], exception_handlers={404: not_found})
 
 
 class _Http(uvicorn.Server):
