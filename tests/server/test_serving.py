@@ -120,11 +120,11 @@ def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Pat
     with process:
         assert process.stderr is not None
         hosts = dict[str, str]()
-        while "riva" not in hosts:
-            line = process.stderr.readline().decode()
+        while not (line := process.stderr.readline().decode()).startswith("ready"):
             assert line
-            if ", port " in line:
-                hosts[line.split()[0]] = f"127.0.0.1:{line.split()[-1]}"
+            if " at " in line:
+                protocol, _, url = line.split()
+                hosts[protocol] = url.removeprefix("http://")
         try:
             tell_the_key(hosts["http"])
             tell_riva_the_key(hosts["riva"])
@@ -132,6 +132,8 @@ def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Pat
             process.send_signal(signal.SIGTERM)
         log = process.stderr.read().decode()
     assert process.returncode == 0
+    latencies = "4 at 80 ms, 4 at 160 ms, 4 at 320 ms, 4 at 560 ms, 4 at 1120 ms"
+    assert line == f"ready: {random_model_folder.name} has room for live streams: {latencies}\n"
     assert "sesame" not in log
     ours = [line for line in map(json.loads, log.splitlines()) if line["logger"].startswith("nemotron_asr")]
     streams = [line["stream"] for line in ours if line["message"] == "ended"]

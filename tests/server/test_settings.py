@@ -37,6 +37,13 @@ def test_flags_go_before_the_environment_before_the_file(tmp_path: Path) -> None
     assert printed("--model", "a=tiny", "--model", "b=tiny", **environment)["model"] == ["a=tiny", "b=tiny"]
 
 
+def test_a_variable_of_the_environment_is_named() -> None:
+    """Kubernetes sets some that are meant for others."""
+    outcome = CliRunner().invoke(commands, ["serve"], env={"NEMOTRON_ASR_PORT": "tcp://10.0.0.1:80"})
+    assert "Invalid value for NEMOTRON_ASR_PORT: 'tcp://10.0.0.1:80'" in outcome.output
+    assert "Invalid value for '--port'" in CliRunner().invoke(commands, ["serve", "--port", "many"]).output
+
+
 def test_a_file_that_is_not_there_is_named_once() -> None:
     outcome = CliRunner().invoke(commands, ["serve", "--config", "nowhere.toml"])
     assert outcome.output.splitlines()[-1] == "Error: --config nowhere.toml: No such file or directory"

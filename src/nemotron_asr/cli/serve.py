@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from nemotron_asr.cli.running import debug, note
 from nemotron_asr.errors import MissingExtraError
@@ -48,6 +49,16 @@ def _value(name: str, value: Any, default: Any, path: Path) -> Any:
     return value
 
 
+class _Setting(click.Option):
+    """An option whose errors name the variable of the environment, if the value came from there."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """What to call it."""
+        if ctx and ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
+            return str(self.envvar)
+        return super().get_error_hint(ctx)
+
+
 def _option(setting: "Field[Any]") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option of one setting."""
     name, default, several = setting.name, setting.default, isinstance(setting.default, tuple)
@@ -55,7 +66,7 @@ def _option(setting: "Field[Any]") -> Callable[[Callable[..., Any]], Callable[..
     if isinstance(default, bool):
         flags = [f"{flags[0]}/--no-{flags[0][2:]}"]
     return click.option(
-        *flags, name, default=default, multiple=several, show_default=bool(default), show_envvar=False,
+        *flags, name, cls=_Setting, default=default, multiple=several, show_default=bool(default), show_envvar=False,
         type=str if several else type(default), envvar=f"NEMOTRON_ASR_{name.upper()}", help=setting.metadata["meaning"],
     )  # fmt: skip
 
@@ -99,4 +110,14 @@ def serve(print_config: bool, **values: Any) -> None:
 
 def _announce(service: "Service") -> None:
     for protocol, port in service.ports.items():
-        note(f"{protocol} at {service.settings.host}, port {port}")
+        note(f"{protocol} at {_url(service.settings, protocol, port)}")
+    for name, engine in service.models.engines.items():
+        room = ", ".join(f"{most} at {latency} ms" for latency, most in engine.statistics.capacity.items())
+        note(f"ready: {name} has room for live streams: {room}")
+
+
+def _url(settings: Settings, protocol: str, port: int) -> str:
+    """What clients of a protocol are told; those of gRPC take no scheme."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    schemes = {"http": "https://" if settings.tls_certificate else "http://", "wyoming": "tcp://"}
+    return f"{schemes.get(protocol, '')}{host}:{port}"
