@@ -141,7 +141,9 @@ TRUNCATED = FORMATS | {"m4a": ("mp4", "aac", {"movflags": "empty_moov", "frag_du
 
 def test_an_m4a_without_its_index_is_refused() -> None:
     content = encode(tone(1, 16000), 16000, "mp4", "aac")
-    with pytest.raises(AudioError, match=r"^bytes: Invalid data"):
+    with pytest.raises(
+        AudioError, match=r"^bytes: this is not audio or video that can be decoded \(or it was cut off\)$"
+    ):
         load(content[: len(content) * 2 // 3])
 
 
@@ -256,6 +258,12 @@ def test_whatever_a_file_object_raises_is_an_error_of_this_source(error: Excepti
 def test_other_objects_are_refused(source: AudioSource) -> None:
     with pytest.raises(AudioError):
         load(source)
+
+
+def test_a_file_that_is_open_as_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("pass")
+    with (tmp_path / "a.py").open() as file, pytest.raises(AudioError, match="open it in binary mode, 'rb'"):
+        load(file)  # type: ignore[arg-type]
 
 
 def test_a_closed_file_is_refused() -> None:

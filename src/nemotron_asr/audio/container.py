@@ -141,7 +141,13 @@ def _open_file(source: FileSource) -> AbstractContextManager[BinaryIO]:
         return io.BytesIO(source)
     if not hasattr(source, "read"):
         raise TypeError("audio is a path, bytes, a binary file object or (samples, sample rate)")
+    if _is_text(source):
+        raise TypeError("this file is open as text; open it in binary mode, 'rb'")
     return nullcontext(source)
+
+
+def _is_text(file: object) -> bool:
+    return isinstance(file, io.TextIOBase)
 
 
 def _rewind(file: BinaryIO) -> None:
@@ -155,6 +161,8 @@ def _rewind(file: BinaryIO) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "the file ends before its audio begins"
+    if isinstance(error, av.error.InvalidDataError):
+        return "this is not audio or video that can be decoded (or it was cut off)"
     return str(getattr(error, "strerror", None) or error)
 
 
