@@ -8,6 +8,7 @@ import random
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from urllib.error import URLError
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,6 +23,7 @@ from nemotron_asr.benchmark.realtime import PACKET, UTTERANCE
 from nemotron_asr.benchmark.riva_line import Riva
 from nemotron_asr.benchmark.wyoming_line import Wyoming
 from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.errors import OptionError
 
 LINES: dict[str, type[Line]] = {
     "native": Native, "deepgram": Deepgram, "openai": OpenAi, "nim": Nim, "riva": Riva, "wyoming": Wyoming,
@@ -97,9 +99,19 @@ def load(
 
 
 def counted(server: str) -> list[float]:
-    """What a server's metrics say of `COUNTED`, summed over its models."""
-    with urllib.request.urlopen(f"{server}/metrics", timeout=10) as answer:  # noqa: S310 - the user's own server
-        lines = answer.read().decode().splitlines()
+    """What a server's metrics say of `COUNTED`, summed over its models.
+
+    Raises:
+        OSError: it does not answer.
+        OptionError: that is no URL.
+    """
+    try:
+        with urllib.request.urlopen(f"{server}/metrics", timeout=10) as answer:  # noqa: S310 - the user's own server
+            lines = answer.read().decode().splitlines()
+    except URLError as error:
+        raise OSError(f"{server}/metrics cannot be read: {getattr(error.reason, 'strerror', error.reason)}") from None
+    except ValueError:
+        raise OptionError(f"server {server!r} is not a URL; give http://HOST:PORT") from None
     return [sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)) for name in COUNTED]
 
 

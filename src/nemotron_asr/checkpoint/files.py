@@ -39,7 +39,7 @@ def reading(what: str) -> Iterator[None]:
     except CheckpointError:
         raise
     except MALFORMED as error:
-        reason = one_line(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or one_line(error) or type(error).__name__
         raise CheckpointError(f"{what} cannot be read: {reason}") from None
 
 

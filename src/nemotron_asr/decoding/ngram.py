@@ -82,5 +82,7 @@ def _words(path: Path) -> Iterator[str]:
                     break
                 if len(parts := line.split()) > 1:
                     yield parts[1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"language model {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise OptionError(f"language model {path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise OptionError(f"language model {path} is not an ARPA file: it is no text in UTF-8") from None
