@@ -213,9 +213,10 @@ def _nearest(language: str, folded: Mapping[str, str]) -> str:
     choices = choices or [_fold(entry.locale) for entry in LANGUAGES if _is_called(language, entry)]
     choices = [folded[key] for key in choices or get_close_matches(language, folded, cutoff=0.75) if key in folded]
     if choices:
-        return f"the nearest ones are {', '.join(choices)}"
-    known = [key for key in folded.values() if key in _BY_LOCALE or key == AUTO] or list(folded.values())
-    return f"choose {', '.join(known)}"
+        return f"the nearest {'one is' if len(choices) == 1 else 'ones are'} {', '.join(choices)}"
+    named = [key for key in folded.values() if key != AUTO]
+    known = [key for key in named if key in _BY_LOCALE] or named
+    return f"choose {', '.join(known)}" + (f" or {AUTO}" if AUTO in folded else "")
 
 
 def _is_called(language: str, entry: Language) -> bool:
