@@ -29,7 +29,7 @@ from nemotron_asr.errors import (
 )
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.features import LogMel
-from nemotron_asr.recognizer import Recognizer, choose_device, make_runner
+from nemotron_asr.recognizer import Recognizer, choose_device, choose_dtype, make_runner
 from nemotron_asr.transcript import Transcript
 from tests.conftest import PIECES, Sample, checkpoint_of, random_model, tiny_config
 from tests.near import leaves, near
@@ -202,7 +202,9 @@ def test_loading_names_what_is_wrong(random_model_folder: Path) -> None:
         nemotron_asr.load(random_model_folder, device="tpu")
     with pytest.raises(OptionError, match="'int4' is not offered; choose auto, float32, bfloat16, int8"):
         nemotron_asr.load(random_model_folder, dtype="int4")
-    with pytest.raises(OptionError, match="'float8' is for NVIDIA's GPUs, not for cpu; choose auto"):
+    with pytest.raises(
+        OptionError, match="'float8' is for NVIDIA's GPUs, not for cpu; choose auto, float32, bfloat16 or int8"
+    ):
         nemotron_asr.load(random_model_folder, device="cpu", dtype="float8")
     with pytest.raises(CheckpointError, match="no-such-model"):
         nemotron_asr.load("no-such-model")
@@ -378,6 +380,20 @@ def test_a_forked_process_is_told_that_the_engine_is_not_its_own(recognizer: Rec
             os._exit(0 if "load the model after forking" in str(error) else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "offered"),
+    [("int8", "cuda", "float32, bfloat16 or float8"), ("int8", "mps", "float32 or bfloat16")],
+)
+def test_only_what_a_device_has_is_offered(name: str, device: str, offered: str) -> None:
+    with pytest.raises(OptionError, match=f"not for {device}; choose auto, {offered}$"):
+        choose_dtype(name, torch.device(device), tiny_config())
+
+
+def test_a_recognizer_says_what_it_is(recognizer: Recognizer) -> None:
+    config = recognizer.config
+    assert repr(recognizer) == f"<Recognizer: {config.n_layers} layers of {config.d_model}, cpu, float32>"
 
 
 def test_a_recognizer_is_not_pickled(recognizer: Recognizer) -> None:

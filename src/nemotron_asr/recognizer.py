@@ -41,6 +41,8 @@ DTYPES = {
     "float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8, "float8": torch.float8_e4m3fn,
 }  # fmt: skip
 
+_OFFERED = {"cpu": "auto, float32, bfloat16 or int8", "cuda": "auto, float32, bfloat16 or float8"}
+
 LARGE = 512
 """Width of an encoder from which on int8 is worth its while."""
 
@@ -84,12 +86,15 @@ def choose_dtype(name: str, device: torch.device, config: ModelConfig) -> torch.
         return {"cpu": on_cpu, "cuda": torch.bfloat16}.get(device.type, torch.float32)
     if not isinstance(name, str) or name not in DTYPES:
         raise OptionError(f"dtype {name!r} is not offered; choose auto, {', '.join(DTYPES)}")
+    offered = _OFFERED.get(device.type, "auto, float32 or bfloat16")
     if name == "int8" and device.type != "cpu":
-        raise OptionError(f"dtype 'int8' is for the CPU, not for {device}; choose auto, float32 or bfloat16")
+        raise OptionError(f"dtype 'int8' is for the CPU, not for {device}; choose {offered}")
     if name == "float8" and device.type != "cuda":
-        raise OptionError(f"dtype 'float8' is for NVIDIA's GPUs, not for {device}; choose auto, float32 or bfloat16")
+        raise OptionError(f"dtype 'float8' is for NVIDIA's GPUs, not for {device}; choose {offered}")
     if name == "float8" and (config.d_model % 16 or config.d_ff % 16):
-        raise OptionError("dtype 'float8' is for models whose widths are multiples of 16; choose auto")
+        raise OptionError(
+            "dtype 'float8' is for models whose widths are multiples of 16; choose auto, float32 or bfloat16"
+        )
     return DTYPES[name]
 
 
@@ -142,6 +147,11 @@ class Recognizer:
         self.runner = make_runner(*build_model(checkpoint, device, dtype), float8=dtype == DTYPES["float8"])
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+        precision = next((name for name, known in DTYPES.items() if known == dtype), str(dtype))
+        self._computes = f"{device}, {precision}"
+
+    def __repr__(self) -> str:
+        return f"<Recognizer: {self.config.n_layers} layers of {self.config.d_model}, {self._computes}>"
 
     def __reduce__(self) -> NoReturn:
         """It has threads, and weights that are a file's.
