@@ -257,6 +257,13 @@ def test_other_files(tmp_path: Path, data: bytes) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_recording_is_no_archive(tmp_path: Path) -> None:
+    path = tmp_path / "talk.opus"
+    path.write_bytes(b"OggS" + bytes(range(256)) * 8)
+    with pytest.raises(CheckpointError, match=r"talk\.opus is not a \.nemo archive, or a damaged one$"):
+        load_checkpoint(path)
+
+
 def test_what_has_no_sentencepiece_form(tmp_path: Path, prompted: Checkpoint) -> None:
     target = tmp_path / "a.nemo"
     with pytest.raises(CheckpointError, match="missing"):

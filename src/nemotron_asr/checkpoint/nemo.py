@@ -70,8 +70,15 @@ def _open(path: Path) -> Iterator["_Archive"]:
             file = stack.enter_context(path.open("rb"))
             plain = _gunzip(file, path, stack) if file.read(2) == _GZIP else file
             plain.seek(0)
-            tar = stack.enter_context(tarfile.open(fileobj=plain, mode="r:"))
+            tar = stack.enter_context(_tar(plain, path))
         yield _Archive(path, tar)
+
+
+def _tar(file: IO[bytes], path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=file, mode="r:")
+    except tarfile.TarError:
+        raise CheckpointError(f"{path} is not a .nemo archive, or a damaged one") from None
 
 
 def _gunzip(file: IO[bytes], path: Path, stack: ExitStack) -> IO[bytes]:

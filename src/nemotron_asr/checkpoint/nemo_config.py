@@ -204,15 +204,22 @@ def write_config(config: ModelConfig, vocabulary: list[str], tokenizer: dict[str
 
 
 def _check_expressible(config: ModelConfig) -> None:
+    if why := _obstacle(config):
+        raise ConfigError(f"NeMo's layout cannot hold this model: {why}")
+
+
+def _obstacle(config: ModelConfig) -> str:
+    """What of a model NeMo cannot express, if anything."""
     if config.d_ff % config.d_model:
-        raise ConfigError(f"d_ff {config.d_ff} is not a multiple of d_model {config.d_model}; NeMo's is")
+        return f"d_ff {config.d_ff} is not a multiple of d_model {config.d_model}; NeMo's is"
     if config.n_prompts and config.d_prompt != 2 * config.d_model:
-        raise ConfigError(f"d_prompt {config.d_prompt} is not twice d_model {config.d_model}; NeMo's is")
+        return f"d_prompt {config.d_prompt} is not twice d_model {config.d_model}; NeMo's is"
     if config.final_tokens:
-        raise ConfigError("the predictor starts anew behind final_tokens, which NeMo's does not")
+        return "the predictor starts anew behind final_tokens, which NeMo's does not"
     auto = _default_prompt(config.n_prompts, config.prompts or PROMPTS)
     if config.n_prompts and config.default_prompt != auto:
-        raise ConfigError(f"default_prompt {config.default_prompt} is not that of {AUTO!r}, {auto}; NeMo's is")
+        return f"default_prompt {config.default_prompt} is not that of {AUTO!r}, {auto}; NeMo's is"
+    return ""
 
 
 def _model_defaults(config: ModelConfig) -> dict[str, Any]:
