@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from nemotron_asr import load
+from nemotron_asr.checkpoint import load_checkpoint
+from nemotron_asr.checkpoint.adapter import fingerprint, write_adapter
 from nemotron_asr.languages import LANGUAGES
 from tests.cli.conftest import CONFIG, Run
 from tests.conftest import PIECES, Sample
@@ -19,6 +21,14 @@ def test_info_says_what_the_model_is(run: Run, model: str) -> None:
     assert facts["encoder"] == f"{CONFIG.n_layers} layers of {CONFIG.d_model}, {CONFIG.n_mels} mel bins"
     assert facts["latencies"] == "80, 320, 560, 1120 ms; 160 ms works, but was not trained"
     assert facts["language tags"] == "de-DE, en-US, ja-JP"
+
+
+def test_info_says_of_what_an_adapter_is(run: Run, model: str, tmp_path: Path) -> None:
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": model}
+    write_adapter({}, tmp_path, settings, fingerprint(load_checkpoint(model).weights), "notes")
+    status, out, err = run("info", tmp_path)
+    assert (status, err) == (0, "")
+    assert f"adapter\tLoRA of rank 4 for {model}, merged\n" in out
 
 
 @pytest.mark.parametrize(("layout", "name"), [("huggingface", "hf"), ("nemo", "new.nemo"), ("native", "ours")])

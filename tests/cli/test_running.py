@@ -91,6 +91,10 @@ def test_without_a_standard_output_nothing_is_begun(arguments: list[str]) -> Non
         (["transcribe", "a.wav", "--model", "MODEL", "--language", "klingon"], "language 'klingon' is unknown"),
         (["transcribe", "a.wav", "--model", "MODEL", "--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["transcribe", "a.wav", "--output", ""], "'--output': the name is empty; is a variable of the shell not set?"),
+        (["transcribe", "https://host/a.mp3"], "https://host/a.mp3: recordings are not fetched; download it first"),
+        (["transcribe", "-"], "a file on standard input is /dev/stdin on Linux and macOS"),
+        (["stream", "https://host/a.mp3"], "recordings are not fetched"),
+        (["stream", ""], "a recording's name is empty"),
         (["convert", "MODEL", "", "--to", "native"], "'TARGET': the name is empty"),
         (["stream"], "give one of AUDIO, - and --microphone"),
         (["stream", "a.wav", "--microphone"], "give one of AUDIO, - and --microphone"),
@@ -147,6 +151,27 @@ def test_a_full_disk_is_one_line(arguments: list[str]) -> None:
         )  # fmt: skip
     said = b"error: standard output cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "said"),
+    [
+        ("http://localhost:9", 1, "error: http://localhost:9/metrics cannot be read: "),
+        ("localhost", 2, "error: server 'localhost' is not a URL; give http://HOST:PORT"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named(run: Run, server: str, status: int, said: str) -> None:
+    pytest.importorskip("websockets", reason="needs the extra server")
+    found, _, err = run("bench", "--server", server)
+    assert (found, err.count("\n")) == (status, 1)
+    assert err.startswith(said)
+    assert "Errno" not in err
+
+
+def test_a_language_model_that_is_missing_is_named(run: Run, clips: Path) -> None:
+    pytest.importorskip("flashlight.lib.text", reason="flashlight-text has no wheels for Python 3.13")
+    status, _, err = run("transcribe", clips / "a.opus", "--model", "MODEL", "--lm", "none.arpa")
+    assert (status, err) == (2, "error: language model none.arpa cannot be read: No such file or directory\n")
 
 
 def test_debug_shows_where(process: Run) -> None:

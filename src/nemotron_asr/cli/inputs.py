@@ -1,12 +1,15 @@
 """Files and folders on the command line -> the recordings in them."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
 
 import click
+
+_ADDRESS = re.compile(r"(https?|ftps?|rtmps?|rtsp|s3|gs)://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,24 @@ def without_recordings(folder: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Look whether a file can have this name.
+    """Look whether this is meant to be a file.
 
     Raises:
-        UsageError: it is empty.
+        UsageError: it is empty, or an address.
     """
     if not name:
         raise click.UsageError("a recording's name is empty; is a variable of the shell not set?")
+    if _ADDRESS.match(name):
+        raise click.UsageError(f"{name}: recordings are not fetched; download it first")
 
 
 def _recordings(argument: str, *, recursive: bool) -> list[Input]:
     """Those that an argument names."""
     check_name(argument)
+    if argument == "-":
+        raise click.UsageError(
+            "- is not a recording; a file on standard input is /dev/stdin on Linux and macOS, one of this name is ./-"
+        )
     if not os.path.isdir(argument):  # noqa: PTH112 - unlike Path's, it takes any name without an error
         return [Input(argument, PurePath(Path(argument).name))]
     if not recursive:

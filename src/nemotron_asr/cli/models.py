@@ -18,7 +18,8 @@ def info(model: str) -> None:
     """Show what MODEL is: its size, latencies and languages, and what its makers say about it."""
     from nemotron_asr.checkpoint import describe, load_checkpoint
 
-    print_table(("", ""), [("model", model), *_facts(describe(load_checkpoint(model)))])
+    facts = _facts(describe(load_checkpoint(model)))
+    print_table(("", ""), [("model", model), *_adapter(Path(model)), *facts])
 
 
 @click.command()
@@ -41,6 +42,16 @@ def convert(source: str, target: Path, layout: str, dtype: str | None) -> None:
 
     save_checkpoint(load_checkpoint(source), target, layout, getattr(torch, dtype) if dtype else None)
     note(f"{source} written to {target}")
+
+
+def _adapter(folder: Path) -> Iterator[tuple[str, str]]:
+    """What a folder that was loaded says of itself, if it holds an adapter."""
+    from nemotron_asr.checkpoint.adapter import CONFIG, is_adapter
+    from nemotron_asr.checkpoint.files import read_json
+
+    if is_adapter(folder):
+        settings = read_json(folder / CONFIG)
+        yield "adapter", f"LoRA of rank {settings['r']} for {settings['base_model_name_or_path']}, merged"
 
 
 def _facts(about: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nemotron_asr.cli.captions import FORMATS, captions
+from nemotron_asr.cli.inputs import check_name
 from nemotron_asr.cli.options import Format, Listening, listening_options
 from nemotron_asr.cli.running import DONE, check_output
 from nemotron_asr.options import LIVE_MS
@@ -25,6 +26,8 @@ def stream(audio: str | None, microphone: bool, form: str, listening: Listening)
     """
     if microphone == (audio is not None):
         raise click.UsageError("give one of AUDIO, - and --microphone")
+    if audio is not None:
+        check_name(audio)
     check_output()
     from nemotron_asr.cli.live import UntilInterrupted
 
