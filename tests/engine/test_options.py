@@ -87,8 +87,7 @@ def test_events_are_in_order_whatever_is_asked_for(
 ) -> None:
     """Times are monotone, texts are their words, partials begin as their final does."""
     events = told(tiny, speech, cuts, changes, options)
-    places = [round(0.08 * frame, 3) for frame in cuts]
-    check(events, len(speech) / 16_000, places, tags="keep_language_tags" in options)
+    check(events, len(speech) / 16_000, tags="keep_language_tags" in options)
     for segment in (event.segment for event in events if isinstance(event, Final)):
         sure = [word.confidence for word in segment.words]
         assert 0 <= min(sure) <= segment.confidence <= max(sure) <= 1

@@ -152,7 +152,7 @@ def test_events_are_in_order_where_a_stream_begins_anew(
             session.feed(packet)
             session.finalize()
         session.close()
-        check(list(session), round(len(audio) / 16_000, 3), [round(0.08 * frame, 3) for frame in finals])
+        check(list(session), round(len(audio) / 16_000, 3))
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
