@@ -223,7 +223,7 @@ def test_languages() -> None:
         ({"sample_rate_hertz": -1}, "rate"),
         ({"audio_channel_count": 100}, "channels"),
         ({"profanity_filter": True}, "filter"),
-        ({"diarization_config": {"enable_speaker_diarization": True}}, "speakers"),
+        ({"diarization_config": {"enable_speaker_diarization": True}}, "diarization"),
         ({"custom_configuration": {"latency_ms": "fast"}}, "latency_ms"),
         ({"speech_contexts": [{"phrases": ["a"], "boost": float("nan")}]}, "boost"),
     ],
