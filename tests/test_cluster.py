@@ -45,6 +45,12 @@ def said(result: Transcript | NemotronError) -> list[tuple[str, float, float]]:
     return [(word.word, word.start, word.end) for word in result.words]
 
 
+def process(cluster: Cluster) -> int:
+    """Of the worker."""
+    pid: int = ray.get(cluster._workers[0].__ray_call__.remote(lambda _: os.getpid()))
+    return pid
+
+
 def test_it_transcribes_as_a_recognizer_does(cluster: Cluster, samples: list[Sample], tmp_path: Path) -> None:
     alone = nemotron_asr.load()
     silent = tmp_path / "notes.txt"
@@ -82,11 +88,11 @@ def test_options_reach_the_workers_and_wrong_ones_are_said_at_once(cluster: Clus
 
 def test_a_dead_worker_is_replaced(cluster: Cluster, samples: list[Sample]) -> None:
     [before] = cluster.transcribe_many([samples[0].path])
-    pid = ray.get(cluster._workers[0].pid.remote())
+    pid = process(cluster)
     os.kill(pid, signal.SIGKILL)
     [after] = cluster.transcribe_many([samples[0].path])
     assert after == before
-    assert ray.get(cluster._workers[0].pid.remote()) != pid
+    assert process(cluster) != pid
 
 
 def test_whoever_stops_reading_waits_for_nobody(cluster: Cluster, samples: list[Sample]) -> None:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack, cast
 
 from nemotron_asr.audio import AudioSource
+from nemotron_asr.checkpoint.sources import place
 from nemotron_asr.engine.settings import check_options
 from nemotron_asr.errors import MissingExtraError, NemotronError, OptionError, StreamFailedError, one_line
 from nemotron_asr.options import Options, check_count
@@ -76,9 +77,9 @@ class Cluster:
             actor = self._ray.remote(Worker).options(
                 num_cpus=cpus, num_gpus=share["GPU"], max_concurrency=batch, max_restarts=-1, max_task_retries=RETRIES
             )
-            place = _portable(model) if Path(model).exists() else model
+            base = str(path.absolute()) if (path := place(model)) else model
             count = _room(resources, share, workers)
-            self._workers = [actor.remote(place, device, dtype, cpus) for _ in range(count)]
+            self._workers = [actor.remote(base, device, dtype, cpus) for _ in range(count)]
             self._ask([worker.check.remote({}) for worker in self._workers])
         except BaseException:
             self.close()
@@ -159,10 +160,6 @@ class Worker:
             return self._loaded().transcribe(source, channels=channels, **options)
         except NemotronError as error:
             return error
-
-    def pid(self) -> int:
-        """Of its process."""
-        return os.getpid()
 
     def _loaded(self) -> Recognizer:
         with self._lock:

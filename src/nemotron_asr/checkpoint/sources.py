@@ -86,6 +86,12 @@ def _load_file(path: Path) -> Checkpoint:
     return read_nemo(path)
 
 
+def place(model: str | os.PathLike[str]) -> Path | None:
+    """Where a model lies that is loaded from a path; a folder may be called as one that is known by name."""
+    path = Path(model)
+    return path if model not in {*EMBEDDED, *SHORT_NAMES} and path.exists() else None
+
+
 def _download(name: str) -> Path:
     """The local copy of a Hugging Face repository, fetched when it is not in the cache."""
     from huggingface_hub import snapshot_download

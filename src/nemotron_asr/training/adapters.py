@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nemotron_asr.checkpoint import Checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, merge, write_adapter
-from nemotron_asr.checkpoint.sources import EMBEDDED, SHORT_NAMES
+from nemotron_asr.checkpoint.sources import place
 from nemotron_asr.errors import MissingExtraError
 from nemotron_asr.model import NemotronASR
 
@@ -65,12 +65,6 @@ def save_adapter(weights: Mapping[str, Tensor], folder: Path, base: str, checkpo
         "bias": "none",
     }
     write_adapter(factors, folder, settings, fingerprint(to_float(checkpoint.weights)), notes)
-
-
-def place(model: str) -> Path | None:
-    """Where a model lies that `load` takes for a path; a folder may be called as one that it knows by name."""
-    path = Path(model)
-    return path if model not in {*EMBEDDED, *SHORT_NAMES} and path.exists() else None
 
 
 def plain_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron_asr.checkpoint.adapter import is_adapter
+from nemotron_asr.checkpoint.sources import place
 from nemotron_asr.errors import OptionError
-from nemotron_asr.training.adapters import place
 from nemotron_asr.training.data import Source
 from nemotron_asr.training.parallel import processes
 from nemotron_asr.training.state import write_whole
