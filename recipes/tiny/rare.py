@@ -5,18 +5,21 @@
     python -m recipes.tiny.rare --sentences DATA/text --output WORK/wide --locales ru-RU --vocabulary WORK/vocabulary
 
 In every sentence half of the longer words are replaced by others of the same language, drawn evenly from all that there
-are, or from those of `vocabulary.py`, not by how common they are; in languages that join words, by two joined ones. No
-sense is made. With `--join` short German sentences become the clauses of long ones.
+are, not by how common they are; or from those of `vocabulary.py` that no sentence has, the common ones more often. In
+languages that join words, some are two joined ones. No sense is made. With `--join` short German sentences become the
+clauses of long ones.
 """
 
 import argparse
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from recipes.tiny.text import is_native
 from recipes.tiny.units import sentences
 
 LONG = 5  # letters of a word that may be replaced
+COMMON = 2.0  # skew: the most common quarter of a vocabulary is drawn half of the time
 JOINED = {"de-DE": 0.4, "nl-NL": 0.3}  # how many of the replacements are two words joined
 STOPS = ".,?!:;"
 LONGEST = 130  # letters of two sentences that become one
@@ -27,26 +30,38 @@ OPENERS = frozenset(
 )  # what a clause may begin with that is written small inside of a sentence
 
 
-def words_inside(lines: Sequence[str]) -> set[str]:
-    """The words of sentences as they are written there; not the first ones, which have a capital."""
-    return {word.strip(STOPS) for line in lines for word in line.split()[1:]}
+def unheard(folder: Path, lines: Sequence[str], locale: str) -> list[str]:
+    """The words of `<locale>.txt` that no sentence has, in their order: the most common ones first."""
+    heard = {word.strip(STOPS).lower() for line in lines for word in line.split()}
+    words = (folder / f"{locale}.txt").read_text(encoding="utf-8").split()
+    return [word for word in words if word.lower() not in heard and is_native(word, locale)]
+
+
+def words_inside(lines: Sequence[str]) -> list[str]:
+    """The words of sentences as they are written there, in order; not the first ones, which have a capital."""
+    return sorted({word.strip(STOPS) for line in lines for word in line.split()[1:]})
 
 
 class Words:
-    """The longer ones of some words, to stand in for one another."""
+    """The longer ones of some words, to stand in for one another; with a `skew` above 1 the first ones more often."""
 
-    def __init__(self, stock: Collection[str], locale: str, dice: random.Random, share: float = 0.5) -> None:
-        known = sorted(word for word in stock if len(word) >= LONG and word.replace("'", "").isalpha())
+    def __init__(
+        self, stock: Sequence[str], locale: str, dice: random.Random, share: float = 0.5, skew: float = 1.0
+    ) -> None:
+        known = [word for word in stock if len(word) >= LONG and word.replace("'", "").isalpha()]
         self.capital, self.small = [w for w in known if w[0].isupper()], [w for w in known if w.islower()]
-        self.joined, self.dice, self.share = JOINED.get(locale, 0.0), dice, share
+        self.joined, self.dice, self.share, self.skew = JOINED.get(locale, 0.0), dice, share, skew
         self.joins = self.capital if locale == "de-DE" else self.small  # German writes its nouns with capitals
 
     def instead_of(self, word: str) -> str:
         """Another word with a capital or without, as `word` has one."""
         stock = self.capital if word[0].isupper() else self.small
         if stock is self.joins and self.dice.random() < self.joined:
-            return self.dice.choice(stock) + self.dice.choice(stock).lower()
-        return self.dice.choice(stock)
+            return self._drawn(stock) + self._drawn(stock).lower()
+        return self._drawn(stock)
+
+    def _drawn(self, stock: Sequence[str]) -> str:
+        return stock[int(len(stock) * self.dice.random() ** self.skew)]
 
     def vary(self, line: str) -> str:
         """A sentence with other words in it; its first word and all stops stay."""
@@ -85,7 +100,7 @@ def main() -> None:
     parser.add_argument("--locales", nargs="+", required=True)
     parser.add_argument("--seed", default="", help="another word gives other sentences")
     parser.add_argument(
-        "--vocabulary", type=Path, help="folder of <locale>.txt, a word a line, instead of the sentences'"
+        "--vocabulary", type=Path, help="folder of <locale>.txt, a word a line: of these, instead of the sentences'"
     )
     parser.add_argument("--share", type=float, default=0.5, help="of the longer words that are replaced")
     parser.add_argument("--join", type=float, default=0.0, help="share of the sentences that go on in the next; German")
@@ -94,8 +109,9 @@ def main() -> None:
     for locale in options.locales:
         dice = random.Random(options.seed + locale)
         lines = sentences(options.sentences, locale, dice)
-        stock = sentences(options.vocabulary, locale, dice) if options.vocabulary else words_inside(lines)
-        words = Words(stock, locale, dice, options.share)
+        skew = COMMON if options.vocabulary else 1.0
+        stock = unheard(options.vocabulary, lines, locale) if options.vocabulary else words_inside(lines)
+        words = Words(stock, locale, dice, options.share, skew)
         varied = [words.vary(line) for line in lines]
         if options.join and locale == "de-DE":
             varied = list(join(varied, dice, options.join))

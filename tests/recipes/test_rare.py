@@ -1,10 +1,12 @@
 """Sentences with other words in them."""
 
 import random
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from recipes.tiny.rare import LONG, STOPS, Words, join, words_inside
+from recipes.tiny.rare import LONG, STOPS, Words, join, unheard, words_inside
 
 LINES = [
     "Der Hund bellt laut in diesem Garten.",
@@ -51,7 +53,17 @@ def test_some_sentences_go_on_in_the_next() -> None:
 
 
 def test_words_of_a_vocabulary_stand_in_for_those_of_the_sentences() -> None:
-    stock = {"Luftfahrt", "nutzen", "saaie", "bei"}
+    stock = ["Luftfahrt", "nutzen", "saaie", "bei"]
     varied = Words(stock, "it-IT", random.Random(3), share=1.0).vary(LINES[1])
     assert varied.startswith("Manche Luftfahrt ")
     assert set(bare(varied)) <= {"Manche", "aber", "eine", *stock} - {"bei"}
+
+
+def test_of_a_vocabulary_what_no_sentence_says_is_said_the_common_words_more_often(tmp_path: Path) -> None:
+    (tmp_path / "de-DE.txt").write_text("hund\ngehen\nlaufen\nhüpfen\nspringen\nžluť\nrennen\n", encoding="utf-8")
+    stock = unheard(tmp_path, LINES, "de-DE")
+    assert stock == ["laufen", "hüpfen", "springen", "rennen"]
+    words = Words(stock, "de-DE", random.Random(4), skew=2.0)
+    drawn = Counter(words.instead_of("bellen") for _ in range(2000))
+    assert 900 < drawn["laufen"] < 1100
+    assert drawn["laufen"] > drawn["hüpfen"] > drawn["springen"] > drawn["rennen"] > 200
