@@ -67,6 +67,16 @@ def test_several_manifests_latencies_and_markdown(run: Run, manifest: Path, samp
     assert [line[2:7] for line in lines if line.count("|") == 5 and "WER" in line] == ["en-US", "nl-NL", "de-DE"]
 
 
+def test_a_folder_of_recordings_and_texts(run: Run, samples: list[Sample], tmp_path: Path) -> None:
+    sample = samples[0]
+    recording = tmp_path / Path(sample.path).name
+    recording.write_bytes(Path(sample.path).read_bytes())
+    recording.with_suffix(".txt").write_text(sample.text, encoding="utf-8")
+    status, out, err = run("evaluate", tmp_path, *MODEL, "--language", sample.locale, "--format", "json")
+    assert (status, err) == (0, "")
+    assert {(score["locale"], score["clips"]) for score in json.loads(out)["locales"]} == {(sample.locale, 1)}
+
+
 def test_what_cannot_be_used_is_named_and_the_rest_evaluated(run: Run, samples: list[Sample], tmp_path: Path) -> None:
     gone = json.dumps({"audio_filepath": "gone.wav", "duration": 1, "text": "weg", "target_lang": "de-DE"})
     manifest = write(tmp_path / "m.jsonl", samples[:1], "{", gone)

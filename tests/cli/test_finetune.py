@@ -67,7 +67,10 @@ def test_fine_tunes_and_the_best_model_transcribes(
     [
         (("--train", "none.jsonl", "--validation", "none.jsonl", "--model", "none"), "there is no model 'none'"),
         (("--train", "none.jsonl", "--validation", "none.jsonl"), "cannot read manifest"),
-        (("--train", "calls", "--validation", "none.jsonl"), "say the language that is spoken"),
+        (("--train", "calls", "--validation", "calls"), "say the language that is spoken"),
+        (("--train", "calls", "--validation", "none.jsonl", "--language", "de"), "none.jsonl: there is no such file"),
+        (("--train", "calls", "--validation", "calls", "--language", "xx"), "language 'xx' is unknown"),
+        (("--train", "calls", "--validation", "calls", "--output", ""), "the name is empty"),
         (("--train", "none.jsonl:0", "--validation", "none.jsonl"), "has the weight 0"),
         (("--train", "a.jsonl", "--validation", "none.jsonl:2"), "--validation 'none.jsonl:2' has a weight"),
         (("--train", "a.jsonl", "--validation", "b.jsonl", "--lr", "nan"), "lr is nan; it must be a finite number"),

@@ -8,6 +8,7 @@ from nemotron_asr.config import ModelConfig
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.evaluation.manifests import Spoken, read_clips
 from nemotron_asr.training.parts import Part
+from tests.conftest import Sample
 
 LINE = '{"audio_filepath": "a.wav", "duration": 1, "text": "Ein Haus.", "target_lang": "de"}'
 
@@ -50,6 +51,21 @@ def test_clips_of_languages_that_a_model_cannot_be_told_are_named(tmp_path: Path
     assert [
         f"{name}: language 'de' is not this model's" in str(e) for name, e in zip(("a.wav", "b.wav"), bad, strict=True)
     ] == [True, True]
+
+
+def test_a_folder_is_heard_in_the_language_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "a.txt").write_text("Ein Haus.", encoding="utf-8")
+    assert list(read_clips([str(tmp_path)], ModelConfig(), "de")) == [
+        Spoken(str(tmp_path / "a.wav"), "de-DE", "Ein Haus.")
+    ]
+    with pytest.raises(ManifestError, match="say the language"):
+        list(read_clips([str(tmp_path)], ModelConfig()))
+
+
+def test_a_file_that_is_no_manifest_is_said_to_be_none_in_one_line(samples: list[Sample]) -> None:
+    with pytest.raises(ManifestError, match=r"is no manifest, which has a JSON object for each clip, one a line$"):
+        list(read_clips([samples[0].path], ModelConfig()))
 
 
 def test_ends_of_words_are_those_of_all_words(tmp_path: Path) -> None:

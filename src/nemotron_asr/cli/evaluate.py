@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from nemotron_asr.cli.options import DEVICE, DTYPE, latencies_option
+from nemotron_asr.cli.options import DEVICE, DTYPE, NewPath, latencies_option
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.several import Several
 from nemotron_asr.errors import ManifestError, MissingExtraError, NemotronError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = NewPath(dir_okay=False, path_type=Path)
 _MODES = {"language": ("language",), "auto": ("auto",), "both": ("language", "auto")}
 
 
@@ -35,6 +35,7 @@ class _Plan:
 
     manifests: tuple[str, ...]
     model: str
+    language: str
     latencies: tuple[str, ...]
     mode: str
     form: str
@@ -62,6 +63,7 @@ class _Plan:
 @click.command(cls=Several)
 @click.argument("manifests", nargs=-1, required=True, metavar="MANIFEST...")
 @click.option("--model", default="tiny", metavar="MODEL", show_default=True, help="A model as for `transcribe`.")
+@click.option("--language", default="", metavar="LOCALE", help="Of clips that do not say it: those of folders.")
 @latencies_option
 @click.option(
     "--mode",
@@ -82,8 +84,9 @@ class _Plan:
 def evaluate(**options: Any) -> int:
     """Measure word errors, languages found, delays and confidence over manifests.
 
-    MANIFEST is a file of JSON lines with audio_filepath, duration, text and target_lang, or fleurs:LOCALE, or fleurs
-    for all locales. A line or a clip that cannot be used is named and skipped.
+    MANIFEST is a file of JSON lines with audio_filepath, duration, text and target_lang, or a folder of recordings
+    with their texts in .txt files, or fleurs:LOCALE, or fleurs for all locales. A line or a clip that cannot be used
+    is named and skipped.
     """
     plan = _Plan(**options)
     _check_extra(
@@ -138,7 +141,7 @@ def _heard(plan: _Plan, recognizer: "Recognizer") -> "list[Hearing]":
     from nemotron_asr.evaluation.manifests import read_clips
     from nemotron_asr.evaluation.records import Records, hear_the_rest
 
-    clips = list(dict.fromkeys(plan.usable(read_clips(plan.manifests, recognizer.config))))
+    clips = list(dict.fromkeys(plan.usable(read_clips(plan.manifests, recognizer.config, plan.language))))
     manners = [(Mode(mode), int(latency)) for mode in _MODES[plan.mode] for latency in dict.fromkeys(plan.latencies)]
     with Records(plan.results, _identity(plan, recognizer.config)) as records:
         hearings = hear_the_rest(recognizer, clips, manners, records, plan.batch, plan.beam)

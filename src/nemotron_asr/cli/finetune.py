@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nemotron_asr.cli.options import DEVICE, LATENCY
+from nemotron_asr.cli.options import DEVICE, LATENCY, NewPath
 from nemotron_asr.cli.running import debug, note
 from nemotron_asr.cli.several import Several
 from nemotron_asr.cli.table import print_table
@@ -37,7 +37,7 @@ SOURCE = (
 @click.option("--train", multiple=True, required=True, metavar="SOURCE[:WEIGHT]...", help=f"{SOURCE}Several.")
 @click.option("--validation", multiple=True, required=True, metavar="SOURCE...", help="To measure on; likewise.")
 @click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder; a run in it goes on."
+    "--output", type=NewPath(file_okay=False, path_type=Path), required=True, help="Folder; a run in it goes on."
 )
 @click.option("--model", default="tiny", metavar="MODEL", show_default=True, help="To begin with, as for `transcribe`.")
 @click.option("--language", default="", metavar="LOCALE", help="Of sources that do not say it: folders, datasets.")

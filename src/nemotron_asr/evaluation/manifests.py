@@ -10,7 +10,8 @@ from nemotron_asr.errors import LanguageError, ManifestError, NemotronError
 from nemotron_asr.evaluation.fleurs import fetch, is_fleurs
 from nemotron_asr.evaluation.normalisation import units, words
 from nemotron_asr.languages import canonical, prompt_row
-from nemotron_asr.training.manifest import Clip, read_lines
+from nemotron_asr.training import sources
+from nemotron_asr.training.manifest import Clip
 from nemotron_asr.training.parts import WHOLE, Part
 
 
@@ -30,19 +31,20 @@ class Spoken:
         return f"{self.path}{self.part}"
 
 
-def read_clips(manifests: Iterable[str], config: ModelConfig) -> Iterator[Spoken | NemotronError]:
+def read_clips(manifests: Iterable[str], config: ModelConfig, language: str = "") -> Iterator[Spoken | NemotronError]:
     """All clips of manifests; what cannot be evaluated is an error in its place.
 
     Args:
-        manifests: paths, or names of FLEURS test sets.
+        manifests: paths, of folders of recordings with their texts, too, or names of FLEURS test sets.
         config: of the model that is to hear them.
+        language: of folders, and of clips whose line in a manifest does not say it.
 
     Raises:
-        ManifestError: a manifest cannot be read at all, or not be had.
+        ManifestError: a manifest cannot be read at all, or not be had, or nobody says a folder's language.
         LanguageError: there is no such test set.
     """
     for manifest in chain.from_iterable(map(_paths, manifests)):
-        for entry in read_lines(manifest):
+        for entry in sources.read_clips(manifest, language):
             yield entry if isinstance(entry, ManifestError) else _spoken(entry, config)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from torch import Tensor
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, skeleton, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint
 from nemotron_asr.config import LATENCIES
-from nemotron_asr.languages import AUTO
+from nemotron_asr.errors import ManifestError
+from nemotron_asr.languages import AUTO, canonical
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.training.adapters import add_adapters, merged_weights, narrow_frozen, save_adapter
 from nemotron_asr.training.augment import AugmentConfig
@@ -50,6 +52,7 @@ def finetune(config: FinetuneConfig, watchers: Sequence[Watcher] = ()) -> Outcom
 
     Raises:
         CheckpointError: the model cannot be loaded.
+        LanguageError: the model does not know the language of a source.
         ManifestError: a manifest cannot be read, or nothing in it can be used.
         OptionError: the output folder holds another run, or options contradict each other.
         MissingExtraError: a package is not installed.
@@ -57,6 +60,7 @@ def finetune(config: FinetuneConfig, watchers: Sequence[Watcher] = ()) -> Outcom
     config.check()
     base = load_checkpoint(config.model)
     checkpoint = grown(base, config)
+    check_sources(checkpoint, config)
     config.claim(fingerprint(to_float(base.weights)))
     torch.manual_seed(config.seed)
     model = prepare(checkpoint, config)
@@ -81,6 +85,20 @@ def grown(checkpoint: Checkpoint, config: FinetuneConfig) -> Checkpoint:
         before, checkpoint = checkpoint, add_pieces(checkpoint, texts, config.new_pieces)
         log.info("%d new pieces", checkpoint.config.vocab_size - before.config.vocab_size)
     return checkpoint
+
+
+def check_sources(checkpoint: Checkpoint, config: FinetuneConfig) -> None:
+    """Find out before hours of audio are decoded that a source is missing, or of a language that the model lacks.
+
+    Raises:
+        ManifestError: a source is missing.
+        LanguageError: the model does not know the language that was said of a source.
+    """
+    for source in (*config.train, *config.validation):
+        if not os.path.exists(source.manifest):  # noqa: PTH110 - a name may be too long for a path's method
+            raise ManifestError(f"cannot read manifest {source.manifest}: there is no such file")
+        if source.language:
+            canonical(source.language, checkpoint.config.prompts)
 
 
 def prepare(checkpoint: Checkpoint, config: FinetuneConfig) -> NemotronASR:

@@ -112,7 +112,7 @@ def read_lines(path: Path, language: str = "") -> list[Clip | ManifestError]:
         language: of lines that do not say it.
 
     Raises:
-        ManifestError: the file cannot be read, or has no lines.
+        ManifestError: the file cannot be read, or has no lines, or none of them can be a clip's.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -121,6 +121,8 @@ def read_lines(path: Path, language: str = "") -> list[Clip | ManifestError]:
     entries = [_clip_or_error(line, path, number, language) for number, line in enumerate(lines, 1) if line.strip()]
     if not entries:
         raise ManifestError(f"manifest {path} lists no clip")
+    if b"{" not in lines[0] and all(isinstance(entry, ManifestError) for entry in entries):
+        raise ManifestError(f"{path} is no manifest, which has a JSON object for each clip, one a line")
     return entries
 
 
