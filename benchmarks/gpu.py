@@ -33,6 +33,7 @@ from nemotron_asr.benchmark.fleet import FleetService, serve_fleet
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
 from nemotron_asr.config import FRAME_SECONDS, LATENCIES, SAMPLE_RATE, ModelConfig, chunk_frames
 from nemotron_asr.engine import settle_process
+from nemotron_asr.engine.building import build_model
 from nemotron_asr.engine.gpu import plain
 from nemotron_asr.engine.gpu.fleet import Fleet
 from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels
@@ -40,7 +41,6 @@ from nemotron_asr.engine.gpu.step import Shape
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.stream import STEP_FRAMES, UNKNOWN_END, Target
 from nemotron_asr.features import window_samples
-from nemotron_asr.recognizer import build_model
 
 SMOKE = replace(
     RELEASED, n_mels=32, d_model=48, n_layers=1, n_heads=2, d_ff=64, subsampling_channels=8, d_prompt=32,

@@ -19,6 +19,8 @@ from nemotron_asr.audio import AudioSource
 from nemotron_asr.checkpoint import load_checkpoint, save_checkpoint, to_float
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.engine import event_queue
+from nemotron_asr.engine.building import make_runner
+from nemotron_asr.engine.devices import choose_device, choose_dtype
 from nemotron_asr.errors import (
     AudioError,
     CheckpointError,
@@ -29,7 +31,7 @@ from nemotron_asr.errors import (
 )
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.features import LogMel
-from nemotron_asr.recognizer import Recognizer, choose_device, choose_dtype, make_runner
+from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.transcript import Transcript
 from tests.conftest import PIECES, Sample, checkpoint_of, random_model, tiny_config
 from tests.near import leaves, near

@@ -1,6 +1,5 @@
 """Files and arrays: open a stream, feed all of it, close, collect."""
 
-import re
 import threading
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -13,19 +12,14 @@ from numpy.typing import ArrayLike
 
 from nemotron_asr.audio import AudioSource
 from nemotron_asr.audio.samples import as_array
-from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, place_weights, skeleton, to_float
-from nemotron_asr.checkpoint.int8 import MATRICES
+from nemotron_asr.checkpoint import Checkpoint, load_checkpoint
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
 from nemotron_asr.engine import Engine, Session
-from nemotron_asr.engine.packed import supported
-from nemotron_asr.engine.quantize import Int8Linear, pack, quantize, take_quantized
-from nemotron_asr.engine.runner import Runner
+from nemotron_asr.engine.building import build_model, make_runner
+from nemotron_asr.engine.devices import DTYPES, choose_device, choose_dtype
 from nemotron_asr.engine.settings import Settings, check_options
-from nemotron_asr.engine.subsampling import FastSubsampling
-from nemotron_asr.errors import NemotronError, OptionError, StreamClosedError
+from nemotron_asr.errors import NemotronError, StreamClosedError
 from nemotron_asr.events import Event
-from nemotron_asr.features import LogMel
-from nemotron_asr.model import NemotronASR
 from nemotron_asr.options import RECORDING_MS, Options, check_count
 from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, check_sources, in_order
 from nemotron_asr.tokenizer import Tokenizer
@@ -36,15 +30,6 @@ PIECE = 10 * SAMPLE_RATE
 
 UNLIMITED = 1_000_000
 """Streams: whoever opens them one by one is not refused."""
-
-DTYPES = {
-    "float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8, "float8": torch.float8_e4m3fn,
-}  # fmt: skip
-
-_OFFERED = {"cpu": "auto, float32, bfloat16 or int8", "cuda": "auto, float32, bfloat16 or float8"}
-
-LARGE = 512
-"""Width of an encoder from which on int8 is worth its while."""
 
 
 def load(model: str | PathLike[str] = "tiny", device: str = "auto", dtype: str = "auto") -> "Recognizer":
@@ -63,79 +48,6 @@ def load(model: str | PathLike[str] = "tiny", device: str = "auto", dtype: str =
     where = choose_device(device)
     checkpoint = load_checkpoint(model)
     return Recognizer(checkpoint, where, choose_dtype(dtype, where, checkpoint.config))
-
-
-def choose_device(name: str) -> torch.device:
-    """The torch device of an option's value."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
-        raise OptionError(f"device {name!r} is unknown; choose auto, cpu, cuda, cuda:N or mps")
-    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
-        raise OptionError(f"device {name!r} is not there: this machine has {torch.cuda.device_count()} CUDA devices")
-    device = torch.device(name)
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise OptionError("device 'mps' is not there: this machine has no Apple GPU that torch can use")
-    return device
-
-
-def choose_dtype(name: str, device: torch.device, config: ModelConfig) -> torch.dtype:
-    """The torch dtype of an option's value."""
-    if name == "auto":
-        on_cpu = torch.int8 if config.d_model >= LARGE else torch.float32
-        return {"cpu": on_cpu, "cuda": torch.bfloat16}.get(device.type, torch.float32)
-    if not isinstance(name, str) or name not in DTYPES:
-        raise OptionError(f"dtype {name!r} is not offered; choose auto, {', '.join(DTYPES)}")
-    offered = _OFFERED.get(device.type, "auto, float32 or bfloat16")
-    if name == "int8" and device.type != "cpu":
-        raise OptionError(f"dtype 'int8' is for the CPU, not for {device}; choose {offered}")
-    if name == "float8" and device.type != "cuda":
-        raise OptionError(f"dtype 'float8' is for NVIDIA's GPUs, not for {device}; choose {offered}")
-    if name == "float8" and (config.d_model % 16 or config.d_ff % 16):
-        raise OptionError(
-            "dtype 'float8' is for models whose widths are multiples of 16; choose auto, float32 or bfloat16"
-        )
-    return DTYPES[name]
-
-
-def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[NemotronASR, LogMel]:
-    """The model and its front end with a checkpoint's weights, in evaluation mode; see `place_weights`."""
-    model = skeleton(checkpoint.config)
-    if dtype == torch.int8:
-        take_quantized(model, checkpoint.weights)
-        place_weights(model, checkpoint.weights, device, torch.float32, untouched=MATRICES)
-        quantize(model)
-    else:
-        kept = torch.bfloat16 if dtype == DTYPES["float8"] else dtype  # what is not multiplied in 8 bits
-        place_weights(model, to_float(checkpoint.weights), device, kept)
-    log_mel = LogMel(checkpoint.config)
-    log_mel.load_state_dict({**log_mel.state_dict(), **checkpoint.front_end})
-    return model.eval().requires_grad_(requires_grad=False), log_mel.to(device)
-
-
-def make_runner(model: NemotronASR, log_mel: LogMel, *, float8: bool = False) -> Runner:
-    """What executes the steps of a model fastest here; on a GPU, if wanted, with its linears in 8-bit floats.
-
-    Raises:
-        ValueError: 8-bit floats are wanted of a model that is not on a GPU.
-    """
-    quantized, device = isinstance(model.transducer.head, Int8Linear), model.transducer.head.bias.device
-    if float8 and device.type != "cuda":
-        raise ValueError(f"8-bit floats are for NVIDIA's GPUs, not for {device}")
-    if quantized and supported(model.config):
-        from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
-
-        runner: Runner = PackedRunner(model, log_mel, torch.get_num_threads())
-    elif device.type == "cuda":
-        from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels  # imports Triton, which comes with CUDA
-
-        runner = GpuRunner(model, log_mel, best_kernels(), float8=float8)
-    else:
-        if quantized:
-            model.encoder.set_submodule("subsampling", FastSubsampling(model.encoder.subsampling, model.config.n_mels))
-        runner = Runner(model, log_mel)
-    pack(model)
-    return runner
 
 
 class Recognizer:

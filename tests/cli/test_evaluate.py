@@ -9,8 +9,9 @@ import tokenizers
 import torch
 from tokenizers.models import Unigram
 
-from nemotron_asr import load, recognizer
+from nemotron_asr import load
 from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
+from nemotron_asr.engine import devices
 from nemotron_asr.tokenizer import Tokenizer
 from tests.cli.conftest import Run
 from tests.conftest import Sample, random_model, tiny_config
@@ -137,7 +138,7 @@ def test_results_know_what_auto_meant(
     arguments = ("evaluate", manifest, *MODEL, "--mode", "auto", "--results", tmp_path / "results.jsonl")
     assert run(*arguments)[0] == 0
     assert run(*arguments, "--dtype", "float32")[0] == 0  # what auto is for a small model on a CPU
-    monkeypatch.setattr(recognizer, "LARGE", 0)
+    monkeypatch.setattr(devices, "LARGE", 0)
     status, _, err = run(*arguments, "--device", "cpu")
     assert (status, "give another file" in err) == (2, True)
 

@@ -11,10 +11,10 @@ from nemotron_asr.benchmark.driver import Driver
 from nemotron_asr.checkpoint import load_checkpoint
 from nemotron_asr.config import HOP
 from nemotron_asr.decoding.greedy import greedy, initial_state
+from nemotron_asr.engine.building import build_model
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel, mel_frames
 from nemotron_asr.model import NemotronASR
-from nemotron_asr.recognizer import build_model
 from tests.test_features import whole
 
 pytestmark = pytest.mark.usefixtures("no_grad")

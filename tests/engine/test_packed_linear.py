@@ -43,9 +43,9 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
 
 
 def test_the_prompt_is_packed_and_its_languages_stay_exact() -> None:
+    from nemotron_asr.engine.building import make_runner
     from nemotron_asr.engine.packed.linear import PackedLinear
     from nemotron_asr.features import LogMel
-    from nemotron_asr.recognizer import make_runner
 
     torch.manual_seed(0)
     model = random_model(tiny_config(**WIDE)).requires_grad_(requires_grad=False)

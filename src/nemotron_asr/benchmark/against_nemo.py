@@ -25,7 +25,7 @@ from nemotron_asr.benchmark.comparison import LEGEND, TASKS, compare, print_head
 from nemotron_asr.benchmark.contenders import Ours, Stopwatch, Tokens
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
 from nemotron_asr.checkpoint import Checkpoint, save_checkpoint
-from nemotron_asr.recognizer import build_model, make_runner
+from nemotron_asr.engine.building import build_model, make_runner
 
 
 class NeMo:

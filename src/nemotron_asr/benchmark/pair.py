@@ -19,10 +19,10 @@ from nemotron_asr.checkpoint import place_weights, skeleton
 from nemotron_asr.checkpoint.int8 import MATRICES
 from nemotron_asr.checkpoint.names import Format, unpack
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
+from nemotron_asr.engine.building import make_runner
 from nemotron_asr.engine.quantize import quantize
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.features import LogMel
-from nemotron_asr.recognizer import make_runner
 
 PROMPT = 101
 """`auto`, for both."""

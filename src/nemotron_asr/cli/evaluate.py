@@ -78,7 +78,7 @@ class _Plan:
 @click.option("--results", type=_FILE, help="Keep what is heard of every clip (JSON lines), and go on from it.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Clips heard at once.")
 @click.option("--beam", type=int, default=1, metavar="N", show_default=True, help="As for `transcribe`.")
-@click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
+@click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps", show_default=True, help=DEVICE)
 @click.option("--dtype", type=DTYPE, default="auto", show_default=True, help="Precision.")
 @debug
 def evaluate(**options: Any) -> int:
@@ -154,7 +154,7 @@ def _identity(plan: _Plan, config: "ModelConfig") -> dict[str, str]:
         return {}
     from nemotron_asr.checkpoint import load_checkpoint
     from nemotron_asr.checkpoint.adapter import fingerprint
-    from nemotron_asr.recognizer import DTYPES, choose_device, choose_dtype
+    from nemotron_asr.engine.devices import DTYPES, choose_device, choose_dtype
 
     dtype = choose_dtype(plan.dtype, choose_device(plan.device), config)
     precision = next(name for name, meant in DTYPES.items() if meant == dtype)

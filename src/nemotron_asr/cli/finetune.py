@@ -92,7 +92,7 @@ def finetune(**options: Any) -> None:
 
 
 def _config(*, latency: str, precision: str, device: str, output: Path, **options: Any) -> "FinetuneConfig":
-    from nemotron_asr.recognizer import choose_device
+    from nemotron_asr.engine.devices import choose_device
     from nemotron_asr.training.options import FinetuneConfig
 
     language, datasets = options.pop("language"), output / "datasets"

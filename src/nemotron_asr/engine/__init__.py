@@ -8,6 +8,7 @@ scheduler.py    which streams step together next (pure policy); gathering.py: ho
 admission.py    who may come in; cost.py: what a step costs, punctuality.py: whether steps are in time (pure arithmetic)
 live.py         a stream inside the engine; stream.py: its clock; recent.py: its samples
 pool.py         rows of model state; rows.py: which stream has which
+building.py     from a checkpoint to what executes its steps; devices.py: where, and with which precision
 runner.py       how a step executes; on CPUs quantize.py, lstm.py and subsampling.py make it faster
 packed          the same in compiled code, for int8 on CPUs; gpu: on a GPU
 calibration.py  what a step costs on this machine, measured

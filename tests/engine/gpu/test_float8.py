@@ -6,12 +6,13 @@ from torch import nn
 
 from nemotron_asr.benchmark.driver import tokens, whole
 from nemotron_asr.checkpoint import load_checkpoint
+from nemotron_asr.engine.building import build_model
+from nemotron_asr.engine.devices import choose_dtype
 from nemotron_asr.engine.gpu import norms, plain
 from nemotron_asr.engine.gpu.float8 import Float8Linear
 from nemotron_asr.engine.gpu.runner import GpuRunner
 from nemotron_asr.errors import OptionError
 from nemotron_asr.evaluation.scoring import align, count
-from nemotron_asr.recognizer import build_model, choose_dtype
 from tests.conftest import Sample, tiny_config
 from tests.engine.gpu.cases import DEVICE
 
