@@ -60,10 +60,10 @@ def keep_freed_memory() -> None:
         libc.mallopt(m_top_pad, 2**28)
 
 
-def locale_weight(text: str) -> tuple[str, float]:
+def named_weight(text: str) -> tuple[str, float]:
     """What `de-DE=2` says."""
-    locale, _, weight = text.partition("=")
-    return locale, float(weight)
+    name, _, weight = text.partition("=")
+    return name, float(weight)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -81,7 +81,8 @@ def arguments() -> argparse.ArgumentParser:
     add("--batch-seconds", type=float, default=60.0)
     add("--human-weight", type=float, default=6.0, help="how often a human clip is drawn per synthetic one")
     add("--spliced-weight", type=float, default=1.2, help="the same of a spliced clip")
-    add("--locale-weight", type=locale_weight, nargs="+", default=[], help="how often a locale is drawn, e.g. de-DE=2")
+    add("--locale-weight", type=named_weight, nargs="+", default=[], help="how often a locale is drawn, e.g. de-DE=2")
+    add("--manifest-weight", type=named_weight, nargs="+", default=[], help="a manifest, e.g. human-festvox=0.25")
     add("--history-dropout", type=float, default=0.3, help="tokens that the predictor does not see")
     add("--split-probability", type=float, default=0.1, help="of a piece to be written as two")
     add("--ctc-weight", type=float, default=1.0, help="of the letters' loss beside the transducer's")
@@ -97,8 +98,9 @@ def arguments() -> argparse.ArgumentParser:
 def data_config(options: argparse.Namespace) -> DataConfig:
     """What is heard, and how often."""
     weights = {"human": options.human_weight, "spliced": options.spliced_weight, "synthetic": 1.0}
+    factors = dict(options.manifest_weight)
     sources = [
-        Source(manifest, weight=weight, synthetic=kind == "synthetic")
+        Source(manifest, weight=weight * factors.get(manifest.stem, 1.0), synthetic=kind == "synthetic")
         for kind, weight in weights.items()
         for manifest in sorted(options.data.glob(f"{kind}*.jsonl"))
     ]
