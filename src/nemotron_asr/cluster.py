@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Self, Unpack, cast
 from nemotron_asr.audio import AudioSource
 from nemotron_asr.checkpoint.sources import place
 from nemotron_asr.engine.settings import check_options
-from nemotron_asr.errors import MissingExtraError, NemotronError, OptionError, StreamFailedError, one_line
+from nemotron_asr.errors import NemotronError, OptionError, StreamFailedError, needs_extra, one_line
 from nemotron_asr.options import Options, check_count
 from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.recordings import Channels, Result, as_finished, check_channels, check_sources, in_order
@@ -217,7 +217,7 @@ def _import_ray() -> Any:
     try:
         return import_module("ray")
     except ImportError:
-        raise MissingExtraError("a cluster needs an extra: pip install 'nemotron-asr[ray]'") from None
+        raise needs_extra("a cluster", "ray") from None
 
 
 def _connect(ray: Any, address: str | None) -> bool:

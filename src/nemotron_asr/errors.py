@@ -72,6 +72,18 @@ class MissingExtraError(NemotronError):
     """A feature whose optional packages are not installed; the message names the extra."""
 
 
+def needs_extra(feature: str, extra: str, missing: str | None = None) -> MissingExtraError:
+    """What to raise where an extra of the package is not installed: one line that says how to install it.
+
+    Args:
+        feature: what cannot be had without it.
+        extra: its name.
+        missing: the module that was not found, where the extra has several.
+    """
+    found_out = f" ({missing} is missing)" if missing else ""
+    return MissingExtraError(f"{feature} needs the extra {extra}{found_out}: pip install 'nemotron-asr[{extra}]'")
+
+
 def printable(text: str) -> str:
     """A text, such as a file's name, with escapes for what would end a line or what no log can write."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from nemotron_asr.audio.samples import Samples
-from nemotron_asr.errors import MissingExtraError
+from nemotron_asr.errors import needs_extra
 
 WINDOW = 512
 """Samples that get one probability: 32 ms."""
@@ -93,7 +93,7 @@ def require_voice_activity() -> "Network":
     """
     package = find_spec("silero_vad")
     if package is None or not package.submodule_search_locations:
-        raise MissingExtraError("voice activity needs an extra: pip install 'nemotron-asr[vad]'")
+        raise needs_extra("voice activity", "vad")
     return Network(Path(package.submodule_search_locations[0]) / "data" / "silero_vad_16k.safetensors")
 
 

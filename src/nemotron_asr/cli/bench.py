@@ -16,7 +16,7 @@ from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.several import Several
 from nemotron_asr.cli.table import print_table
 from nemotron_asr.config import FRAME_MS
-from nemotron_asr.errors import MissingExtraError, OptionError
+from nemotron_asr.errors import MissingExtraError, OptionError, needs_extra
 
 if TYPE_CHECKING:
     from nemotron_asr.benchmark.load import Load
@@ -149,7 +149,7 @@ def _against(rival: str, layers: int, files: tuple[Path, ...], model: str) -> in
 def _load(server: str, protocol: str, key: str, port: int | None, plan: _Plan) -> int:
     """Put load on a server; 1 if a stream was refused or failed or a chunk in a thousand was late."""
     if importlib.util.find_spec("websockets") is None:
-        raise MissingExtraError("--server needs the extra server: pip install 'nemotron-asr[server]'")
+        raise needs_extra("--server", "server")
     from nemotron_asr.benchmark.load import load
     from nemotron_asr.benchmark.speech import speech
 

@@ -14,7 +14,7 @@ from rich.progress import track
 from nemotron_asr.cli.options import DEVICE, DTYPE, NewPath, latencies_option
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.several import Several
-from nemotron_asr.errors import ManifestError, MissingExtraError, NemotronError
+from nemotron_asr.errors import ManifestError, NemotronError, needs_extra
 
 if TYPE_CHECKING:
     from nemotron_asr.config import ModelConfig
@@ -107,7 +107,7 @@ def evaluate(**options: Any) -> int:
 def _check_extra(*packages: str) -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise MissingExtraError(f"evaluate needs an extra ({missing[0]}): pip install 'nemotron-asr[eval]'")
+        raise needs_extra("evaluate", "eval", missing[0])
 
 
 def _measure(plan: _Plan) -> "tuple[Report, list[Judged]]":

@@ -18,7 +18,7 @@ from nemotron_asr.cli.options import DEVICE, LATENCY, NewPath
 from nemotron_asr.cli.running import debug, note
 from nemotron_asr.cli.several import Several
 from nemotron_asr.cli.table import print_table
-from nemotron_asr.errors import MissingExtraError, OptionError
+from nemotron_asr.errors import OptionError, needs_extra
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +82,7 @@ def finetune(**options: Any) -> None:
         from nemotron_asr.training.card import score_rows
         from nemotron_asr.training.finetune import finetune as run
     except ImportError as error:
-        raise MissingExtraError(f"finetune needs an extra ({error.name}): pip install 'nemotron-asr[train]'") from None
+        raise needs_extra("finetune", "train", error.name) from None
     config = _config(**options)
     with _Report(config) as report:
         outcome = run(config, [report] if report.leads else [])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nemotron_asr.cli.live import Packets
 from nemotron_asr.cli.running import note
-from nemotron_asr.errors import AudioError, MissingExtraError
+from nemotron_asr.errors import AudioError, MissingExtraError, needs_extra
 
 
 def from_microphone(seconds: float) -> Packets:
@@ -52,6 +52,6 @@ def _sounddevice() -> ModuleType:
     try:
         return import_module("sounddevice")
     except ImportError:
-        raise MissingExtraError("--microphone needs an extra: pip install 'nemotron-asr[mic]'") from None
+        raise needs_extra("--microphone", "mic") from None
     except OSError as error:
         raise MissingExtraError(f"--microphone needs the PortAudio library: {error}") from None

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from nemotron_asr.cli.running import debug, note
-from nemotron_asr.errors import MissingExtraError
+from nemotron_asr.errors import needs_extra
 from nemotron_asr.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def serve(print_config: bool, **values: Any) -> None:
         from nemotron_asr.server.logs import start_logging
         from nemotron_asr.server.serving import run
     except ImportError as error:
-        raise MissingExtraError(f"serve needs an extra ({error.name}): pip install 'nemotron-asr[server]'") from None
+        raise needs_extra("serve", "server", error.name) from None
     start_logging(settings.log_format, settings.log_level)
     run(settings, _announce)
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from nemotron_asr.errors import MissingExtraError, OptionError
+from nemotron_asr.errors import OptionError, needs_extra
 
 UNKNOWN = "<unk>"
 
@@ -48,9 +48,7 @@ class NGram:
             kenlm = import_module("flashlight.lib.text.decoder.kenlm")
             dictionary = import_module("flashlight.lib.text.dictionary")
         except ImportError:
-            raise MissingExtraError(
-                "a language model needs the extra lm: pip install 'nemotron-asr[lm]' (Python 3.11 or 3.12)"
-            ) from None
+            raise needs_extra("a language model, with Python 3.11 or 3.12,", "lm") from None
         words = dict.fromkeys([UNKNOWN, *_words(Path(path))])
         self._numbers = {word: number for number, word in enumerate(words)}
         try:

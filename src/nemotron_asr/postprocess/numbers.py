@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
-from nemotron_asr.errors import MissingExtraError
+from nemotron_asr.errors import needs_extra
 from nemotron_asr.events import Segment
 from nemotron_asr.languages import language_of
 from nemotron_asr.postprocess.hooks import Edit, Postprocessor, is_letter, rewrite
@@ -90,4 +90,4 @@ def _text_to_num() -> ModuleType:
     try:
         return import_module("text_to_num")
     except ImportError:
-        raise MissingExtraError("numbers in digits need an extra: pip install 'nemotron-asr[itn]'") from None
+        raise needs_extra("writing numbers in digits", "itn") from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nemotron_asr import __version__
-from nemotron_asr.errors import OptionError
+from nemotron_asr.errors import OptionError, needs_extra
 from nemotron_asr.server.problems import Problem
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def traces_of(environment: Mapping[str, str] = os.environ) -> Traces:
     try:
         return Traces(_provider(_exporter(name)))
     except ImportError as error:
-        said = f"traces need an extra ({error.name}): pip install 'nemotron-asr[otel]'"
-        logger.warning("no traces", extra={"fields": {"problem": said}})
+        problem = str(needs_extra("tracing", "otel", error.name))
+        logger.warning("no traces", extra={"fields": {"problem": problem}})
         return Traces()
 
 

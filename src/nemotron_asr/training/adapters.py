@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nemotron_asr.checkpoint import Checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, merge, write_adapter
 from nemotron_asr.checkpoint.sources import place
-from nemotron_asr.errors import MissingExtraError
+from nemotron_asr.errors import needs_extra
 from nemotron_asr.model import NemotronASR
 
 TARGETS = (
@@ -32,7 +32,7 @@ def add_adapters(model: NemotronASR, rank: int) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise MissingExtraError("LoRA needs an extra: pip install 'nemotron-asr[train]'") from None
+        raise needs_extra("LoRA", "train") from None
     model.requires_grad_(requires_grad=False)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=ALPHA * rank, target_modules=TARGETS), model)
 

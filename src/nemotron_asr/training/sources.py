@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron_asr.audio.suffixes import SUFFIXES
-from nemotron_asr.errors import LanguageError, ManifestError, MissingExtraError
+from nemotron_asr.errors import LanguageError, ManifestError, needs_extra
 from nemotron_asr.languages import canonical
 from nemotron_asr.training.manifest import UNKNOWN, Clip, read_lines
 from nemotron_asr.training.state import partial_name, write_whole
@@ -101,7 +101,7 @@ def _rows(repository: str, configuration: str, split: str) -> Iterator[Mapping[s
         from datasets import Audio, load_dataset
         from datasets.exceptions import DatasetsError
     except ImportError:
-        raise MissingExtraError("hf: needs an extra: pip install 'nemotron-asr[datasets]'") from None
+        raise needs_extra("hf:", "datasets") from None
     try:
         rows = load_dataset(repository, configuration or None, split=split)
         _check_columns(repository, rows.column_names)

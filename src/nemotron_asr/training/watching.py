@@ -8,7 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from nemotron_asr.errors import MissingExtraError
+from nemotron_asr.errors import needs_extra
 from nemotron_asr.training.validation import Score
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise MissingExtraError("training logs need an extra: pip install 'nemotron-asr[train]'") from None
+            raise needs_extra("logging for TensorBoard", "train") from None
         self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
