@@ -18,9 +18,10 @@ from nemotron_asr.audio import Samples
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
 from nemotron_asr.benchmark.speech import speech
 from nemotron_asr.decoding.greedy import initial_state
+from nemotron_asr.engine.devices import DTYPES
 from nemotron_asr.engine.runner import Part, Runner
 from nemotron_asr.engine.stream import Stream, Target
-from nemotron_asr.recognizer import DTYPES, Recognizer
+from nemotron_asr.recognizer import Recognizer
 
 
 @torch.inference_mode()

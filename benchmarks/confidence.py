@@ -20,8 +20,8 @@ from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.evaluation.calibration import expected_calibration_error, reliability
 from nemotron_asr.evaluation.judging import judge
-from nemotron_asr.evaluation.listening import Mode, hear_all
 from nemotron_asr.evaluation.manifests import Spoken, read_clips
+from nemotron_asr.evaluation.recognition import Mode, recognize_all
 from nemotron_asr.recognizer import Recognizer, load
 
 Way = Callable[[Sequence[Emission]], float]
@@ -59,9 +59,9 @@ WAYS: dict[str, Way] = {
 def words(asr: Recognizer, clips: Sequence[Spoken], way: Way) -> Iterator[tuple[float, bool]]:
     """The confidence of every word that is heard, made in some way, and whether the word is right."""
     with patch("nemotron_asr.transcript.words.confidence", way):
-        for hearing in hear_all(asr, clips, Mode.AUTO, LATENCY_MS, batch=16):
-            if not isinstance(hearing, NemotronError):
-                yield from judge(hearing).confidences
+        for recognition in recognize_all(asr, clips, Mode.AUTO, LATENCY_MS, batch=16):
+            if not isinstance(recognition, NemotronError):
+                yield from judge(recognition).confidences
 
 
 def area(heard: Words) -> float:

@@ -29,11 +29,11 @@ from nemotron_asr.benchmark.comparison import recording
 from nemotron_asr.benchmark.random_model import RELEASED, random_checkpoint
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from nemotron_asr.config import LATENCIES, SUBSAMPLING
+from nemotron_asr.engine.building import build_model
 from nemotron_asr.languages import PROMPTS
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.model.conformer import Attention, Block, shift_by_distance
 from nemotron_asr.model.encoder import distance_embeddings, visible_keys
-from nemotron_asr.recognizer import build_model
 
 BEFORE = SUBSAMPLING + 1
 """Mel frames that a chunk hears again."""

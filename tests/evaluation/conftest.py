@@ -1,4 +1,4 @@
-"""A model that talks nonsense, and hearings made by hand."""
+"""A model that talks nonsense, and recognitions made by hand."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import nemotron_asr
-from nemotron_asr.evaluation.listening import Heard, Hearing, Mode
 from nemotron_asr.evaluation.manifests import Spoken
+from nemotron_asr.evaluation.recognition import Mode, Recognition, TimedWord
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
 
-Listen = Callable[..., Hearing]
+Listen = Callable[..., Recognition]
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +24,11 @@ def clips(samples: list[Sample]) -> list[Spoken]:
     return [Spoken(sample.path, sample.locale, sample.text) for sample in samples]
 
 
-def hearing(reference: str, text: str, **changes: object) -> Hearing:
-    """A hearing of two seconds: every word is shown half a second after the one before, the speech ends at 1.5 s."""
-    words = tuple(Heard(word, 0.9, (place + 1) / 2) for place, word in enumerate(text.split()))
+def recognition(reference: str, text: str, **changes: object) -> Recognition:
+    """One of two seconds: every word is shown half a second after the one before, the speech ends at 1.5 s."""
+    words = tuple(TimedWord(word, 0.9, (place + 1) / 2) for place, word in enumerate(text.split()))
     made: dict[str, object] = {
         "audio": "a.wav", "locale": "de-DE", "mode": Mode.AUTO, "latency_ms": 80, "reference": reference, "text": text,
         "detected": "de-DE", "duration": 2.0, "compute": 0.5, "words": words, "ends": (1.5,),
     }  # fmt: skip
-    return Hearing(**{**made, **changes})  # type: ignore[arg-type] # what the tests change is of many types
+    return Recognition(**{**made, **changes})  # type: ignore[arg-type] # what the tests change is of many types

@@ -9,17 +9,17 @@ from PIL import Image
 
 from nemotron_asr.errors import OptionError
 from nemotron_asr.evaluation.judging import judge
-from nemotron_asr.evaluation.listening import Mode
 from nemotron_asr.evaluation.page import columns, write_page
 from nemotron_asr.evaluation.plots import check_name, save_plot
+from nemotron_asr.evaluation.recognition import Mode
 from nemotron_asr.evaluation.report import make_report
-from tests.evaluation.conftest import hearing
+from tests.evaluation.conftest import recognition
 
 JUDGED = [
-    judge(hearing("eins zwei drei", "eins zwei drei", audio="good.wav")),
-    judge(hearing("eins zwei drei", "eins zwo <b>", audio="sub dir/ä?.wav")),
-    judge(hearing("eins zwei drei", "drei", audio="sub dir/ä?.wav", mode=Mode.LANGUAGE, latency_ms=1120)),
-    judge(hearing("a b", "", audio="bad.wav", locale="pl-PL", detected=None)),
+    judge(recognition("eins zwei drei", "eins zwei drei", audio="good.wav")),
+    judge(recognition("eins zwei drei", "eins zwo <b>", audio="sub dir/ä?.wav")),
+    judge(recognition("eins zwei drei", "drei", audio="sub dir/ä?.wav", mode=Mode.LANGUAGE, latency_ms=1120)),
+    judge(recognition("a b", "", audio="bad.wav", locale="pl-PL", detected=None)),
 ]
 
 
@@ -52,20 +52,20 @@ def test_the_page_begins_with_the_worst_and_plays_them(tmp_path: Path, monkeypat
 
 
 def test_of_a_part_the_page_plays_no_more(tmp_path: Path) -> None:
-    parts = [judge(hearing("eins", "zwei", audio=f"a#t.wav#t={begin}")) for begin in ("1.5,2.0", "3.0")]
+    parts = [judge(recognition("eins", "zwei", audio=f"a#t.wav#t={begin}")) for begin in ("1.5,2.0", "3.0")]
     write_page(parts, tmp_path / "worst.html")
     page = (tmp_path / "worst.html").read_text(encoding="utf-8")
     assert all(f'a%23t.wav#t={begin}"' in page for begin in ("1.5,2.0", "3.0"))
 
 
 def test_what_was_heard_is_text(tmp_path: Path) -> None:
-    judged = judge(hearing("<script> eins", "eins <script>", audio='"><script>.wav'))
+    judged = judge(recognition("<script> eins", "eins <script>", audio='"><script>.wav'))
     write_page([judged], tmp_path / "worst.html")
     assert "<script" not in (tmp_path / "worst.html").read_text(encoding="utf-8")
 
 
 def test_an_alignment_names_what_is_wrong() -> None:
-    judged = judge(hearing("eins zwei drei vier", "null eins zwo drei"))
+    judged = judge(recognition("eins zwei drei vier", "null eins zwo drei"))
     assert columns(judged) == [
         ("extra", "", "null"),
         ("right", "eins", "eins"),

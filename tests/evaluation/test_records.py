@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from nemotron_asr.errors import OptionError
-from nemotron_asr.evaluation.listening import Hearing, Mode
 from nemotron_asr.evaluation.manifests import Spoken
-from nemotron_asr.evaluation.records import Records, hear_the_rest
+from nemotron_asr.evaluation.recognition import Mode, Recognition
+from nemotron_asr.evaluation.records import Records, recognize_rest
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.training.parts import Part
-from tests.evaluation.conftest import hearing
+from tests.evaluation.conftest import recognition
 
 MODEL = {"model": "tiny", "weights": "abc"}
 CLIP = Spoken("a.wav", "de-DE", "zwei Wörter")
-HEARD = hearing(CLIP.text, "zwo \U0001f600 \u2028 \ud800", ends=(1.0, 1.5))
+HEARD = recognition(CLIP.text, "zwo \U0001f600 \u2028 \ud800", ends=(1.0, 1.5))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_line_that_was_not_finished_is_dropped(written: Path) -> None:
     whole = written.read_bytes()
     written.write_bytes(whole + whole[:-9].split(b"\n")[1])
     with Records(written, MODEL) as records:
-        records.add(hearing("drei", "drei", audio="b.wav"))
+        records.add(recognition("drei", "drei", audio="b.wav"))
     with Records(written, MODEL) as records:
         assert records.find(CLIP, Mode.AUTO, 80) == HEARD
         assert records.find(Spoken("b.wav", "de-DE", "drei"), Mode.AUTO, 80)
@@ -77,11 +77,11 @@ def test_another_kind_of_file_is_left_alone(tmp_path: Path, content: str) -> Non
 def test_only_what_is_missing_is_heard(recognizer: Recognizer, clips: list[Spoken], tmp_path: Path) -> None:
     path, some = tmp_path / "results.jsonl", clips[:2]
     with Records(path, MODEL) as records:
-        first = list(hear_the_rest(recognizer, some[:1], [(Mode.AUTO, 1120)], records, 1))
+        first = list(recognize_rest(recognizer, some[:1], [(Mode.AUTO, 1120)], records, 1))
     with Records(path, MODEL) as records:
-        both = list(hear_the_rest(recognizer, [*some, Spoken("none", "de-DE", "x")], [(Mode.AUTO, 1120)], records, 1))
+        both = list(recognize_rest(recognizer, [*some, Spoken("none", "de-DE", "x")], [(Mode.AUTO, 1120)], records, 1))
     assert both[0] == first[0]
-    assert isinstance(both[1], Hearing)
-    assert not isinstance(both[2], Hearing)  # tried again next time
+    assert isinstance(both[1], Recognition)
+    assert not isinstance(both[2], Recognition)  # tried again next time
     with Records(path, MODEL) as records:
         assert [records.find(clip, Mode.AUTO, 1120) for clip in some] == both[:2]

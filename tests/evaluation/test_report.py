@@ -1,4 +1,4 @@
-"""All figures of an evaluation, from hearings made by hand."""
+"""All figures of an evaluation, from recognitions made by hand."""
 
 import json
 from random import Random
@@ -6,24 +6,24 @@ from random import Random
 import pytest
 
 from nemotron_asr.evaluation.judging import judge
-from nemotron_asr.evaluation.listening import Hearing, Mode
+from nemotron_asr.evaluation.recognition import Mode, Recognition
 from nemotron_asr.evaluation.report import Report, make_report
 from nemotron_asr.evaluation.scoring import Counts
 from nemotron_asr.evaluation.tables import tables, to_markdown, to_text
-from tests.evaluation.conftest import hearing
+from tests.evaluation.conftest import recognition
 
 HEARINGS = [
-    hearing("eins zwei drei vier", "eins zwei drei vier", audio="1"),
-    hearing("eins zwei", "eins drei", audio="2", detected="nl-NL"),
-    hearing("a b c d", "a b x d e", audio="3", locale="pl-PL", detected=None),
-    hearing("十一", "十二", audio="4", locale="zh-CN", detected="zh-CN"),
-    hearing("eins zwei drei vier", "eins zwei drei vier", audio="1", mode=Mode.LANGUAGE),
-    hearing("eins zwei", "eins zwei", audio="2", latency_ms=1120, compute=0.1, ends=(0.6,)),
+    recognition("eins zwei drei vier", "eins zwei drei vier", audio="1"),
+    recognition("eins zwei", "eins drei", audio="2", detected="nl-NL"),
+    recognition("a b c d", "a b x d e", audio="3", locale="pl-PL", detected=None),
+    recognition("十一", "十二", audio="4", locale="zh-CN", detected="zh-CN"),
+    recognition("eins zwei drei vier", "eins zwei drei vier", audio="1", mode=Mode.LANGUAGE),
+    recognition("eins zwei", "eins zwei", audio="2", latency_ms=1120, compute=0.1, ends=(0.6,)),
 ]
 
 
-def report_on(hearings: list[Hearing]) -> Report:
-    return make_report("tiny", map(judge, hearings), ["a.wav: no audio"])
+def report_on(recognitions: list[Recognition]) -> Report:
+    return make_report("tiny", map(judge, recognitions), ["a.wav: no audio"])
 
 
 def test_manners_come_with_the_given_language_first_and_locales_best_tier_first() -> None:
@@ -68,8 +68,8 @@ def test_languages_are_told_apart() -> None:
 
 
 def test_a_model_without_tags_is_neither_right_nor_wrong_about_languages() -> None:
-    hearings = [hearing("eins zwei", "eins zwei", detected=None), HEARINGS[4]]
-    report = make_report("english", map(judge, hearings), names_languages=False)
+    recognitions = [recognition("eins zwei", "eins zwei", detected=None), HEARINGS[4]]
+    report = make_report("english", map(judge, recognitions), names_languages=False)
     assert [manner.language_right for manner in report.manners] == [None, None]
     assert [score.language_right for score in report.locales] == [None, None]
     assert report.detections == ()
@@ -126,7 +126,7 @@ def test_text_lines_up_and_markdown_has_pipes() -> None:
 
 
 def test_a_model_that_says_nothing_is_reported_on() -> None:
-    report = report_on([hearing("eins zwei", "", detected=None)])
+    report = report_on([recognition("eins zwei", "", detected=None)])
     assert report.manners[0].rate == 1
     assert report.manners[0].delay is None
     assert report.manners[0].calibration_error is None

@@ -6,7 +6,7 @@ from nemotron_asr.evaluation.judging import judge
 from nemotron_asr.evaluation.report import make_report
 from nemotron_asr.evaluation.tables import to_markdown
 from recipes.tiny.figures import MARKED, PAGES, refreshed, reported, rewrite
-from tests.evaluation.conftest import hearing
+from tests.evaluation.conftest import recognition
 
 PAGE = """Some words.
 
@@ -29,11 +29,11 @@ PAGE = """Some words.
 
 @pytest.fixture
 def report() -> str:
-    hearings = [
-        hearing("eins zwei drei vier", "eins zwei drei fünf", audio="1"),
-        hearing("eins zwei", "eins zwei", audio="2", locale="pl-PL"),
+    recognitions = [
+        recognition("eins zwei drei vier", "eins zwei drei fünf", audio="1"),
+        recognition("eins zwei", "eins zwei", audio="2", locale="pl-PL"),
     ]
-    return to_markdown(make_report("tiny", map(judge, hearings)))
+    return to_markdown(make_report("tiny", map(judge, recognitions)))
 
 
 def test_marked_tables_keep_their_rows_and_columns(report: str) -> None:

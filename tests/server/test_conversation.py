@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nemotron_asr.events import Final, Partial
 from nemotron_asr.features import window_samples, window_start
-from nemotron_asr.server.conversation import Conversation, Finalized, Heard, RequestedFinal
+from nemotron_asr.server.conversation import Conversation, Finalized, RequestedFinal, StreamEvent
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.problems import Kind, Problem
@@ -57,7 +57,7 @@ def heard(service: Service, source: Any, latency_ms: int = 320) -> Transcript:
 
 
 async def test_every_finalize_is_answered_in_order(service: Service, speech: NDArray[np.int16]) -> None:
-    events: list[Heard] = []
+    events: list[StreamEvent] = []
     async with await talk(service) as conversation:
         await conversation.feed(speech[:24_000].tobytes())
         for _ in range(3):
@@ -198,7 +198,7 @@ async def test_a_finalize_is_told_behind_the_audio_that_came_before_it(service: 
         assert [event.time for event in [each async for each in conversation] if isinstance(event, Finalized)] == [1, 3]
 
 
-async def until(conversation: Conversation, kind: type[Heard]) -> AsyncIterator[Heard]:
+async def until(conversation: Conversation, kind: type[StreamEvent]) -> AsyncIterator[StreamEvent]:
     async for event in conversation:
         yield event
         if isinstance(event, kind):

@@ -193,7 +193,7 @@ def letters(said: str) -> str:
     return "".join(said.split())
 
 
-def wish(**fields: Any) -> riva_shapes.Wish:
+def wanted(**fields: Any) -> riva_shapes.RecognitionRequest:
     """What the client's configuration means here."""
     return riva_shapes.wish_of(config(**fields))
 
@@ -212,8 +212,8 @@ def test_what_the_clients_helpers_set_up() -> None:
 
 
 def test_languages() -> None:
-    assert wish().options == wish(language_code="multi").options == {"language": "auto"}
-    assert wish(language_code="de-DE, fr-FR").options == {"language": "auto", "languages": ["de-DE", "fr-FR"]}
+    assert wanted().options == wanted(language_code="multi").options == {"language": "auto"}
+    assert wanted(language_code="de-DE, fr-FR").options == {"language": "auto", "languages": ["de-DE", "fr-FR"]}
 
 
 @pytest.mark.parametrize(
@@ -230,4 +230,4 @@ def test_languages() -> None:
 )
 def test_what_is_not_offered(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(Problem, match=words):
-        wish(**fields)
+        wanted(**fields)

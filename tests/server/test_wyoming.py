@@ -21,7 +21,7 @@ from wyoming.ping import Ping
 
 from nemotron_asr.errors import OptionError
 from nemotron_asr.server import connections, wyoming_client, wyoming_events
-from nemotron_asr.transcript import Transcript as Heard
+from nemotron_asr.transcript import Transcript as StreamEvent
 from tests.server.conftest import Running, running
 from tests.server.contract import RATE, Contract, Request, Told
 
@@ -111,7 +111,7 @@ class TestWyoming(Contract):
             if event.type in SAY and (request.interim or event.type == "transcript")
         ]
 
-    def check(self, told: list[Told], transcript: Heard) -> None:
+    def check(self, told: list[Told], transcript: StreamEvent) -> None:
         """One transcript is all that was said."""
         assert [one.text for one in told if one.kind == "final"] == [transcript.text]
         assert told[-1].language == transcript.language

@@ -19,7 +19,7 @@ from nemotron_asr.errors import ManifestError, NemotronError, needs_extra
 if TYPE_CHECKING:
     from nemotron_asr.config import ModelConfig
     from nemotron_asr.evaluation.judging import Judged
-    from nemotron_asr.evaluation.listening import Hearing
+    from nemotron_asr.evaluation.recognition import Recognition
     from nemotron_asr.evaluation.report import Report
     from nemotron_asr.recognizer import Recognizer
 
@@ -116,7 +116,7 @@ def _measure(plan: _Plan) -> "tuple[Report, list[Judged]]":
     from nemotron_asr.recognizer import load
 
     recognizer = load(plan.model, plan.device, plan.dtype)
-    judged = [judge(hearing) for hearing in _heard(plan, recognizer)]
+    judged = [judge(recognition) for recognition in _heard(plan, recognizer)]
     if not judged:
         raise ManifestError("no clip was heard: there is nothing to report")
     tags = bool(recognizer.tokenizer.language_tags)
@@ -135,17 +135,17 @@ def _keep(plan: _Plan, report: "Report", judged: "list[Judged]") -> None:
         write_page(judged, plan.page)
 
 
-def _heard(plan: _Plan, recognizer: "Recognizer") -> "list[Hearing]":
+def _heard(plan: _Plan, recognizer: "Recognizer") -> "list[Recognition]":
     """All clips in all manners; those that were heard before come from the results."""
-    from nemotron_asr.evaluation.listening import Mode
     from nemotron_asr.evaluation.manifests import read_clips
-    from nemotron_asr.evaluation.records import Records, hear_the_rest
+    from nemotron_asr.evaluation.recognition import Mode
+    from nemotron_asr.evaluation.records import Records, recognize_rest
 
     clips = list(dict.fromkeys(plan.usable(read_clips(plan.manifests, recognizer.config, plan.language))))
     manners = [(Mode(mode), int(latency)) for mode in _MODES[plan.mode] for latency in dict.fromkeys(plan.latencies)]
     with Records(plan.results, _identity(plan, recognizer.config)) as records:
-        hearings = hear_the_rest(recognizer, clips, manners, records, plan.batch, plan.beam)
-        return plan.usable(_watched(hearings, len(manners) * len(clips)))
+        recognitions = recognize_rest(recognizer, clips, manners, records, plan.batch, plan.beam)
+        return plan.usable(_watched(recognitions, len(manners) * len(clips)))
 
 
 def _identity(plan: _Plan, config: "ModelConfig") -> dict[str, str]:

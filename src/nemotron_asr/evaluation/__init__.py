@@ -2,11 +2,11 @@
 
     manifests.py      names on the command line -> clips; a bad line is counted, named and skipped
     fleurs.py         the FLEURS test sets by name, from the Hugging Face hub
-    listening.py      clip -> `Hearing`: what was said, streamed, with the time at which every word appeared
-    records.py        `Hearing`s on disk, so that a long evaluation goes on where it stopped
+    recognition.py    clip -> `Recognition`: what was said, streamed, with the time at which every word appeared
+    records.py        `Recognition`s on disk, so that a long evaluation goes on where it stopped
     normalisation.py  text -> the words or characters that are compared
     scoring.py        alignments, error counts, bootstrap
-    judging.py        `Hearing` -> `Judged`: what is right, how sure the model was, how late it came
+    judging.py        `Recognition` -> `Judged`: what is right, how sure the model was, how late it came
     calibration.py    confidence against truth
     report.py         `Judged` -> `Report`: every figure there is
     tables.py         `Report` -> text, Markdown

@@ -1,16 +1,16 @@
-"""A hearing beside what was said."""
+"""A recognition beside what was said."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nemotron_asr.evaluation.listening import Hearing
 from nemotron_asr.evaluation.normalisation import units, words
+from nemotron_asr.evaluation.recognition import Recognition
 from nemotron_asr.evaluation.scoring import Counts, Pair, align, count
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A hearing and what it is worth.
+    """A recognition and what it is worth.
 
     Attributes:
         reference: the words or characters that were said.
@@ -21,7 +21,7 @@ class Judged:
         delays: seconds from the end of a word to its first appearance, of the right words whose end is known.
     """
 
-    hearing: Hearing
+    recognition: Recognition
     reference: tuple[str, ...]
     hypothesis: tuple[str, ...]
     alignment: tuple[Pair, ...]
@@ -30,28 +30,31 @@ class Judged:
     delays: tuple[float, ...]
 
 
-def judge(hearing: Hearing) -> Judged:
+def judge(recognition: Recognition) -> Judged:
     """Compare what was heard with what was said."""
-    reference, hypothesis = units(hearing.reference, hearing.locale), units(hearing.text, hearing.locale)
-    alignment, right = align(reference, hypothesis), _right_words(hearing)
+    reference, hypothesis = (
+        units(recognition.reference, recognition.locale),
+        units(recognition.text, recognition.locale),
+    )
+    alignment, right = align(reference, hypothesis), _right_words(recognition)
     return Judged(
-        hearing=hearing,
+        recognition=recognition,
         reference=tuple(reference),
         hypothesis=tuple(hypothesis),
         alignment=tuple(alignment),
         counts=count(alignment),
-        confidences=tuple((word.confidence, place in right) for place, word in enumerate(hearing.words)),
-        delays=tuple(_delays(hearing, right)),
+        confidences=tuple((word.confidence, place in right) for place, word in enumerate(recognition.words)),
+        delays=tuple(_delays(recognition, right)),
     )
 
 
-def _right_words(hearing: Hearing) -> dict[int, int]:
+def _right_words(recognition: Recognition) -> dict[int, int]:
     """Places of the transcript's right words -> places of the reference's words that they are.
 
     Words are normalised one by one, so that each keeps its own confidence and time.
     """
-    said = _owned(words(hearing.reference, hearing.locale), hearing.locale)
-    heard = _owned([word.word for word in hearing.words], hearing.locale)
+    said = _owned(words(recognition.reference, recognition.locale), recognition.locale)
+    heard = _owned([word.word for word in recognition.words], recognition.locale)
     meant: dict[int, int] = {}
     wrong: set[int] = set()
     for pair in align([unit for unit, _ in said], [unit for unit, _ in heard]):
@@ -67,18 +70,18 @@ def _owned(spoken: Sequence[str], locale: str) -> list[tuple[str, int]]:
     return [(unit, place) for place, word in enumerate(spoken) for unit in units(word, locale)]
 
 
-def _delays(hearing: Hearing, right: Mapping[int, int]) -> Iterator[float]:
-    first = _count_timed(hearing) - len(hearing.ends)
+def _delays(recognition: Recognition, right: Mapping[int, int]) -> Iterator[float]:
+    first = _count_timed(recognition) - len(recognition.ends)
     for word, place in right.items():
         if place >= first:
-            yield hearing.words[word].shown - hearing.ends[place - first]
+            yield recognition.words[word].shown - recognition.ends[place - first]
 
 
-def _count_timed(hearing: Hearing) -> int:
+def _count_timed(recognition: Recognition) -> int:
     """Words of the reference up to the one that ends with the last of `ends`.
 
     Where one end alone is known, it is that of speech, and nobody says a mark that stands behind the last word.
     """
-    said = words(hearing.reference, hearing.locale)
-    places = [place for _, place in _owned(said, hearing.locale)]
-    return 1 + places[-1] if places and len(hearing.ends) == 1 else len(said)
+    said = words(recognition.reference, recognition.locale)
+    places = [place for _, place in _owned(said, recognition.locale)]
+    return 1 + places[-1] if places and len(recognition.ends) == 1 else len(said)

@@ -24,11 +24,11 @@ def write_page(judged: Iterable[Judged], path: Path) -> None:
     """
     clips: dict[str, list[Judged]] = {}
     for one in judged:
-        clips.setdefault(one.hearing.audio, []).append(one)
+        clips.setdefault(one.recognition.audio, []).append(one)
     worst = sorted(clips.items(), key=lambda clip: _badness(clip[1]), reverse=True)[:SHOWN]
     page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
     rendered = page.get_template("page.html").render(
-        clips=[(_link(audio, path), hearings) for audio, hearings in worst], all=len(clips), columns=columns
+        clips=[(_link(audio, path), recognitions) for audio, recognitions in worst], all=len(clips), columns=columns
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(rendered, encoding="utf-8", errors="xmlcharrefreplace")
@@ -45,9 +45,9 @@ def columns(judged: Judged) -> list[tuple[str, str, str]]:
     return found
 
 
-def _badness(hearings: Sequence[Judged]) -> tuple[float, int]:
-    errors = sum(one.counts.errors for one in hearings)
-    return errors / sum(one.counts.units for one in hearings), errors
+def _badness(recognitions: Sequence[Judged]) -> tuple[float, int]:
+    errors = sum(one.counts.errors for one in recognitions)
+    return errors / sum(one.counts.units for one in recognitions), errors
 
 
 def _link(audio: str, page: Path) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nemotron_asr.errors import OptionError
-from nemotron_asr.evaluation.listening import Mode
+from nemotron_asr.evaluation.recognition import Mode
 from nemotron_asr.evaluation.report import LocaleScore, MannerScore, Report
 
 Values = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Hearings on disk, one a line, so that a long evaluation goes on where it stopped."""
+"""What was recognized, on disk, one clip a line, so that a long evaluation goes on where it stopped."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from nemotron_asr.errors import NemotronError, OptionError
-from nemotron_asr.evaluation.listening import Heard, Hearing, Mode, hear_all
 from nemotron_asr.evaluation.manifests import Spoken
+from nemotron_asr.evaluation.recognition import Mode, Recognition, TimedWord, recognize_all
 from nemotron_asr.recognizer import Recognizer
 
 Key = tuple[str, str, str, Mode, int]
@@ -19,8 +19,8 @@ Key = tuple[str, str, str, Mode, int]
 class Records:
     """What was heard so far, and is heard now; in memory, and in a file if there is one. A context manager.
 
-    The first line of the file says which model heard, and the others are hearings, each written at once. What another
-    model heard is not taken for this one's.
+    The first line of the file says which model heard, and the others are recognitions, each written at once. What
+    another model heard is not taken for this one's.
 
     Raises:
         OptionError: the file belongs to another model, or is none of ours.
@@ -28,7 +28,7 @@ class Records:
     """
 
     def __init__(self, path: Path | None, model: Mapping[str, str]) -> None:
-        self._hearings: dict[Key, Hearing] = {}
+        self._recognitions: dict[Key, Recognition] = {}
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,17 +47,17 @@ class Records:
         if self._file is not None:
             self._file.close()
 
-    def find(self, clip: Spoken, mode: Mode, latency_ms: int) -> Hearing | None:
-        """The hearing of a clip in this manner, if there was one."""
-        return self._hearings.get((clip.name, clip.locale, clip.text, mode, latency_ms))
+    def find(self, clip: Spoken, mode: Mode, latency_ms: int) -> Recognition | None:
+        """The recognition of a clip in this manner, if there was one."""
+        return self._recognitions.get((clip.name, clip.locale, clip.text, mode, latency_ms))
 
-    def add(self, hearing: Hearing) -> None:
-        """Keep a hearing."""
-        self._keep(hearing)
-        self._write(asdict(hearing))
+    def add(self, recognition: Recognition) -> None:
+        """Keep a recognition."""
+        self._keep(recognition)
+        self._write(asdict(recognition))
 
-    def _keep(self, heard: Hearing) -> None:
-        self._hearings[heard.audio, heard.locale, heard.reference, heard.mode, heard.latency_ms] = heard
+    def _keep(self, heard: Recognition) -> None:
+        self._recognitions[heard.audio, heard.locale, heard.reference, heard.mode, heard.latency_ms] = heard
 
     def _write(self, entry: dict[str, Any]) -> None:
         if self._file is not None:
@@ -70,25 +70,25 @@ class Records:
         whole = content[: content.rfind(b"\n") + 1]
         try:
             entries = [json.loads(line) for line in whole.splitlines()]
-            hearings = [_hearing(entry) for entry in entries[1:]]
+            recognitions = [_recognition(entry) for entry in entries[1:]]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise OptionError(f"{path} does not hold results of an evaluation: {error}") from error
         if entries and entries[0] != dict(model):
             raise OptionError(f"{path} holds results of {entries[0]}, this is {dict(model)}; give another file")
-        for hearing in hearings:
-            self._keep(hearing)
+        for recognition in recognitions:
+            self._keep(recognition)
         if len(whole) < len(content):
             path.write_bytes(whole)
 
 
-def hear_the_rest(
+def recognize_rest(
     recognizer: Recognizer,
     clips: Sequence[Spoken],
     manners: Iterable[tuple[Mode, int]],
     records: Records,
     batch: int,
     beam: int = 1,
-) -> Iterator[Hearing | NemotronError]:
+) -> Iterator[Recognition | NemotronError]:
     """All clips in all manners (mode, latency); what the records have is not heard again, what is new is added.
 
     Args:
@@ -102,12 +102,12 @@ def hear_the_rest(
         known = [records.find(clip, mode, latency_ms) for clip in clips]
         yield from filter(None, known)
         rest = [clip for clip, heard in zip(clips, known, strict=True) if heard is None]
-        for heard in hear_all(recognizer, rest, mode, latency_ms, batch, beam):
-            if isinstance(heard, Hearing):
+        for heard in recognize_all(recognizer, rest, mode, latency_ms, batch, beam):
+            if isinstance(heard, Recognition):
                 records.add(heard)
             yield heard
 
 
-def _hearing(entry: dict[str, Any]) -> Hearing:
-    words = tuple(Heard(**word) for word in entry["words"])
-    return Hearing(**{**entry, "mode": Mode(entry["mode"]), "words": words, "ends": tuple(entry["ends"])})
+def _recognition(entry: dict[str, Any]) -> Recognition:
+    words = tuple(TimedWord(**word) for word in entry["words"])
+    return Recognition(**{**entry, "mode": Mode(entry["mode"]), "words": words, "ends": tuple(entry["ends"])})

@@ -1,4 +1,4 @@
-"""Judged hearings -> every figure there is."""
+"""Judged recognitions -> every figure there is."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from nemotron_asr.evaluation.calibration import Bin, expected_calibration_error, reliability
 from nemotron_asr.evaluation.judging import Judged
-from nemotron_asr.evaluation.listening import Mode
 from nemotron_asr.evaluation.normalisation import metric
+from nemotron_asr.evaluation.recognition import Mode
 from nemotron_asr.evaluation.scoring import Counts, interval, resample, total
 from nemotron_asr.languages import LANGUAGES
 
@@ -96,24 +96,24 @@ class Report:
 def make_report(
     model: str, judged: Iterable[Judged], skipped: Sequence[str] = (), beam: int = 1, *, names_languages: bool = True
 ) -> Report:
-    """All figures; the same hearings, in any order, give the same ones.
+    """All figures; the same recognitions, in any order, give the same ones.
 
     Args:
         model: its name.
-        judged: all hearings.
+        judged: all recognitions.
         skipped: what was left out.
         beam: hypotheses that were followed.
         names_languages: whether the model has tags to name a language with: else it can be neither right nor wrong.
 
     Raises:
-        ValueError: there are no hearings.
+        ValueError: there are no recognitions.
     """
-    ordered = sorted(judged, key=lambda j: (_order(j), j.hearing.audio))
+    ordered = sorted(judged, key=lambda j: (_order(j), j.recognition.audio))
     if not ordered:
         raise ValueError("nothing was heard that could be reported on")
     manners, locales, detections = [], [], []
-    for (mode, latency), clips in _grouped(ordered, lambda j: (j.hearing.mode, j.hearing.latency_ms)).items():
-        groups = list(_grouped(clips, lambda j: j.hearing.locale).values())
+    for (mode, latency), clips in _grouped(ordered, lambda j: (j.recognition.mode, j.recognition.latency_ms)).items():
+        groups = list(_grouped(clips, lambda j: j.recognition.locale).values())
         rng = np.random.default_rng(0)  # anew, so that an interval does not depend on what else is in the report
         drawn = [resample([clip.counts for clip in group], rng) for group in groups]
         named = mode is Mode.AUTO and names_languages
@@ -129,9 +129,9 @@ _PLACES = {language.locale: place for place, language in enumerate(LANGUAGES)}
 
 
 def _order(judged: Judged) -> tuple[int, int, int, str]:
-    hearing = judged.hearing
-    place = _PLACES.get(hearing.locale, len(_PLACES))
-    return list(Mode).index(hearing.mode), hearing.latency_ms, place, hearing.locale
+    recognition = judged.recognition
+    place = _PLACES.get(recognition.locale, len(_PLACES))
+    return list(Mode).index(recognition.mode), recognition.latency_ms, place, recognition.locale
 
 
 def _grouped(rows: Iterable[Judged], key: Callable[[Judged], Key]) -> dict[Key, list[Judged]]:
@@ -142,7 +142,7 @@ def _grouped(rows: Iterable[Judged], key: Callable[[Judged], Key]) -> dict[Key, 
 
 
 def _locale_score(clips: Sequence[Judged], rates: NDArray[np.float64], *, named: bool) -> LocaleScore:
-    heard, counts = clips[0].hearing, total(clip.counts for clip in clips)
+    heard, counts = clips[0].recognition, total(clip.counts for clip in clips)
     return LocaleScore(
         locale=heard.locale,
         metric=metric(heard.locale),
@@ -159,10 +159,10 @@ def _locale_score(clips: Sequence[Judged], rates: NDArray[np.float64], *, named:
 def _manner_score(
     clips: Sequence[Judged], locales: Sequence[LocaleScore], rates: Sequence[NDArray[np.float64]], *, named: bool
 ) -> MannerScore:
-    heard = clips[0].hearing
+    heard = clips[0].recognition
     delays = [delay for clip in clips for delay in clip.delays]
     bins = reliability(pair for clip in clips for pair in clip.confidences)
-    audio = sum(clip.hearing.duration for clip in clips)
+    audio = sum(clip.recognition.duration for clip in clips)
     return MannerScore(
         mode=heard.mode,
         latency_ms=heard.latency_ms,
@@ -172,7 +172,7 @@ def _manner_score(
         interval=interval(np.mean(rates, axis=0)),
         delay=(float(np.quantile(delays, 0.5)), float(np.quantile(delays, 0.9))) if delays else None,
         delays=len(delays),
-        real_time_factor=sum(clip.hearing.compute for clip in clips) / audio if audio else 0.0,
+        real_time_factor=sum(clip.recognition.compute for clip in clips) / audio if audio else 0.0,
         language_right=_language_right(clips) if named else None,
         calibration=bins,
         calibration_error=expected_calibration_error(bins),
@@ -180,9 +180,9 @@ def _manner_score(
 
 
 def _language_right(clips: Sequence[Judged]) -> float:
-    return sum(clip.hearing.detected == clip.hearing.locale for clip in clips) / len(clips)
+    return sum(clip.recognition.detected == clip.recognition.locale for clip in clips) / len(clips)
 
 
 def _detection(clips: Sequence[Judged], latency_ms: int) -> Detection:
-    found = Counter(clip.hearing.detected or "" for clip in clips)
-    return Detection(clips[0].hearing.locale, latency_ms, dict(found.most_common()))
+    found = Counter(clip.recognition.detected or "" for clip in clips)
+    return Detection(clips[0].recognition.locale, latency_ms, dict(found.most_common()))

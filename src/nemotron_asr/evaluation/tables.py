@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from nemotron_asr.evaluation.calibration import BINS, pool
-from nemotron_asr.evaluation.listening import Mode
 from nemotron_asr.evaluation.normalisation import metric
+from nemotron_asr.evaluation.recognition import Mode
 from nemotron_asr.evaluation.report import Detection, LocaleScore, MannerScore, Report
 from nemotron_asr.evaluation.scoring import Counts
 from nemotron_asr.languages import LANGUAGES

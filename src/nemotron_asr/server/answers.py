@@ -28,7 +28,7 @@ class Finalized:
         return {"type": self.type, "time": self.time}
 
 
-Heard = Event | Finalized
+StreamEvent = Event | Finalized
 
 Answer = asyncio.Future[Segment | None]
 
@@ -45,7 +45,7 @@ class Answers:
     """
 
     def __init__(self, duration: Callable[[], float], answered: Callable[[float], None]) -> None:
-        self.ready: deque[Heard] = deque()
+        self.ready: deque[StreamEvent] = deque()
         self._duration, self._answered = duration, answered
         self._arrived: deque[Event] = deque()
         self._asked: deque[tuple[float, float, Answer]] = deque()  # when, behind how much audio, and the answer

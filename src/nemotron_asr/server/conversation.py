@@ -12,16 +12,16 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.events import Final
 from nemotron_asr.languages import AUTO
-from nemotron_asr.server.answers import Finalized, Heard, RequestedFinal
+from nemotron_asr.server.answers import Finalized, RequestedFinal, StreamEvent
+from nemotron_asr.server.audio_input import AudioInput
 from nemotron_asr.server.bounds import Bounds, Clock
-from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.pcm import Array
 from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of, translated
 from nemotron_asr.server.telling import Telling
 from nemotron_asr.server.watch import Watch
 from nemotron_asr.transcript import Transcript, collect
 
-__all__ = ["CHANGES", "Conversation", "Finalized", "Heard", "Prepare", "RequestedFinal"]
+__all__ = ["CHANGES", "Conversation", "Finalized", "Prepare", "RequestedFinal", "StreamEvent"]
 
 Prepare = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 """Options from outside -> as the engine takes them."""
@@ -43,12 +43,12 @@ class Conversation:
     """
 
     def __init__(
-        self, name: str, session: Session, hearing: Callable[..., Hearing],
+        self, name: str, session: Session, make_input: Callable[..., AudioInput],
         prepare: Prepare, bounds: Bounds, watch: Watch, language: str, *, recording: bool,
     ) -> None:  # fmt: skip
         self.id, self.language, self.recording = name, language, recording
         self._session, self._bounds, self._watch = session, bounds, watch
-        self._hearing = hearing(hear=self._hear, wanted=lambda: session.wanted, ended=session.close, failed=self.abort)
+        self._input = make_input(hear=self._hear, wanted=lambda: session.wanted, ended=session.close, failed=self.abort)
         self._prepare = prepare
         self._telling = Telling(session, lambda: self.duration, watch.answered)
         self._clock = Clock(bounds, self.abort)
@@ -58,7 +58,7 @@ class Conversation:
     @property
     def duration(self) -> float:
         """Seconds of audio fed so far."""
-        return round(self._session.duration + self._hearing.held, 3)
+        return round(self._session.duration + self._input.held, 3)
 
     async def feed(self, data: bytes) -> None:
         """Take bytes of the conversation's format, cut anywhere; waits while the engine is far behind.
@@ -68,7 +68,7 @@ class Conversation:
         """
         self._clock.touch()
         with self._failing():
-            await self._hearing.feed(data)
+            await self._input.feed(data)
 
     async def play(self, path: str) -> None:
         """Hear a file of any format to its end, and close; waits as `feed` does.
@@ -78,7 +78,7 @@ class Conversation:
         """
         self._all_said()
         with self._failing():
-            await self._hearing.play(path)
+            await self._input.play(path)
 
     def keep_alive(self) -> None:
         """The client is there, though it sends no audio."""
@@ -126,7 +126,7 @@ class Conversation:
         if not self._closed:
             self._all_said()
             with self._failing():
-                await self._hearing.close()
+                await self._input.close()
 
     def abort(self, error: NemotronError) -> None:
         """End at once; iterating raises the error."""
@@ -159,7 +159,7 @@ class Conversation:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Heard:
+    async def __anext__(self) -> StreamEvent:
         with self._failing():
             event = await self._telling.next()
         if event is None:
@@ -179,7 +179,7 @@ class Conversation:
         if isinstance(error, Problem):
             self._problem = error
         self._watch.ended(self._problem)
-        await self._hearing.release()
+        await self._input.release()
 
     async def _guard(self, feeding: Coroutine[Any, Any, None]) -> None:
         finished = False
@@ -204,7 +204,7 @@ class Conversation:
 
     async def _hear_rest(self) -> None:
         """Hear what is held back: what comes next belongs behind it."""
-        if len(samples := await self._hearing.rest()):
+        if len(samples := await self._input.rest()):
             self._take(samples)
 
     def _take(self, samples: Array) -> Promise[None]:

@@ -15,9 +15,9 @@ from starlette.websockets import WebSocket
 
 from nemotron_asr.events import Final
 from nemotron_asr.server import deepgram_shapes as shapes
-from nemotron_asr.server.conversation import Conversation, Heard
+from nemotron_asr.server.conversation import Conversation, StreamEvent
 from nemotron_asr.server.deepgram_http import PROTOCOL, hear, open_channels, refusal
-from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
+from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, ListenRequest, read
 from nemotron_asr.server.formats import CONTAINER
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.objects import object_of
@@ -41,20 +41,20 @@ def routes(service: Service) -> list[BaseRoute]:
         async with AsyncExitStack() as stack:
             try:
                 key = service.authenticate(token_of(websocket) or _spoken_token(websocket), PROTOCOL)
-                wish = read(websocket.query_params)
-                if wish.multichannel and wish.form.encoding == CONTAINER and not wish.channels_said:
+                wanted = read(websocket.query_params)
+                if wanted.multichannel and wanted.form.encoding == CONTAINER and not wanted.channels_said:
                     raise invalid("multichannel needs channels, unless it is a recording", "channels")
                 conversations = [
                     await stack.enter_async_context(one)
-                    async for one in open_channels(service, key, wish, wish.form.channels)
+                    async for one in open_channels(service, key, wanted, wanted.form.channels)
                 ]
             except Problem as problem:
                 await websocket.send_denial_response(refusal(problem, request_id))
                 return
             subprotocol = next(iter(websocket.scope["subprotocols"]), None)
             await websocket.accept(subprotocol, [(b"dg-request-id", request_id.encode())])
-            model = service.models.find(wish.model, FOREIGN_MODELS).name
-            await Talk(websocket, conversations, wish, request_id, model).run()
+            model = service.models.find(wanted.model, FOREIGN_MODELS).name
+            await Talk(websocket, conversations, wanted, request_id, model).run()
 
     async def recording(request: Request) -> Response:
         return await hear(request, service)
@@ -72,12 +72,22 @@ class Talk:
     """One connection: a conversation for each channel that is heard for itself."""
 
     def __init__(
-        self, websocket: WebSocket, conversations: list[Conversation], wish: Wish, request_id: str, model: str
+        self,
+        websocket: WebSocket,
+        conversations: list[Conversation],
+        wanted: ListenRequest,
+        request_id: str,
+        model: str,
     ) -> None:
-        self._websocket, self._conversations, self._wish, self._request_id = websocket, conversations, wish, request_id
+        self._websocket, self._conversations, self._wanted, self._request_id = (
+            websocket,
+            conversations,
+            wanted,
+            request_id,
+        )
         self._sha256 = hashlib.sha256()
         self._tellers = [
-            shapes.Teller(request_id, model, (channel, len(conversations)), wish)
+            shapes.Teller(request_id, model, (channel, len(conversations)), wanted)
             for channel in range(len(conversations))
         ]
 
@@ -143,7 +153,7 @@ class Talk:
         try:
             if terms is not None:
                 for conversation in self._conversations:
-                    await conversation.change(boost=self._wish.boost(terms))
+                    await conversation.change(boost=self._wanted.boost(terms))
                 answer["keyterms"] = terms
         except Problem as problem:
             code = "CONFIGURE_KEYTERM_LIMIT_EXCEEDED"
@@ -170,9 +180,9 @@ def _strings(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
-async def _with_next(conversation: Conversation) -> AsyncIterator[tuple[Heard, Heard | None]]:
+async def _with_next(conversation: Conversation) -> AsyncIterator[tuple[StreamEvent, StreamEvent | None]]:
     """Events; beside each final what follows it, if that is already there."""
-    coming: asyncio.Task[Heard | None] | None = None
+    coming: asyncio.Task[StreamEvent | None] | None = None
     try:
         while (event := await (coming or _next(conversation))) is not None:
             coming = following = None
@@ -186,5 +196,5 @@ async def _with_next(conversation: Conversation) -> AsyncIterator[tuple[Heard, H
             coming.cancel()
 
 
-async def _next(conversation: Conversation) -> Heard | None:
+async def _next(conversation: Conversation) -> StreamEvent | None:
     return await anext(conversation, None)

@@ -17,7 +17,7 @@ from nemotron_asr.options import RECORDING_MS
 from nemotron_asr.server import deepgram_shapes as shapes
 from nemotron_asr.server.channels import transcripts
 from nemotron_asr.server.conversation import Conversation
-from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, Wish, read
+from nemotron_asr.server.deepgram_query import FOREIGN_MODELS, ListenRequest, read
 from nemotron_asr.server.formats import CONTAINER
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.problems import Problem, invalid
@@ -28,14 +28,14 @@ PROTOCOL = "deepgram"
 
 
 async def open_channels(
-    service: Service, key: Key, wish: Wish, channels: int, *, recording: bool = False, **options: Any
+    service: Service, key: Key, wanted: ListenRequest, channels: int, *, recording: bool = False, **options: Any
 ) -> AsyncIterator[Conversation]:
     """A conversation for each channel that is heard for itself."""
-    for channel in range(channels) if wish.multichannel else (None,):
-        form = replace(wish.form, channels=channels, channel=channel)
+    for channel in range(channels) if wanted.multichannel else (None,):
+        form = replace(wanted.form, channels=channels, channel=channel)
         yield await service.open(
-            key, PROTOCOL, form, model=wish.model, foreign=FOREIGN_MODELS, recording=recording,
-            **{**options, **wish.options},
+            key, PROTOCOL, form, model=wanted.model, foreign=FOREIGN_MODELS, recording=recording,
+            **{**options, **wanted.options},
         )  # fmt: skip
 
 
@@ -57,31 +57,31 @@ async def hear(request: Request, service: Service) -> Response:
 
     async with AsyncExitStack() as stack:
         try:
-            key, wish = service.authenticate(token_of(request), PROTOCOL), read(request.query_params)
+            key, wanted = service.authenticate(token_of(request), PROTOCOL), read(request.query_params)
             if request.headers.get("content-type", "").startswith("application/json"):
                 raise invalid("recordings are not fetched from a URL; send the audio itself")
             stack.enter_context(service.uploading(key, PROTOCOL))
             path = await stack.enter_async_context(stored(body()))
-            counted = wish.multichannel and wish.form.encoding == CONTAINER
-            channels = await service.channels(path) if counted else wish.form.channels
-            opened = open_channels(service, key, wish, channels, recording=True, latency_ms=RECORDING_MS)
+            counted = wanted.multichannel and wanted.form.encoding == CONTAINER
+            channels = await service.channels(path) if counted else wanted.form.channels
+            opened = open_channels(service, key, wanted, channels, recording=True, latency_ms=RECORDING_MS)
             conversations = [await stack.enter_async_context(one) async for one in opened]
         except Problem as problem:
             return refusal(problem, request_id)
-        name = service.models.find(wish.model, FOREIGN_MODELS).name
+        name = service.models.find(wanted.model, FOREIGN_MODELS).name
 
         async def answer(resources: AsyncExitStack) -> AsyncGenerator[str, None]:
             async with resources:
-                said = await transcripts(conversations, partial(_play, path=path, wish=wish), request)
-                content = shapes.recording(said, name, request_id, sha256.hexdigest(), wish)
+                said = await transcripts(conversations, partial(_play, path=path, wanted=wanted), request)
+                content = shapes.recording(said, name, request_id, sha256.hexdigest(), wanted)
                 yield json.dumps(content, ensure_ascii=False)
 
         texts = answer(stack.pop_all())
         return LiveResponse(texts, "application/json", lambda problem: refusal(problem, request_id))
 
 
-async def _play(conversation: Conversation, path: str, wish: Wish) -> None:
-    if wish.form.encoding == CONTAINER:
+async def _play(conversation: Conversation, path: str, wanted: ListenRequest) -> None:
+    if wanted.form.encoding == CONTAINER:
         await conversation.play(path)
         return
     async with await anyio.open_file(path, "rb") as file:

@@ -37,7 +37,7 @@ _REFUSED = (
 
 
 @dataclass(frozen=True)
-class Wish:
+class ListenRequest:
     """What a query asks for.
 
     Attributes:
@@ -75,7 +75,7 @@ class Wish:
         return self.keywords | dict.fromkeys(filter(str.strip, key_terms), 1.0)
 
 
-def read(query: QueryParams) -> Wish:
+def read(query: QueryParams) -> ListenRequest:
     """What a query asks for.
 
     Raises:
@@ -87,7 +87,7 @@ def read(query: QueryParams) -> Wish:
     utterance_end = number(query, "utterance_end_ms", 0) if query.get("utterance_end_ms") else None
     endpointing = _endpointing(query)
     pauses = [pause for pause in (endpointing, utterance_end) if pause is not None]
-    wish = Wish(
+    wanted = ListenRequest(
         query.get("model", ""),
         _form(query),
         flag(query, "multichannel"),
@@ -102,9 +102,9 @@ def read(query: QueryParams) -> Wish:
         flag(query, "utterances"),
         flag(query, "paragraphs"),
     )
-    wish.options.update(numbers(query, OURS), **_languages(query))
-    wish.options["boost"] = wish.boost(query.getlist("keyterm"))
-    return wish
+    wanted.options.update(numbers(query, OURS), **_languages(query))
+    wanted.options["boost"] = wanted.boost(query.getlist("keyterm"))
+    return wanted
 
 
 def _endpointing(query: QueryParams) -> int | None:

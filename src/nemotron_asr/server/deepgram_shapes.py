@@ -9,8 +9,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from nemotron_asr import __version__
 from nemotron_asr.events import Final, Partial, Segment, SpeechEnded, SpeechStarted, Word
-from nemotron_asr.server.conversation import Finalized, Heard, RequestedFinal
-from nemotron_asr.server.deepgram_query import Wish
+from nemotron_asr.server.conversation import Finalized, RequestedFinal, StreamEvent
+from nemotron_asr.server.deepgram_query import ListenRequest
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.transcript import Transcript
 from nemotron_asr.transcript.words import ends_sentence, is_spoken
@@ -76,12 +76,12 @@ def metadata(request_id: str, sha256: str, duration: float, channels: int) -> di
 
 
 def recording(
-    transcripts: Sequence[Transcript], model: str, request_id: str, sha256: str, wish: Wish
+    transcripts: Sequence[Transcript], model: str, request_id: str, sha256: str, wanted: ListenRequest
 ) -> dict[str, Any]:
     """The answer to a recording, whose channels have a transcript each."""
     duration, uuid = max(transcript.duration for transcript in transcripts), model_uuid(model)
-    results: dict[str, Any] = {"channels": [_channel(transcript, wish) for transcript in transcripts]}
-    if wish.utterances:
+    results: dict[str, Any] = {"channels": [_channel(transcript, wanted) for transcript in transcripts]}
+    if wanted.utterances:
         results["utterances"] = [
             {"start": one.start, "end": one.end, "channel": channel, "id": f"{request_id}-{channel}-{number}"}
             | alternative(one.text, [one])
@@ -92,9 +92,9 @@ def recording(
     return {"metadata": {**about, "models": [uuid], "model_info": {uuid: model_info(model)}}, "results": results}
 
 
-def _channel(transcript: Transcript, wish: Wish) -> dict[str, Any]:
+def _channel(transcript: Transcript, wanted: ListenRequest) -> dict[str, Any]:
     best = alternative(transcript.text, transcript.segments)
-    if wish.paragraphs:
+    if wanted.paragraphs:
         best["paragraphs"] = _paragraphs(transcript.segments)
     content: dict[str, Any] = {"alternatives": [best]}
     return content | ({"detected_language": transcript.language} if transcript.language else {})
@@ -129,20 +129,20 @@ class Teller:
     Attributes:
         request_id, model: in every result.
         channel: the channel and how many there are.
-        wish: what the client wants to know.
+        wanted: what the client wants to know.
     """
 
     request_id: str
     model: str
     channel: tuple[int, int]
-    wish: Wish
+    wanted: ListenRequest
     _start: float = 0.0  # of what is not final yet
     _last_word: float = 0.0
     _ended: bool = False  # the last final said that speech has ended
     _requested: bool = False  # it was asked for
     _due: float | None = None  # audio at which the utterance has ended, if nobody speaks until then
 
-    def of(self, event: Heard, following: Heard | None, duration: float) -> Iterator[dict[str, Any]]:
+    def of(self, event: StreamEvent, following: StreamEvent | None, duration: float) -> Iterator[dict[str, Any]]:
         """The messages of an event.
 
         Args:
@@ -153,7 +153,7 @@ class Teller:
         match event:
             case SpeechStarted():
                 yield from self._resumed(event.time)
-            case Partial() if self.wish.interim:
+            case Partial() if self.wanted.interim:
                 yield self._results(max(event.time, event.segment.end), event.segment)
             case Final():
                 yield self._final(event, ended=isinstance(following, SpeechEnded))
@@ -170,31 +170,31 @@ class Teller:
 
     def finish(self, duration: float) -> Iterator[dict[str, Any]]:
         """What is to be said at the end."""
-        if self._due is not None and self.wish.utterance_end is not None:
-            self._due = self._last_word + self.wish.utterance_end
+        if self._due is not None and self.wanted.utterance_end is not None:
+            self._due = self._last_word + self.wanted.utterance_end
             yield from self.passed(duration)
 
     def _resumed(self, time: float) -> Iterator[dict[str, Any]]:
         yield from self.finish(time)
         self._due = None
-        if self.wish.vad_events:
+        if self.wanted.vad_events:
             yield {"type": "SpeechStarted", "channel": list(self.channel), "timestamp": time}
 
     def _final(self, event: Final, *, ended: bool) -> dict[str, Any]:
         self._last_word = event.segment.end
         self._requested = isinstance(event, RequestedFinal)
-        self._ended = ended and self.wish.endpointing
+        self._ended = ended and self.wanted.endpointing
         return self._results(
             event.segment.end, event.segment, is_final=True, speech_final=self._ended, from_finalize=self._requested
         )
 
     def _speech_ended(self, time: float, duration: float) -> Iterator[dict[str, Any]]:
         """Say so, unless the last final did; from now on the utterance may have ended."""
-        if self.wish.endpointing and not self._ended:
+        if self.wanted.endpointing and not self._ended:
             yield self._results(time, is_final=True, speech_final=True)
-        if self.wish.utterance_end is not None:
-            silent = 0.0 if self._requested else self.wish.pause
-            self._due = max(duration - silent, self._last_word) + self.wish.utterance_end
+        if self.wanted.utterance_end is not None:
+            silent = 0.0 if self._requested else self.wanted.pause
+            self._due = max(duration - silent, self._last_word) + self.wanted.utterance_end
             yield from self.passed(duration)
         self._ended = self._requested = False
 

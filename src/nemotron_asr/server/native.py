@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.events import Partial
 from nemotron_asr.server.checks import flag, number
-from nemotron_asr.server.conversation import Conversation, Heard
+from nemotron_asr.server.conversation import Conversation, StreamEvent
 from nemotron_asr.server.formats import AUTO, AudioFormat
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.live import live_route
@@ -153,7 +153,7 @@ async def _tell(websocket: WebSocket, conversation: Conversation, interim: bool)
 
 async def _events(
     resources: AsyncExitStack, conversation: Conversation, feeding: Coroutine[Any, Any, None], interim: bool
-) -> AsyncGenerator[Heard, None]:
+) -> AsyncGenerator[StreamEvent, None]:
     """The events of a body, while it comes."""
     async with resources, conversation, conversation.beside(feeding):
         async for event in conversation:
@@ -161,7 +161,7 @@ async def _events(
                 yield event
 
 
-async def _lines(events: AsyncGenerator[Heard, None], shape: str) -> AsyncGenerator[str, None]:
+async def _lines(events: AsyncGenerator[StreamEvent, None], shape: str) -> AsyncGenerator[str, None]:
     """Events as lines; a problem on the way is the last one."""
     begun = False
     try:
@@ -183,5 +183,5 @@ async def _feed(conversation: Conversation, request: Request, service: Service) 
     await gone(request)
 
 
-def _json(event: Heard) -> str:
+def _json(event: StreamEvent) -> str:
     return json.dumps(event.to_dict(), ensure_ascii=False)

@@ -8,7 +8,7 @@ from starlette.websockets import WebSocket
 from nemotron_asr.events import Final, Word
 from nemotron_asr.server import nim_session as sessions
 from nemotron_asr.server import openai_shapes as shapes
-from nemotron_asr.server.conversation import Conversation, Heard
+from nemotron_asr.server.conversation import Conversation, StreamEvent
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.objects import Message, object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
@@ -110,7 +110,7 @@ class Nim:
         last = self._completed(self._text.strip(), (), last=True)
         await self._say(last | {"usage": shapes.usage(conversation.duration)})
 
-    def _messages(self, event: Heard) -> Iterator[Message]:
+    def _messages(self, event: StreamEvent) -> Iterator[Message]:
         """What an event adds; a segment is an item."""
         if delta := self._deltas.of(event):
             yield {**self._about("delta"), "delta": delta}

@@ -37,7 +37,7 @@ _MEDIA = {"json": _JSON, "verbose_json": _JSON, DIARIZED: _JSON, "vtt": "text/vt
 
 
 @dataclass(frozen=True)
-class Wish:
+class TranscriptionRequest:
     """What a form asks for."""
 
     file: UploadFile
@@ -55,7 +55,7 @@ class Wish:
         return "text/event-stream" if self.stream else _MEDIA.get(self.response, "text/plain")
 
 
-def read(form: FormData) -> Wish:
+def read(form: FormData) -> TranscriptionRequest:
     """What a form asks for.
 
     Raises:
@@ -75,7 +75,7 @@ def read(form: FormData) -> Wish:
     if stream and response == DIARIZED:
         raise invalid(f"{DIARIZED} comes as a whole; leave stream out, or choose another response_format", "stream")
     granularities = _choices(form, "timestamp_granularities", GRANULARITIES)
-    return Wish(
+    return TranscriptionRequest(
         file,
         fields.get("model", ""),
         response,

@@ -16,7 +16,7 @@ from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.channels import transcripts
 from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.formats import CONTAINER, AudioFormat
-from nemotron_asr.server.openai_form import DIARIZED, FORMATS, Wish, read
+from nemotron_asr.server.openai_form import DIARIZED, FORMATS, TranscriptionRequest, read
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import LiveResponse, form_of, gone, pieces, stored, token_of
@@ -35,30 +35,30 @@ def routes(service: Service) -> list[BaseRoute]:
                 stack.enter_context(service.uploading(key, PROTOCOL))
                 form = await form_of(request, service)
                 stack.push_async_callback(form.close)
-                wish = read(form)
-                path = await stack.enter_async_context(stored(pieces(wish.file)))
+                wanted = read(form)
+                path = await stack.enter_async_context(stored(pieces(wanted.file)))
                 conversations = [
                     await stack.enter_async_context(
                         await service.open(
-                            key, PROTOCOL, heard, model=wish.model, foreign=shapes.FOREIGN_MODELS, recording=True,
-                            **wish.options,
+                            key, PROTOCOL, heard, model=wanted.model, foreign=shapes.FOREIGN_MODELS, recording=True,
+                            **wanted.options,
                         )
                     )
-                    for heard in await _forms(service, path, wish)
+                    for heard in await _forms(service, path, wanted)
                 ]  # fmt: skip
             except Problem as problem:
                 return shapes.answer_error(problem)
-            texts = _texts(stack.pop_all(), conversations, path, request, wish)
-            return LiveResponse(texts, wish.media_type, shapes.answer_error)
+            texts = _texts(stack.pop_all(), conversations, path, request, wanted)
+            return LiveResponse(texts, wanted.media_type, shapes.answer_error)
 
     return [Route("/v1/audio/transcriptions", transcriptions, methods=["POST"])]
 
 
-async def _forms(service: Service, path: str, wish: Wish) -> list[AudioFormat]:
+async def _forms(service: Service, path: str, wanted: TranscriptionRequest) -> list[AudioFormat]:
     """What is to be heard: the recording, or each of its channels."""
-    if wish.response != DIARIZED:
+    if wanted.response != DIARIZED:
         return [AudioFormat(CONTAINER)]
-    count, names = await service.channels(path), len(wish.speakers)
+    count, names = await service.channels(path), len(wanted.speakers)
     if not 2 <= count <= len(ascii_uppercase):
         message = f"speakers are told apart by their channels, and the recording has {count}"
         raise invalid(f"{message}; choose {', '.join(FORMATS[:-1])}", "response_format")
@@ -73,23 +73,27 @@ async def _play(conversation: Conversation, path: str, request: Request) -> None
 
 
 async def _texts(
-    resources: AsyncExitStack, conversations: Sequence[Conversation], path: str, request: Request, wish: Wish
+    resources: AsyncExitStack,
+    conversations: Sequence[Conversation],
+    path: str,
+    request: Request,
+    wanted: TranscriptionRequest,
 ) -> AsyncGenerator[str, None]:
     """The answer: all at once, or in Server-Sent Events."""
     async with resources:
-        if wish.response == DIARIZED:
+        if wanted.response == DIARIZED:
             channels = await transcripts(conversations, partial(Conversation.play, path=path), request)
-            letters = ascii_uppercase[len(wish.speakers) : len(channels)]
-            yield json.dumps(shapes.diarized(channels, [*wish.speakers, *letters]), ensure_ascii=False)
+            letters = ascii_uppercase[len(wanted.speakers) : len(channels)]
+            yield json.dumps(shapes.diarized(channels, [*wanted.speakers, *letters]), ensure_ascii=False)
             return
         (conversation,) = conversations
         await resources.enter_async_context(conversation.beside(_play(conversation, path, request)))
-        if not wish.stream:
-            yield _render(await conversation.transcript(), wish)
+        if not wanted.stream:
+            yield _render(await conversation.transcript(), wanted)
             return
         begun = False
         try:
-            async for event in _events(conversation, wish):
+            async for event in _events(conversation, wanted):
                 begun = True
                 yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
             yield "data: [DONE]\n\n"
@@ -99,7 +103,7 @@ async def _texts(
             yield f"data: {json.dumps({'error': shapes.error(problem)}, ensure_ascii=False)}\n\n"
 
 
-async def _events(conversation: Conversation, wish: Wish) -> AsyncIterator[dict[str, Any]]:
+async def _events(conversation: Conversation, wanted: TranscriptionRequest) -> AsyncIterator[dict[str, Any]]:
     deltas, finals = shapes.Deltas(), []
     async for event in conversation:
         delta = deltas.of(event)
@@ -108,18 +112,18 @@ async def _events(conversation: Conversation, wish: Wish) -> AsyncIterator[dict[
         if delta:
             yield {"type": "transcript.text.delta", "delta": delta}
     transcript = conversation.transcript_of(finals)
-    done = {"type": "transcript.text.done", **shapes.plain(transcript, with_logprobs=wish.logprobs)}
-    match wish.response:
+    done = {"type": "transcript.text.done", **shapes.plain(transcript, with_logprobs=wanted.logprobs)}
+    match wanted.response:
         case "verbose_json":
-            done |= shapes.verbose(transcript, wish.granularities)
+            done |= shapes.verbose(transcript, wanted.granularities)
         case "srt" | "vtt":
-            done[wish.response] = _render(transcript, wish)
+            done[wanted.response] = _render(transcript, wanted)
     del done["usage"]  # which is in tokens here, and of those nothing is known
     yield done
 
 
-def _render(transcript: Transcript, wish: Wish) -> str:
-    match wish.response:
+def _render(transcript: Transcript, wanted: TranscriptionRequest) -> str:
+    match wanted.response:
         case "text":
             return transcript.text + "\n"
         case "srt":
@@ -127,7 +131,7 @@ def _render(transcript: Transcript, wish: Wish) -> str:
         case "vtt":
             return transcript.to_vtt()
         case "verbose_json":
-            content = shapes.verbose(transcript, wish.granularities)
+            content = shapes.verbose(transcript, wanted.granularities)
         case _:
-            content = shapes.plain(transcript, with_logprobs=wish.logprobs)
+            content = shapes.plain(transcript, with_logprobs=wanted.logprobs)
     return json.dumps(content, ensure_ascii=False)

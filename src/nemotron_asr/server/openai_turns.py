@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from nemotron_asr.events import Final, Partial, SpeechEnded, SpeechStarted
 from nemotron_asr.server import openai_shapes as shapes
-from nemotron_asr.server.conversation import Finalized, Heard
+from nemotron_asr.server.conversation import Finalized, StreamEvent
 from nemotron_asr.server.objects import Message
 from nemotron_asr.server.realtime_messages import new_id
 from nemotron_asr.transcript import Transcript
@@ -37,7 +37,7 @@ class Turns:
             yield self._committed(self._items[-1])
             self._items.append(new_id("item"))
 
-    def of(self, event: Heard) -> Iterator[Message]:
+    def of(self, event: StreamEvent) -> Iterator[Message]:
         """The messages of an event."""
         match event:
             case Partial() | Final():

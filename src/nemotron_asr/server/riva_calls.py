@@ -23,7 +23,7 @@ from nemotron_asr.server.riva_messages import (
     StreamingResponse,
     parse,
 )
-from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, Wish, results, streaming_result, wish_of
+from nemotron_asr.server.riva_shapes import FOREIGN_MODELS, RecognitionRequest, results, streaming_result, wish_of
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.sides import side_by_side, tasks
@@ -74,36 +74,36 @@ class Recognition:
             return
         if first.WhichOneof("streaming_request") != "streaming_config":
             raise invalid("the first message has no streaming_config")
-        wish, idle = wish_of(first.streaming_config.config), self._service.settings.idle_seconds
-        head = await messages.early() if wish.looks else None
+        wanted, idle = wish_of(first.streaming_config.config), self._service.settings.idle_seconds
+        head = await messages.early() if wanted.looks else None
         async with AsyncExitStack() as stack:
             talks = [
-                await stack.enter_async_context(await self._open(key, form, wish, recording=False))
-                for form in wish.forms(head.audio_content if head is not None else b"")
+                await stack.enter_async_context(await self._open(key, form, wanted, recording=False))
+                for form in wanted.forms(head.audio_content if head is not None else b"")
             ]
-            await side_by_side(_hear(talks, head, messages), _Teller(context, first, wish, idle).tell_all(talks))
+            await side_by_side(_hear(talks, head, messages), _Teller(context, first, wanted, idle).tell_all(talks))
 
     async def recognize(self, context: Context) -> bytes:
         """`Recognize`: a recording, which is not taken in before there is room for it."""
         key = self._key(context)
         with self._service.uploading(key, PROTOCOL):
             request = parse(RecognizeRequest, await self._recording(context))
-            wish, response = wish_of(request.config), RecognizeResponse()
+            wanted, response = wish_of(request.config), RecognizeResponse()
             if request.HasField("id"):
                 response.id.CopyFrom(request.id)
-            channels = await self._channels(wish, request.audio)
-            for number, form in enumerate(wish.forms(request.audio, channels), 1):
+            channels = await self._channels(wanted, request.audio)
+            for number, form in enumerate(wanted.forms(request.audio, channels), 1):
                 async with (
-                    await self._open(key, form, wish, recording=True) as conversation,
+                    await self._open(key, form, wanted, recording=True) as conversation,
                     conversation.beside(_play(conversation, request.audio)),
                 ):
                     said = await conversation.transcript()
-                    response.results.extend(results(said.segments, said.duration, number, wish))
+                    response.results.extend(results(said.segments, said.duration, number, wanted))
         return bytes(response.SerializeToString())
 
-    async def _channels(self, wish: Wish, audio: bytes) -> int:
+    async def _channels(self, wanted: RecognitionRequest, audio: bytes) -> int:
         """How many a file has whose channels are heard one by one; 0 where that is the client's to say."""
-        if not (wish.apart and wish.is_file(audio)):
+        if not (wanted.apart and wanted.is_file(audio)):
             return 0
         async with stored(_whole(audio)) as path:
             return await self._service.channels(path)
@@ -136,10 +136,10 @@ class Recognition:
         shown = token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key")
         return self._service.authenticate(shown, PROTOCOL)
 
-    async def _open(self, key: Key, form: AudioFormat, wish: Wish, *, recording: bool) -> Conversation:
-        options = {"latency_ms": RECORDING_MS, **wish.options} if recording else wish.options
+    async def _open(self, key: Key, form: AudioFormat, wanted: RecognitionRequest, *, recording: bool) -> Conversation:
+        options = {"latency_ms": RECORDING_MS, **wanted.options} if recording else wanted.options
         return await self._service.open(
-            key, PROTOCOL, form, model=wish.model, foreign=FOREIGN_MODELS, recording=recording, **options
+            key, PROTOCOL, form, model=wanted.model, foreign=FOREIGN_MODELS, recording=recording, **options
         )
 
 
@@ -192,8 +192,8 @@ async def _hear_one(talks: Sequence[Conversation], message: Proto) -> None:
 class _Teller:
     """Says what was heard, each event in an answer of its own."""
 
-    def __init__(self, context: Context, first: Proto, wish: Wish, patience: float) -> None:
-        self._context, self._wish, self._patience = context, wish, patience
+    def __init__(self, context: Context, first: Proto, wanted: RecognitionRequest, patience: float) -> None:
+        self._context, self._wanted, self._patience = context, wanted, patience
         self._interim = first.streaming_config.interim_results
         self._answer = StreamingResponse(id=first.id) if first.HasField("id") else StreamingResponse()
         self._writing = asyncio.Lock()  # a call takes one message at a time, whatever its channels say
@@ -205,7 +205,7 @@ class _Teller:
 
     async def _tell(self, talk: Conversation, channel: int) -> None:
         async for event in talk:
-            result = streaming_result(event, channel, self._wish)
+            result = streaming_result(event, channel, self._wanted)
             if result is not None and (result.is_final or self._interim):
                 answer = StreamingResponse(results=[result])
                 answer.MergeFrom(self._answer)

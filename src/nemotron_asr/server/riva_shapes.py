@@ -13,7 +13,7 @@ from nemotron_asr.engine.settings import WIDEST_BEAM
 from nemotron_asr.events import Final, Partial, Segment, Word
 from nemotron_asr.languages import AUTO as ANY_LANGUAGE
 from nemotron_asr.server.checks import OURS_AND_PAUSE, flag, language_asked, numbers
-from nemotron_asr.server.conversation import Finalized, Heard
+from nemotron_asr.server.conversation import Finalized, StreamEvent
 from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat, looks_like_container
 from nemotron_asr.server.pcm import COMPANDED
 from nemotron_asr.server.problems import invalid
@@ -29,7 +29,7 @@ _ENCODINGS = {0: AUTO, 1: AUTO, 2: CONTAINER, 3: "mulaw", 4: CONTAINER, 20: "ala
 
 
 @dataclass(frozen=True)
-class Wish:
+class RecognitionRequest:
     """What a configuration asks for.
 
     Attributes:
@@ -77,7 +77,7 @@ class Wish:
         return [replace(form, channel=channel) for channel in each]
 
 
-def wish_of(config: Proto) -> Wish:
+def wish_of(config: Proto) -> RecognitionRequest:
     """What a `RecognitionConfig` asks for.
 
     Raises:
@@ -90,7 +90,7 @@ def wish_of(config: Proto) -> Wish:
     if config.profanity_filter:
         raise invalid("the profanity filter is not offered", "profanity_filter")
     channels = config.audio_channel_count
-    return Wish(
+    return RecognitionRequest(
         AudioFormat(_ENCODINGS[config.encoding], config.sample_rate_hertz or SAMPLE_RATE, channels or 1),
         config.model,
         channels,
@@ -122,13 +122,13 @@ def _languages(code: str) -> dict[str, Any]:
     return {"language": language_asked(code)}
 
 
-def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:
+def streaming_result(event: StreamEvent, channel: int, wanted: RecognitionRequest) -> Proto | None:
     """What an event is in an answer, if it is in one: within an utterance it is all of it so far."""
     match event:
         case Partial() | Final():
             final, segment = isinstance(event, Final), event.segment
             # Whether the next one will want a space before it, nobody knows yet: this one did.
-            alternatives = _alternatives(segment, wish, space=final and segment.spaced)
+            alternatives = _alternatives(segment, wanted, space=final and segment.spaced)
         case Finalized(segment=None):
             final, alternatives = True, [Alternative()]  # who asked for the words so far is answered: there are none
         case _:
@@ -139,25 +139,25 @@ def streaming_result(event: Heard, channel: int, wish: Wish) -> Proto | None:
     )
 
 
-def results(segments: Sequence[Segment], duration: float, channel: int, wish: Wish) -> list[Proto]:
+def results(segments: Sequence[Segment], duration: float, channel: int, wanted: RecognitionRequest) -> list[Proto]:
     """What was said in a recording."""
     spaces = [*(segment.spaced for segment in segments), False][1:]
     return [
-        Result(alternatives=_alternatives(segment, wish, space=space), channel_tag=channel, audio_processed=duration)
+        Result(alternatives=_alternatives(segment, wanted, space=space), channel_tag=channel, audio_processed=duration)
         for segment, space in zip(segments, spaces, strict=True)
     ]
 
 
-def _alternatives(segment: Segment, wish: Wish, *, space: bool) -> list[Proto]:
+def _alternatives(segment: Segment, wanted: RecognitionRequest, *, space: bool) -> list[Proto]:
     """What was said, and what may have been said instead, the likeliest first."""
-    said = [segment, *(other.segment for other in segment.alternatives)][: wish.most]
-    return [_alternative(each, wish, space=space) for each in said]
+    said = [segment, *(other.segment for other in segment.alternatives)][: wanted.most]
+    return [_alternative(each, wanted, space=space) for each in said]
 
 
-def _alternative(segment: Segment, wish: Wish, *, space: bool) -> Proto:
+def _alternative(segment: Segment, wanted: RecognitionRequest, *, space: bool) -> Proto:
     """Clients put finals together as they are: a space behind one separates it from the next."""
     language = [segment.language] if segment.language else []
-    words = [_word(word) for word in segment.words] if wish.words else []
+    words = [_word(word) for word in segment.words] if wanted.words else []
     text = segment.text + (" " if space else "")
     return Alternative(transcript=text, confidence=segment.confidence, words=words, language_code=language)
 

@@ -11,11 +11,11 @@ from typing import Any
 from nemotron_asr.engine.settings import check_options
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.languages import AUTO
+from nemotron_asr.server.audio_input import AudioInput
 from nemotron_asr.server.bounds import Bounds
 from nemotron_asr.server.checks import check_names_and_types, without_regions
 from nemotron_asr.server.conversation import Conversation, Prepare
 from nemotron_asr.server.formats import AudioFormat
-from nemotron_asr.server.hearing import Hearing
 from nemotron_asr.server.keys import Key, Keys
 from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.metrics import Metrics
@@ -230,9 +230,9 @@ class Service:
             self.metrics, trace, key, protocol, model.name, name, settings.log_transcripts,
             lambda: self._gone(conversation),
         )  # fmt: skip
-        hearing = partial(Hearing, form, self._decoders)
+        make_input = partial(AudioInput, form, self._decoders)
         language = options.get("language", AUTO)
-        conversation = Conversation(name, session, hearing, prepare, bounds, watch, language, recording=recording)
+        conversation = Conversation(name, session, make_input, prepare, bounds, watch, language, recording=recording)
         self.conversations.add(conversation)
         return conversation
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from nemotron_asr.engine import Session
 from nemotron_asr.engine.promise import Promise
 from nemotron_asr.events import Event
-from nemotron_asr.server.answers import Answers, Heard
+from nemotron_asr.server.answers import Answers, StreamEvent
 
 UNREAD = 1000
 """Answers to `finalize` that may be asked for before the first of them is read."""
@@ -44,7 +44,7 @@ class Telling:
             self._read.clear()
             await self._read.wait()
 
-    async def next(self) -> Heard | None:
+    async def next(self) -> StreamEvent | None:
         """What is to be told next; nothing at the end.
 
         Raises:

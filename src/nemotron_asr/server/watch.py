@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nemotron_asr.events import Final
-from nemotron_asr.server.answers import Heard
+from nemotron_asr.server.answers import StreamEvent
 from nemotron_asr.server.keys import Key
 from nemotron_asr.server.metrics import Metrics
 from nemotron_asr.server.problems import Problem
@@ -60,7 +60,7 @@ class Watch:
         self._to_final.observe(seconds)
         self.trace.note("finalized", seconds=round(seconds, 4))
 
-    def told(self, event: Heard) -> None:
+    def told(self, event: StreamEvent) -> None:
         """An event goes out."""
         if isinstance(event, Final):
             self._words += len(event.segment.words)

@@ -33,7 +33,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True)
-class Heard:
+class TimedWord:
     """A word of a transcript. Times in seconds of the stream."""
 
     word: str
@@ -42,7 +42,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Hearing:
+class Recognition:
     """One clip, heard in one manner: all that a report is made of."""
 
     audio: str  # path, and which part of the recording if it is not all of it
@@ -53,14 +53,14 @@ class Hearing:
     text: str
     detected: str | None  # the locale that the model named
     duration: float  # seconds of audio
-    compute: float  # seconds of the clock on the wall since the hearing before
-    words: tuple[Heard, ...]
+    compute: float  # seconds of the clock on the wall since the recognition before
+    words: tuple[TimedWord, ...]
     ends: tuple[float, ...]  # when the last words of the reference ended: that many of them
 
 
-def hear_all(
+def recognize_all(
     recognizer: Recognizer, clips: Sequence[Spoken], mode: Mode, latency_ms: int, batch: int, beam: int = 1
-) -> Iterator[Hearing | NemotronError]:
+) -> Iterator[Recognition | NemotronError]:
     """Hear clips, so many at once; in order, what goes wrong with one in its place.
 
     Raises:
@@ -72,13 +72,15 @@ def hear_all(
     recognizer.transcribe((silence, SAMPLE_RATE), latency_ms=latency_ms, beam=beam)  # warms up
     with ThreadPoolExecutor(batch, thread_name_prefix="nemotron-asr evaluating") as readers:
         before = time.monotonic()
-        for heard in readers.map(lambda clip: hear(recognizer, clip, mode, latency_ms, beam), clips):
+        for heard in readers.map(lambda clip: recognize(recognizer, clip, mode, latency_ms, beam), clips):
             now = time.monotonic()
             yield heard if isinstance(heard, NemotronError) else replace(heard, compute=now - before)
             before = now
 
 
-def hear(recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int, beam: int = 1) -> Hearing | NemotronError:
+def recognize(
+    recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int, beam: int = 1
+) -> Recognition | NemotronError:
     """Stream one clip."""
     language = AUTO if mode is Mode.AUTO else clip.locale
     try:
@@ -88,13 +90,13 @@ def hear(recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int, beam
     except NemotronError as error:
         return error
     heard = collect(events, session.duration, session.detected, language)
-    return Hearing(
+    return Recognition(
         clip.name, clip.locale, mode, latency_ms, clip.text, heard.text, heard.language, session.duration, 0.0,
         words, clip.ends or (end_of_speech(samples),),
     )  # fmt: skip
 
 
-def _stream(session: Session, samples: Samples, chunk: int) -> tuple[list[Event], tuple[Heard, ...]]:
+def _stream(session: Session, samples: Samples, chunk: int) -> tuple[list[Event], tuple[TimedWord, ...]]:
     """Feed just what every chunk needs, and watch the words come.
 
     The last chunk is done when the audio ends; its words get the time at which a stream that goes on would have had it.
@@ -117,11 +119,11 @@ class Appearances:
     """Notes when words first appear, and when they change."""
 
     def __init__(self) -> None:
-        self._done: list[Heard] = []  # words of segments that are final
-        self._current: list[Heard] = []
+        self._done: list[TimedWord] = []  # words of segments that are final
+        self._current: list[TimedWord] = []
 
     @property
-    def words(self) -> tuple[Heard, ...]:
+    def words(self) -> tuple[TimedWord, ...]:
         """All words so far."""
         return (*self._done, *self._current)
 
@@ -135,10 +137,10 @@ class Appearances:
                 self._current = []
         return events
 
-    def _heard(self, place: int, word: Word, now: float) -> Heard:
+    def _heard(self, place: int, word: Word, now: float) -> TimedWord:
         before = self._current[place] if place < len(self._current) else None
         same = before is not None and _bare(before.word) == _bare(word.word)
-        return Heard(word.word, word.confidence, before.shown if same and before else round(now, 3))
+        return TimedWord(word.word, word.confidence, before.shown if same and before else round(now, 3))
 
 
 def _bare(word: str) -> str:

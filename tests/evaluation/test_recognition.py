@@ -10,15 +10,15 @@ import pytest
 from nemotron_asr.audio import load
 from nemotron_asr.config import chunk_frames
 from nemotron_asr.errors import AudioError, NemotronError
-from nemotron_asr.evaluation.listening import Hearing, Mode, end_of_speech, hear, hear_all
 from nemotron_asr.evaluation.manifests import Spoken
+from nemotron_asr.evaluation.recognition import Mode, Recognition, end_of_speech, recognize, recognize_all
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.training.parts import Part
 from tests.conftest import Sample
 
 
-def heard(result: Hearing | NemotronError) -> Hearing:
-    assert isinstance(result, Hearing)
+def heard(result: Recognition | NemotronError) -> Recognition:
+    assert isinstance(result, Recognition)
     return result
 
 
@@ -26,7 +26,7 @@ def heard(result: Hearing | NemotronError) -> Hearing:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_hears_what_transcribe_hears(recognizer: Recognizer, clips: list[Spoken], mode: Mode, latency_ms: int) -> None:
     some = clips[:3]
-    found = list(map(heard, hear_all(recognizer, some, mode, latency_ms, batch=2)))
+    found = list(map(heard, recognize_all(recognizer, some, mode, latency_ms, batch=2)))
     assert [one.audio for one in found] == [clip.path for clip in some]
     for clip, one in zip(some, found, strict=True):
         language = clip.locale if mode is Mode.LANGUAGE else "auto"
@@ -38,7 +38,8 @@ def test_hears_what_transcribe_hears(recognizer: Recognizer, clips: list[Spoken]
 
 def test_a_beam_hears_what_transcribe_hears_with_one(recognizer: Recognizer, clips: list[Spoken]) -> None:
     greedy, beam = (
-        [heard(one).text for one in hear_all(recognizer, clips, Mode.AUTO, 320, batch=2, beam=beam)] for beam in (1, 4)
+        [heard(one).text for one in recognize_all(recognizer, clips, Mode.AUTO, 320, batch=2, beam=beam)]
+        for beam in (1, 4)
     )
     assert beam == [recognizer.transcribe(clip.path, latency_ms=320, beam=4).text for clip in clips]
     assert beam != greedy
@@ -50,7 +51,7 @@ def test_a_word_appears_with_the_chunk_of_its_last_token(
 ) -> None:
     chunk, checked = chunk_frames(latency_ms), 0
     for clip in clips[:2]:
-        one = heard(hear(recognizer, clip, Mode.AUTO, latency_ms))
+        one = heard(recognize(recognizer, clip, Mode.AUTO, latency_ms))
         words = recognizer.transcribe(clip.path, latency_ms=latency_ms).words
         assert all(before.shown <= after.shown for before, after in pairwise(one.words))
         for shown, word in zip(one.words, words, strict=True):
@@ -64,10 +65,10 @@ def test_a_word_appears_with_the_chunk_of_its_last_token(
 
 def test_of_a_part_nothing_else_is_heard(recognizer: Recognizer, clips: list[Spoken]) -> None:
     samples = load(clips[0].path)
-    one = heard(hear(recognizer, replace(clips[0], part=Part(0.5, 2.0)), Mode.AUTO, 320))
+    one = heard(recognize(recognizer, replace(clips[0], part=Part(0.5, 2.0)), Mode.AUTO, 320))
     assert (one.audio, one.duration) == (f"{clips[0].path}#t=0.5,2.0", 1.5)
     assert one.text == recognizer.transcribe((samples[8000:32000], 16000), latency_ms=320).text
-    behind = hear(recognizer, replace(clips[0], part=Part(1.0, 100.0)), Mode.AUTO, 320)
+    behind = recognize(recognizer, replace(clips[0], part=Part(1.0, 100.0)), Mode.AUTO, 320)
     assert "#t=1.0,100.0 is not a part of the recording, which has" in str(behind)
     assert isinstance(behind, AudioError)
 
@@ -76,7 +77,7 @@ def test_what_cannot_be_heard_stands_in_its_place(recognizer: Recognizer, clips:
     noise = tmp_path / "notes.wav"
     noise.write_text("no recording")
     bad = [Spoken(path, "de-DE", "etwas") for path in (str(noise), "none.wav", str(tmp_path), "")]
-    found = list(hear_all(recognizer, [*bad, clips[0]], Mode.AUTO, 1120, batch=2))
+    found = list(recognize_all(recognizer, [*bad, clips[0]], Mode.AUTO, 1120, batch=2))
     assert all(isinstance(one, AudioError) for one in found[:4])
     assert str(noise) in str(found[0])
     assert heard(found[4]).audio == clips[0].path

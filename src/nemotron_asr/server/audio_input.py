@@ -19,7 +19,7 @@ from nemotron_asr.server.wav import is_wav, read_header
 Hear = Callable[[Array], Awaitable[None]]
 
 
-class Hearing:
+class AudioInput:
     """What is fed as bytes is heard as samples at 16 kHz.
 
     Args:
