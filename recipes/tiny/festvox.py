@@ -1,4 +1,4 @@
-"""Makes a manifest of the recordings that a voice of Festival is made of: an hour and forty minutes of Russian, by a man.
+"""Makes a manifest of the recordings of a voice of Festival: an hour and forty minutes of Russian, by a man.
 
     apt-get install festvox-ru
     python -m recipes.tiny.festvox --output WORK/human-festvox.jsonl
