@@ -12,7 +12,7 @@ import nemotron_asr
 
 PACKAGE = Path(nemotron_asr.__file__).parent
 ROOMS = [
-    {"config", "events", "errors", "languages", "options", "postprocess"},
+    {"config", "drafts", "events", "errors", "languages", "options", "postprocess"},
     {"model", "features", "audio", "tokenizer", "sentencepiece_model"},
     {"decoding", "subtitles", "transcript", "checkpoint"},
     {"engine"},

@@ -1,5 +1,6 @@
 """The same ids as SentencePiece itself, for any text; damage is refused."""
 
+import math
 import unicodedata
 from typing import Literal
 
@@ -106,6 +107,15 @@ def test_damaged_character_rules_are_refused() -> None:
         proto.normalizer_spec.precompiled_charsmap = damaged
         with pytest.raises(CheckpointError, match="character rules are damaged"):
             Tokenizer.from_sentencepiece(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("score", [math.nan, -math.inf])
+def test_scores_that_are_no_numbers_are_refused(score: float) -> None:
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(train("unigram"))
+    proto.pieces[10].score = score
+    with pytest.raises(CheckpointError, match="scores are not finite"):
+        Tokenizer.from_sentencepiece(proto.SerializeToString())
 
 
 def test_repeated_and_unused_pieces_are_refused() -> None:

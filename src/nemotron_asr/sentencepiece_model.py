@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,6 +61,8 @@ def _check(proto: Proto) -> None:
     unknown = [i for i, piece in enumerate(proto.pieces) if piece.type == _UNKNOWN]
     if len(unknown) != 1:
         raise CheckpointError(f"the SentencePiece model is damaged: {len(unknown)} unknown pieces instead of one")
+    if not all(math.isfinite(piece.score) for piece in proto.pieces):
+        raise CheckpointError("the SentencePiece model is damaged: scores are not finite")
     if any(piece.type == _UNUSED for piece in proto.pieces) or proto.trainer_spec.treat_whitespace_as_suffix:
         raise CheckpointError("SentencePiece models with unused pieces or spaces as suffixes are not supported")
 

@@ -230,12 +230,22 @@ def test_entries_that_overlap(tmp_path: Path, tiny: dict[str, bytes]) -> None:
 
 
 def test_tensors_larger_than_their_storage(tmp_path: Path, tiny: dict[str, bytes]) -> None:
-    """One float, expanded to the shape of a weight: the bytes are not there, and no harm is done."""
+    """One float, expanded to the shape of a weight or a window: the bytes are not there, and no harm is done."""
+    for name in ("joint.enc.weight", "preprocessor.featurizer.window"):
+        tensors = state(tiny[WEIGHTS]) | {name: torch.zeros(1).expand(2**20, 2**20)}
+        path = archive(tmp_path / "a.nemo", tiny | {WEIGHTS: packed(tensors)})
+        with pytest.raises(
+            CheckpointError, match=rf"{name} \[1048576, 1048576\] has fewer numbers than its shape says"
+        ):
+            load_checkpoint(path)
+
+
+def test_tensors_that_are_nowhere(tmp_path: Path, tiny: dict[str, bytes]) -> None:
     tensors = state(tiny[WEIGHTS])
-    tensors["joint.enc.weight"] = torch.zeros(1).expand(2**20, 2**20)
-    path = archive(tmp_path / "a.nemo", tiny | {WEIGHTS: packed(tensors)})
-    with pytest.raises(CheckpointError, match=r"joint.enc.weight \[1048576, 1048576\] instead of \[32, 64\]"):
-        load_checkpoint(path)
+    for odd in (torch.empty(32, 64, device="meta"), torch.eye(3).to_sparse()):
+        path = archive(tmp_path / "a.nemo", tiny | {WEIGHTS: packed(tensors | {"joint.enc.weight": odd})})
+        with pytest.raises(CheckpointError, match=r"model_weights\.ckpt"):
+            load_checkpoint(path)
 
 
 @pytest.mark.parametrize("part", [0.999, 0.5, 0.01, 0.001, 0.0])
@@ -248,7 +258,9 @@ def test_truncated_archives(tmp_path: Path, part: float) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("data", [b"hello", os.urandom(5000), b"\x1f\x8b" + os.urandom(500), b"PK" + b"\x00" * 1000])
+@pytest.mark.parametrize(
+    "data", [b"hello", os.urandom(5000), gzip.compress(b"")[:10] + b"\xff" * 500, b"PK" + b"\x00" * 1000]
+)
 def test_other_files(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.nemo"
     path.write_bytes(data)
@@ -269,3 +281,9 @@ def test_what_has_no_sentencepiece_form(tmp_path: Path, prompted: Checkpoint) ->
     with pytest.raises(CheckpointError, match="missing"):
         save_checkpoint(replace(prompted, weights={}), target, "nemo")
     assert not target.exists()
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder; a \.nemo model is a file"):
+        save_checkpoint(checkpoint, tmp_path, "nemo")
+    assert not list(tmp_path.iterdir())

@@ -9,8 +9,9 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from nemotron_asr.checkpoint import Checkpoint, files, load_checkpoint, save_checkpoint
 from nemotron_asr.errors import CheckpointError, ConfigError, OptionError
 
 LAYOUTS = ["huggingface", "nemo", "native"]
@@ -108,6 +109,31 @@ def test_offline_with_nothing_cached(name: str) -> None:
 def test_names_that_the_hub_refuses() -> None:
     with pytest.raises(CheckpointError, match=r"there is no folder a--b/c\.\.d, nor can"):
         load_checkpoint("a--b/c..d")
+
+
+def test_a_connection_that_breaks_off_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReadError(Exception):
+        """What the library for HTTP raises is neither an OSError nor a ValueError."""
+
+    def break_off(*_: object, **__: object) -> None:
+        raise ReadError("connection\nreset")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", break_off)
+    with pytest.raises(
+        CheckpointError, match=r"asked for it: connection reset; what was fetched is kept, so try again"
+    ):
+        load_checkpoint(RELEASED)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, prompted: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object, path: Path, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("No space left\non device")
+
+    monkeypatch.setattr(files, "save_file", fail)
+    with pytest.raises(CheckpointError, match="cannot be written: No space left on device"):
+        save_checkpoint(prompted, tmp_path / "a", "native")
+    assert not list((tmp_path / "a").iterdir())
 
 
 @pytest.mark.parametrize("name", [RELEASED, "nemotron-3.5"])

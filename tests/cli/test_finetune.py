@@ -71,6 +71,7 @@ def test_fine_tunes_and_the_best_model_transcribes(
         (("--train", "calls", "--validation", "none.jsonl", "--language", "de"), "none.jsonl: there is no such file"),
         (("--train", "calls", "--validation", "calls", "--language", "xx"), "language 'xx' is unknown"),
         (("--train", "calls", "--validation", "calls", "--output", ""), "the name is empty"),
+        (("--train", "calls", "--validation", "calls", "--seed", "-1"), "-1 is not in the range"),
         (("--train", "none.jsonl:0", "--validation", "none.jsonl"), "has the weight 0"),
         (("--train", "a.jsonl", "--validation", "none.jsonl:2"), "--validation 'none.jsonl:2' has a weight"),
         (("--train", "a.jsonl", "--validation", "b.jsonl", "--lr", "nan"), "lr is nan; it must be a finite number"),
@@ -90,7 +91,7 @@ def test_what_cannot_work_is_one_line(
 
 
 def test_options_reach_the_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The latency, and what weights of replay sources make of its share."""
+    """The latency, what weights of replay sources make of its share, and that they say their languages themselves."""
     told: list[FinetuneConfig] = []
 
     def stop(config: FinetuneConfig, _watchers: object) -> None:
@@ -100,7 +101,9 @@ def test_options_reach_the_run(run: Run, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("nemotron_asr.training.finetune.finetune", stop)
     run(
         *("finetune", "--train", "c.jsonl:5", "--validation", "c.jsonl", "--output", tmp_path / "run"),
-        *("--replay", "b.jsonl:9", "a.jsonl:1", "--replay-share", "0.5", "--latency", "80"),
+        *("--replay", "b.jsonl:9", "a.jsonl:1", "--replay-share", "0.5", "--latency", "80", "--language", "de-DE"),
     )
     assert told[0].latency_ms == 80
     assert [source.share for source in told[0].train] == pytest.approx([0.0, 0.45, 0.05])
+    assert [source.language for source in told[0].train] == ["de-DE", "", ""]
+    assert [source.language for source in told[0].validation] == ["de-DE"]

@@ -31,6 +31,16 @@ def test_info_says_of_what_an_adapter_is(run: Run, model: str, tmp_path: Path) -
     assert f"adapter\tLoRA of rank 4 for {model}, merged\n" in out
 
 
+def test_an_adapter_called_tiny_is_not_the_embedded_model(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "x"}
+    write_adapter({}, tmp_path / "tiny", settings, "0", "notes")
+    status, out, _ = run("info", "tiny")
+    assert (status, "adapter" in out) == (0, False)
+
+
 @pytest.mark.parametrize(("layout", "name"), [("huggingface", "hf"), ("nemo", "new.nemo"), ("native", "ours")])
 def test_a_converted_model_says_the_same(
     run: Run, model: str, samples: list[Sample], tmp_path: Path, layout: str, name: str

@@ -1,5 +1,6 @@
 """Where transcripts are written, and that they are whole."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -139,6 +140,12 @@ def test_a_recording_that_has_moved_is_done_and_one_that_has_changed_is_not(tmp_
     assert not Folder(out, "text", [talk(tmp_path / "one" / "a.wav", b"anew")]).has(first)
     (out / "a.txt").unlink()
     assert not Folder(out, "text", [moved]).has(moved)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_with_a_name_is_not_read_again(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    assert written(tmp_path / "out", [Input(str(tmp_path / "a.wav"), PurePath("a.wav"))]) == ["a.txt"]
 
 
 def test_what_is_said_of_transcripts_may_be_damaged(tmp_path: Path) -> None:

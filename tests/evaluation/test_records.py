@@ -36,6 +36,12 @@ def test_what_was_written_is_found_again(written: Path) -> None:
     assert written.read_bytes().count(b"\n") == 2
 
 
+def test_ends_of_words_may_be_known_later(written: Path) -> None:
+    with Records(written, MODEL) as records:
+        found = records.find(replace(CLIP, ends=(0.5, 0.9)), Mode.AUTO, 80)
+    assert found == replace(HEARD, ends=(0.5, 0.9))
+
+
 def test_a_line_that_was_not_finished_is_dropped(written: Path) -> None:
     whole = written.read_bytes()
     written.write_bytes(whole + whole[:-9].split(b"\n")[1])

@@ -1,6 +1,7 @@
 """Batches: decoded once, few shapes, and every draw a function of seed and step."""
 
 import json
+import pickle
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
@@ -134,6 +135,14 @@ def test_a_batch_is_a_function_of_seed_and_step(options: DataConfig, tokenizer: 
     assert all(same(batches[step], again[step]) for step in (7, 3, 0))
     assert not same(batches[0], batches[1])
     assert not same(batches[0], Batches(replace(options, seed=1), tokenizer, config)[0])
+
+
+def test_a_process_that_is_started_maps_the_audio_itself(options: DataConfig, manifest: Path) -> None:
+    clips = read_manifest(manifest)
+    cache = AudioCache(clips, options.cache, "some")
+    sent = pickle.dumps(cache)
+    assert np.array_equal(cache[0], pickle.loads(sent)[0])  # noqa: S301 - our own
+    assert len(pickle.dumps(cache)) == len(sent) < 2 * cache.lengths.sum() / 10
 
 
 def test_a_worker_makes_the_same_batches(options: DataConfig, tokenizer: Tokenizer, config: ModelConfig) -> None:

@@ -183,9 +183,21 @@ def test_a_damaged_checkpoint_is_one_clear_error(
     training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer
 ) -> None:
     training.output.mkdir()
-    (training.output / LAST).write_bytes(b"PK\x03\x04 half a checkpoint")
-    with pytest.raises(CheckpointError, match=r"last\.pt"):
-        Trainer(training, new_model(config), tokenizer)
+    last = training.output / LAST
+    for damaged in (b"PK\x03\x04 half a checkpoint", bytes(1000)):
+        last.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"last\.pt cannot be read"):
+            Trainer(training, new_model(config), tokenizer)
+    for other, message in (({"model": {}}, "it has no average"), ([1], "is not a training checkpoint")):
+        torch.save(other, last)
+        with pytest.raises(CheckpointError, match=message):
+            Trainer(training, new_model(config), tokenizer)
+
+
+def test_any_seed_will_do(training: TrainingConfig, config: ModelConfig, tokenizer: Tokenizer) -> None:
+    data = replace(training.data, seed=2**62 + 1)
+    trainer = Trainer(replace(training, data=data, steps=1), new_model(config), tokenizer)
+    assert trainer.train_step(trainer.batches[0])["loss"] > 0
 
 
 def test_the_rate_rises_falls_as_the_root_and_cools_down(training: TrainingConfig) -> None:

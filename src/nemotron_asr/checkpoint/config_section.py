@@ -1,6 +1,7 @@
 """A section of a foreign configuration, read strictly: every value is checked, and what is not implemented is named."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ MEL_DTYPES = ("float32", "bfloat16", "float16")
 """To what precision a front end may be rounded."""
 
 _REQUIRED = object()
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxlong, _REPR.maxother = 2, 200, 200, 200
 MAX_SIZE = 2**20
 """No width, count or vocabulary of a model comes near; what is larger is damage."""
 
@@ -88,5 +91,5 @@ def _is_count(value: object, high: int) -> bool:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -2,8 +2,10 @@
 
 import json
 import re
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nemotron_asr.checkpoint.mapping import MappedFile
+from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import CheckpointError, one_line
 
 MAX_TEXT = 64 * 2**20
@@ -24,9 +27,13 @@ MAX_TEXT = 64 * 2**20
 MAX_DEPTH = 64
 """Nesting of a configuration. libyaml's own limit is the C stack."""
 
+MAX_ALIASES = 16
+"""References within a configuration. NeMo writes none, we one; each can double what is read and what is printed."""
+
 MALFORMED = (
     RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, EOFError,
     OSError, MemoryError, UnpicklingError, SafetensorError, yaml.YAMLError, tarfile.TarError, zipfile.BadZipFile,
+    zlib.error, struct.error,
 )  # fmt: skip
 """What torch and the parsers raise on damaged data."""
 
@@ -74,20 +81,24 @@ def parse_yaml(data: bytes, what: str) -> dict[Any, Any]:
     """A YAML mapping of plain values.
 
     Raises:
-        CheckpointError: not YAML, too deep, not a mapping, or it asks for Python objects.
+        CheckpointError: not YAML, too deep, full of references, not a mapping, or it asks for Python objects.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with reading(what):
-        _check_depth(data, loader, what)
+        _check_size(data, loader, what)
         document = yaml.load(data, Loader=loader)  # noqa: S506 - both loaders are the safe one
     if not isinstance(document, dict):
         raise CheckpointError(f"{what} is not a mapping")
     return document
 
 
-def _check_depth(data: bytes, loader: Any, what: str) -> None:
-    depth = 0
+def _check_size(data: bytes, loader: Any, what: str) -> None:
+    """Find out, before anything is built, whether a small document means a large one."""
+    depth = aliases = 0
     for event in yaml.parse(data, Loader=loader):
+        aliases += isinstance(event, yaml.events.AliasEvent)
+        if aliases > MAX_ALIASES:
+            raise CheckpointError(f"{what} refers to its own parts more than {MAX_ALIASES} times")
         depth += isinstance(event, yaml.events.CollectionStartEvent) - isinstance(event, yaml.events.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise CheckpointError(f"{what} is nested deeper than {MAX_DEPTH}")
@@ -151,12 +162,11 @@ def json_writer(document: dict[str, Any]) -> Writer:
 
 
 def write_folder(folder: Path, files: dict[str, Writer]) -> None:
-    """Write files into a folder, each under another name first, so that none is ever half there."""
+    """Write files into a folder, one after the other, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, write in files.items():
-        partial = folder / f".{name}.partial"
-        partial.touch()
-        mode = partial.stat().st_mode  # as the user's umask has it; safetensors lets nobody else read
-        write(partial)
-        partial.chmod(mode)
-        partial.replace(folder / name)
+        with drafted(folder / name) as draft:
+            draft.touch()
+            mode = draft.stat().st_mode  # as the user's umask has it; safetensors lets nobody else read
+            write(draft)
+            draft.chmod(mode)

@@ -30,6 +30,7 @@ from nemotron_asr.checkpoint.files import MAX_TEXT, parse_yaml, reading
 from nemotron_asr.checkpoint.names import Format, pack, unpack
 from nemotron_asr.checkpoint.nemo_config import read_config, write_config
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import CheckpointError
 from nemotron_asr.features import LogMel
 from nemotron_asr.tokenizer import Tokenizer
@@ -133,7 +134,16 @@ class _Archive:
             raise CheckpointError(f"{what} is not a state dict")
         if not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise CheckpointError(f"{what} holds more than tensors")
+        with reading(what):
+            _check_storage(state, what)
         return dict(state)
+
+
+def _check_storage(state: dict[str, Tensor], what: str) -> None:
+    """A tensor may repeat one number of the file as often as it likes, until it is copied."""
+    for name, tensor in state.items():
+        if tensor.device.type != "cpu" or tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise CheckpointError(f"{what}: {name[:80]} {list(tensor.shape)} has fewer numbers than its shape says")
 
 
 def _check_zip(file: IO[bytes], size: int, what: str) -> None:
@@ -177,8 +187,11 @@ def write_nemo(checkpoint: Checkpoint, path: Path) -> None:
 
     Raises:
         ConfigError: a setting that NeMo cannot express.
-        CheckpointError: the weights are not those of the configuration, or the tokenizer has no SentencePiece form.
+        CheckpointError: the weights are not those of the configuration, or the tokenizer has no SentencePiece form,
+            or there is a folder in its place.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; a .nemo model is a file")
     tokenizer, config = checkpoint.tokenizer, checkpoint.config
     pieces = [tokenizer.piece(id_) for id_ in range(tokenizer.vocab_size)]
     model = tokenizer.to_sentencepiece()
@@ -191,16 +204,14 @@ def write_nemo(checkpoint: Checkpoint, path: Path) -> None:
     members = {key: f"{_digest(data)}_{name}" for key, (name, data) in files.items()}
     document = write_config(config, pieces, {key: f"nemo:{name}" for key, name in members.items()})
     tensors = {**_front_end(checkpoint), **pack(checkpoint.weights, config, Format.NEMO)}
-    partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(partial, "w") as tar:
+    with drafted(path) as draft, tarfile.open(draft, "w") as tar:
         for key, name in members.items():
             _add(tar, name, io.BytesIO(files[key][1]))
         _add(tar, CONFIG, io.BytesIO(_yaml(document)))
         with TemporaryFile() as weights:
             torch.save({name: tensor.clone() for name, tensor in tensors.items()}, weights)
             _add(tar, WEIGHTS, weights)
-    partial.replace(path)
 
 
 def _front_end(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from nemotron_asr.checkpoint.adapter import is_adapter, read_adapter
 from nemotron_asr.checkpoint.checkpoint import Checkpoint
@@ -105,9 +106,10 @@ def _download(name: str) -> Path:
             f"run `hf download {name} --local-dir {name.partition('/')[2]}` where it can, copy that folder here and "
             f"give its path"
         ) from None
-    except (OSError, ValueError) as error:
-        message = f"there is no folder {name}, nor can Hugging Face be asked for it: {one_line(error)}"
-        raise CheckpointError(message) from None
+    except Exception as error:  # noqa: BLE001 - of the library for HTTP, too, which is another one in each version
+        reason = one_line(error) or type(error).__name__
+        message = f"there is no folder {name}, nor can Hugging Face be asked for it: {reason}"
+        raise CheckpointError(f"{message}; what was fetched is kept, so try again") from None
 
 
 def save_checkpoint(
@@ -136,8 +138,9 @@ def save_checkpoint(
     stored = to_int8(checkpoint) if dtype == torch.int8 else _as_dtype(checkpoint, kind, dtype)
     try:
         writers[kind](stored, Path(target))
-    except OSError as error:
-        raise CheckpointError(f"{target} cannot be written: {error.strerror or error}") from None
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or one_line(error)
+        raise CheckpointError(f"{target} cannot be written: {reason}") from None
 
 
 def _as_dtype(checkpoint: Checkpoint, kind: str, dtype: torch.dtype | None) -> Checkpoint:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from nemotron_asr.cli.options import DEVICE, DTYPE, latencies_option
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
@@ -34,6 +35,13 @@ RIVALS = {
 
 PROTOCOLS = ("native", "deepgram", "openai", "nim", "riva", "wyoming")
 """Those of `benchmark.load`, without its libraries."""
+
+_USED = {
+    "": {"model", "latencies", "streams", "seconds", "minutes", "profile", "device", "dtype"},
+    "--against": {"against", "layers"},
+    "--server": {"server", "protocol", "grpc_port", "wyoming_port", "api_key", "latencies", "streams", "seconds"},
+}
+"""The options that each way of measuring takes."""
 
 LATE = 0.001
 """Share of chunks that may be late."""
@@ -76,11 +84,22 @@ def bench(
     wyoming_port: int, api_key: str, **options: Any,
 ) -> int:  # fmt: skip
     """Measure one stream, many streams in real time, and a recording; or put load on a server."""
+    _check_used("--server" if server else f"--against {against}" if against else "")
     plan = _Plan(**options)
     if server:
         port = {"riva": grpc_port, "wyoming": wyoming_port}.get(protocol)
         return _load(server, protocol, api_key, port, plan)
     return _against(against, layers, files, plan.model) if against else _measure(plan)
+
+
+def _check_used(way: str) -> None:
+    """Refuse options that say nothing in this way of measuring; none is dropped without a word."""
+    used = {"against", "files", "model"} if way.endswith("sherpa-onnx") else _USED[way.partition(" ")[0]]
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name not in used:
+            raise click.UsageError(f"{option.opts[0]} says nothing {f'with {way}' if way else 'here'}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -196,7 +215,7 @@ def random_model(cache: Path, dtype: str) -> Path:
     from nemotron_asr.checkpoint import save_checkpoint
 
     folder = cache / f"nemotron-asr-random-{dtype}"
-    if not folder.exists():
+    if not (folder / "config.json").exists():  # which is written last
         note(f"writing random weights of the released model's size to {folder}")
         save_checkpoint(random_checkpoint(speech()), folder, "native", getattr(torch, dtype))
     return folder

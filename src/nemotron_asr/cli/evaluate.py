@@ -46,7 +46,7 @@ class _Plan:
     beam: int
     device: str
     dtype: str
-    skipped: list[str] = field(default_factory=list)
+    skipped: dict[str, None] = field(default_factory=dict)  # what was said of each, once
 
     def usable(self, results: "Iterable[T | NemotronError]") -> list[T]:
         """All but the errors, which are counted and named, once each."""
@@ -55,7 +55,7 @@ class _Plan:
             if not isinstance(result, NemotronError):
                 found.append(result)
             elif str(result) not in self.skipped:
-                self.skipped.append(str(result))
+                self.skipped[str(result)] = None
                 note(f"skipped: {result}")
         return found
 
@@ -113,14 +113,17 @@ def _check_extra(*packages: str) -> None:
 def _measure(plan: _Plan) -> "tuple[Report, list[Judged]]":
     from nemotron_asr.evaluation.judging import judge
     from nemotron_asr.evaluation.report import make_report
+    from nemotron_asr.languages import canonical
     from nemotron_asr.recognizer import load
 
     recognizer = load(plan.model, plan.device, plan.dtype)
+    if plan.language:
+        canonical(plan.language, recognizer.config.prompts)  # an unknown one is said once, not of every clip
     judged = [judge(recognition) for recognition in _heard(plan, recognizer)]
     if not judged:
         raise ManifestError("no clip was heard: there is nothing to report")
     tags = bool(recognizer.tokenizer.language_tags)
-    return make_report(plan.model, judged, plan.skipped, plan.beam, names_languages=tags), judged
+    return make_report(plan.model, judged, list(plan.skipped), plan.beam, names_languages=tags), judged
 
 
 def _keep(plan: _Plan, report: "Report", judged: "list[Judged]") -> None:

@@ -40,9 +40,12 @@ SOURCE = (
     "--output", type=NewPath(file_okay=False, path_type=Path), required=True, help="Folder; a run in it goes on."
 )
 @click.option("--model", default="tiny", metavar="MODEL", show_default=True, help="To begin with, as for `transcribe`.")
-@click.option("--language", default="", metavar="LOCALE", help="Of sources that do not say it: folders, datasets.")
+@click.option("--language", default="", metavar="LOCALE", help="Of --train and --validation that do not say it.")
 @click.option(
-    "--replay", multiple=True, metavar="SOURCE...", help="Clips of other languages, so that none is forgotten."
+    "--replay",
+    multiple=True,
+    metavar="SOURCE...",
+    help="Clips that say of which other language they are, so that none is forgotten.",
 )
 @click.option(
     "--replay-share", type=click.FloatRange(0, 0.95), default=0.3, show_default=True, help="Of what is heard."
@@ -69,7 +72,7 @@ SOURCE = (
               help="Of the matrix products; auto is bfloat16 on a GPU.")  # fmt: skip
 @click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", show_default=True, help=DEVICE)
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that make batches.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all chance.")
+@click.option("--seed", type=click.IntRange(0, 2**63), default=0, show_default=True, help="Of all chance.")
 @debug
 def finetune(**options: Any) -> None:
     """Fine-tune a model. Killed and started again with the same options, it goes on where it was.
@@ -98,7 +101,7 @@ def _config(*, latency: str, precision: str, device: str, output: Path, **option
     language, datasets = options.pop("language"), output / "datasets"
     replay, share = options.pop("replay"), options.pop("replay_share")
     learnt = [_source(text, language, datasets) for text in options.pop("train")]
-    repeated = [_source(text, language, datasets) for text in replay if share]
+    repeated = [_source(text, "", datasets) for text in replay if share]  # of other languages, as they say themselves
     whole = sum(source.weight for source in repeated)
     repeated = [replace(source, share=share * source.weight / whole) for source in repeated]
     where = choose_device(device)

@@ -49,7 +49,8 @@ def _raw_samples(most: int) -> Iterator[NDArray[np.int16]]:
         whole = len(data) // 2 * 2
         if whole:
             yield np.frombuffer(data[:whole], "<i2")
-        held = data[whole:] + more if (more := os.read(sys.stdin.fileno(), most)) else b""
+        more = os.read(sys.stdin.fileno(), most)
+        held = data[whole:] + more if more else b""
 
 
 class UntilInterrupted:

@@ -19,7 +19,7 @@ def info(model: str) -> None:
     from nemotron_asr.checkpoint import describe, load_checkpoint
 
     facts = _facts(describe(load_checkpoint(model)))
-    print_table(("", ""), [("model", model), *_adapter(Path(model)), *facts])
+    print_table(("", ""), [("model", model), *_adapter(model), *facts])
 
 
 @click.command()
@@ -44,12 +44,13 @@ def convert(source: str, target: Path, layout: str, dtype: str | None) -> None:
     note(f"{source} written to {target}")
 
 
-def _adapter(folder: Path) -> Iterator[tuple[str, str]]:
-    """What a folder that was loaded says of itself, if it holds an adapter."""
+def _adapter(model: str) -> Iterator[tuple[str, str]]:
+    """What a model that was loaded says of itself, if it is an adapter's folder."""
     from nemotron_asr.checkpoint.adapter import CONFIG, is_adapter
     from nemotron_asr.checkpoint.files import read_json
+    from nemotron_asr.checkpoint.sources import place
 
-    if is_adapter(folder):
+    if (folder := place(model)) and is_adapter(folder):
         settings = read_json(folder / CONFIG)
         yield "adapter", f"LoRA of rank {settings['r']} for {settings['base_model_name_or_path']}, merged"
 

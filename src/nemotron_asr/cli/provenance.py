@@ -22,8 +22,10 @@ class Origin:
 
     @classmethod
     def of(cls, path: Path) -> "Origin | None":
-        """That of a file; None where it cannot be read."""
+        """That of a file; None where it cannot be read, or not once more."""
         try:
+            if not path.is_file():  # a pipe with a name would be waited for
+                return None
             with path.open("rb") as file:
                 size, head = os.fstat(file.fileno()).st_size, file.read(EDGE)
                 file.seek(max(EDGE, size - EDGE))

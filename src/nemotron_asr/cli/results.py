@@ -15,6 +15,7 @@ import click
 from nemotron_asr.cli.inputs import Input
 from nemotron_asr.cli.provenance import Provenance
 from nemotron_asr.cli.running import check_output
+from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import printable
 
 if TYPE_CHECKING:
@@ -143,14 +144,12 @@ class Folder:
         place = self._places[recording]
         target = self._folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{os.getpid()}.part")  # short: the file's own name may be as long as names can be
+        text = RENDER[self._form](transcript)
         try:
-            draft.write_text(RENDER[self._form](transcript), encoding="utf-8", errors="backslashreplace", newline="\n")
-            draft.replace(target)
+            with drafted(target, shared=True) as draft:
+                draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         except OSError as error:
             raise OSError(error.errno, error.strerror, os.fspath(target)) from error  # the user knows of no draft
-        finally:
-            draft.unlink(missing_ok=True)
         self._origins.add(place, Path(recording.name))
 
     def close(self) -> None:
@@ -167,7 +166,9 @@ def _places(recordings: Sequence[Input], suffix: str, origins: Provenance) -> li
     taken = _twice(places)
 
     def is_free(place: PurePath, source: Path) -> bool:
-        return bool(origins.same(place, source)) or not (_folded(place) in taken or origins.other(place, source))
+        if origins.same(place, source):
+            return True
+        return _folded(place) not in taken and not origins.other(place, source)
 
     places = [
         place if is_free(place, Path(recording.name)) else recording.place.with_name(f"{recording.place.name}.{suffix}")

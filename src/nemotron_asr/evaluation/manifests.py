@@ -57,7 +57,8 @@ def _paths(manifest: str) -> Iterator[Path]:
 
 def _spoken(clip: Clip, config: ModelConfig) -> Spoken | NemotronError:
     try:
-        prompt_row(clip.language, config)
+        if config.n_prompts:  # what a model without prompts hears, only its makers know
+            prompt_row(clip.language, config)
         locale = canonical(clip.language, config.prompts)
     except LanguageError as error:
         return ManifestError(f"{clip.name}: {error}")

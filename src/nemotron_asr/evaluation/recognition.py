@@ -82,7 +82,7 @@ def recognize(
     recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int, beam: int = 1
 ) -> Recognition | NemotronError:
     """Stream one clip."""
-    language = AUTO if mode is Mode.AUTO else clip.locale
+    language = clip.locale if mode is Mode.LANGUAGE and recognizer.config.n_prompts else AUTO
     try:
         samples = clip.part.of(audio.load(clip.path), clip.path)
         session = recognizer.engine.open(language=language, latency_ms=latency_ms, beam=beam, recording=True)

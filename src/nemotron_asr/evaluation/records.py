@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -48,8 +48,9 @@ class Records:
             self._file.close()
 
     def find(self, clip: Spoken, mode: Mode, latency_ms: int) -> Recognition | None:
-        """The recognition of a clip in this manner, if there was one."""
-        return self._recognitions.get((clip.name, clip.locale, clip.text, mode, latency_ms))
+        """The recognition of a clip in this manner, if there was one; the ends of its words may be known since."""
+        found = self._recognitions.get((clip.name, clip.locale, clip.text, mode, latency_ms))
+        return replace(found, ends=clip.ends or found.ends) if found else None
 
     def add(self, recognition: Recognition) -> None:
         """Keep a recognition."""

@@ -4,13 +4,15 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.audio import Samples, load
+from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import AudioError, printable
 from nemotron_asr.training.manifest import Clip
 
@@ -32,12 +34,19 @@ class AudioCache:
         if not index.exists():
             folder.mkdir(parents=True, exist_ok=True)
             lengths = _decode(clips, data)
-            partial = index.with_suffix(".part")
-            partial.write_text(json.dumps(lengths))
-            partial.replace(index)
+            with drafted(index) as draft:
+                draft.write_text(json.dumps(lengths))
         self.lengths: NDArray[np.int64] = np.array(json.loads(index.read_text()), dtype=np.int64)
         self._ends = np.cumsum(self.lengths)
-        self._data = np.memmap(data, dtype=np.int16, mode="r") if self.lengths.any() else np.zeros(0, np.int16)
+        self._path = data
+
+    @cached_property
+    def _data(self) -> NDArray[np.int16]:
+        return np.memmap(self._path, dtype=np.int16, mode="r") if self.lengths.any() else np.zeros(0, np.int16)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: it maps the file itself, for a map would be sent as all that is in it."""
+        return {name: value for name, value in vars(self).items() if name != "_data"}
 
     def __getitem__(self, clip: int) -> Samples:
         """The samples of one clip, float32 in [-1, 1)."""
@@ -63,9 +72,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
     """Write the samples of all clips one after the other; returns their numbers."""
     log.info("decoding %d clips into %s", len(clips), target)
-    lengths, partial = [], target.with_suffix(".pcm.part")
+    lengths = []
     whole = lru_cache(maxsize=1)(load)  # parts of a recording mostly follow one another
-    with partial.open("wb") as file:
+    with drafted(target) as draft, draft.open("wb") as file:
         for clip in clips:
             try:
                 samples = clip.part.of(whole(clip.path), clip.path)
@@ -74,5 +83,4 @@ def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
                 samples = np.zeros(0, np.float32)
             file.write(np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16).tobytes())
             lengths.append(len(samples))
-    partial.replace(target)
     return lengths

@@ -40,8 +40,9 @@ def model_card(
         f"- peak learning rate {config.peak_lr:g}, all latencies at once, half of the samples without a language",
         f"- licence: {licence}",
         "",
-        f"Word error rates on the validation clips at {config.latency_ms} ms, before -> after. The best of several",
-        "checkpoints was chosen on these clips: on others it is a little worse.",
+        f"Error rates on the validation clips at {config.latency_ms} ms, before -> after: of words, and of characters",
+        "in Chinese, Japanese, Korean and Thai. The best of several checkpoints was chosen on these clips: on others",
+        "it is a little worse.",
         "",
         *score_table(before, after),
         "",
@@ -56,7 +57,7 @@ def score_table(before: Scores, after: Scores) -> list[str]:
 
 
 def score_rows(before: Scores, after: Scores) -> list[tuple[str, ...]]:
-    """Word error rates before -> after, per locale and for all; last, languages found, if the model can name them."""
+    """Error rates before -> after, per locale and for all; last, languages found, if the model can name them."""
     locales = list(dict.fromkeys(locale for score in after.values() for locale in score.languages))
     rows = [
         (locale, *(_change(_rate(before, mode, locale), _rate(after, mode, locale)) for mode in after))

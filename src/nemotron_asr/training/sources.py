@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from nemotron_asr.audio.suffixes import SUFFIXES
+from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import LanguageError, ManifestError, needs_extra
 from nemotron_asr.languages import canonical
 from nemotron_asr.training.manifest import UNKNOWN, Clip, read_lines
-from nemotron_asr.training.state import partial_name, write_whole
+from nemotron_asr.training.state import write_whole
 
 HUGGING_FACE = "hf:"
 
@@ -128,9 +129,8 @@ def _line(row: Mapping[str, Any], stem: Path, language: str, name: str) -> dict[
     audio = row[AUDIO_COLUMN] or {"path": None, "bytes": None}
     target = stem.with_suffix(Path(audio["path"] or "").suffix or ".audio")
     if not target.exists():  # another process of the same training may be fetching it, too
-        partial = partial_name(target)
-        partial.write_bytes(_encoded(audio))
-        partial.replace(target)
+        with drafted(target, shared=True) as draft:
+            draft.write_bytes(_encoded(audio))
     return {"audio_filepath": target.name, "duration": 0.0, "text": text, **_said(spoken or "")}
 
 

@@ -1,7 +1,5 @@
 """What survives a kill: the averaged weights, and files that are written whole or not at all."""
 
-import os
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nemotron_asr.checkpoint.files import reading
+from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import CheckpointError
 
 Tensors = dict[str, Tensor]
@@ -50,23 +50,16 @@ class Average:
             parameter.copy_(values[name])
 
 
-def partial_name(path: Path) -> Path:
-    """What a file is called while this process writes it: others, of other machines too, may be writing theirs."""
-    return path.with_suffix(f".{platform.node()}-{os.getpid()}.part")
-
-
 def write_whole(path: Path, text: str) -> None:
     """Write a text all or nothing; several processes may do it at once."""
-    partial = partial_name(path)
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with drafted(path, shared=True) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_state(state: Mapping[str, Any], path: Path) -> None:
     """All or nothing: a kill while writing leaves the old file."""
-    partial = path.with_suffix(".part")
-    torch.save(dict(state), partial)
-    partial.replace(path)
+    with drafted(path) as draft:
+        torch.save(dict(state), draft)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -75,10 +68,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is damaged or something else.
     """
-    try:
-        state: dict[str, Tensor | Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a training checkpoint: {error}") from error
+    with reading(str(path)):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not a training checkpoint")
     return state
 
 

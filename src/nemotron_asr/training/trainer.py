@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nemotron_asr.config import ModelConfig
-from nemotron_asr.errors import OptionError
+from nemotron_asr.errors import CheckpointError, OptionError
 from nemotron_asr.languages import AUTO
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
@@ -164,7 +164,7 @@ class Trainer:
     def _backward(self, batch: Batch, number: int, share: float) -> tuple[Tensor, Tensor]:
         """Add a batch's share to the gradient; its randomness depends on its number in the whole run alone."""
         place = (self.step * self.config.accumulate + number) * self.replicas.size + self.replicas.rank
-        seed = (self.config.data.seed << 40) + place
+        seed = ((self.config.data.seed << 40) + place) % 2**64  # torch takes no more
         torch.manual_seed(seed)
         transducer = self.step >= self.config.ctc_steps
         losses = self.objective(batch, torch.Generator().manual_seed(seed), transducer=transducer)
@@ -217,6 +217,8 @@ class Trainer:
 
     def _restore(self, path: Path) -> None:
         state = read_checkpoint(path)
+        if absent := {"objective", "average", "optimizer", "step", "best"} - state.keys():
+            raise CheckpointError(f"{path} is not a training checkpoint: it has no {min(absent)}")
         take(trained(self.objective), state["objective"], path)
         take(self.average.values, state["average"], path)
         self.optimizer.load_state_dict(state["optimizer"])

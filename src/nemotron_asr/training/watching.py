@@ -18,7 +18,7 @@ Scores = Mapping[str, Score]
 
 
 class Watcher(Protocol):
-    """What is told of a run, on the process that leads."""
+    """What is told of a run, on the process that leads. Whoever inherits hears only what it asks for."""
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
         """A step was made: losses per token, norm of the gradient, learning rate, seconds of audio."""
@@ -30,7 +30,7 @@ class Watcher(Protocol):
         """They are the best so far."""
 
 
-class Lines:
+class Lines(Watcher):
     """A line in the log every so many steps, with means since the last one."""
 
     def __init__(self, every: int, steps: int) -> None:
@@ -59,11 +59,8 @@ class Lines:
             log.info("step %d: %s%s", step, "" if mode == "auto" else f"{mode}: ", score)
         self._since = time.monotonic()
 
-    def kept(self, step: int, weights: Mapping[str, Tensor], scores: Scores) -> None:
-        """Nothing more to say."""
 
-
-class TensorBoard:
+class TensorBoard(Watcher):
     """Curves for TensorBoard: `tensorboard --logdir FOLDER`."""
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -92,6 +89,3 @@ class TensorBoard:
             for language, wer in score.languages.items():
                 self._writer.add_scalar(f"WER, {mode}/{language}", wer, step)
         self._writer.flush()
-
-    def kept(self, step: int, weights: Mapping[str, Tensor], scores: Scores) -> None:
-        """Curves do not show it."""
