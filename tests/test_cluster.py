@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,14 +15,16 @@ import pytest
 import nemotron_asr
 from nemotron_asr import cluster as module
 from nemotron_asr.audio import AudioSource
-from nemotron_asr.cluster import Cluster
+from nemotron_asr.cluster import Cluster, _Sent
 from nemotron_asr.errors import (
     AudioError,
     CheckpointError,
+    EngineClosedError,
     LanguageError,
     MissingExtraError,
     NemotronError,
     OptionError,
+    StreamFailedError,
 )
 from nemotron_asr.transcript import Transcript
 from tests.conftest import Sample
@@ -95,6 +99,37 @@ def test_a_dead_worker_is_replaced(cluster: Cluster, samples: list[Sample]) -> N
     assert process(cluster) != pid
 
 
+def test_open_files_are_read_from_their_start_and_what_cannot_be_read_is_said(
+    cluster: Cluster, samples: list[Sample], tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text(samples[0].path)
+    closed, half = BytesIO(b"1"), BytesIO()
+    closed.close()
+    half.write(Path(samples[0].path).read_bytes())
+    with (tmp_path / "a.txt").open(encoding="utf-8") as text:
+        wrong: list[Any] = [closed, text, BytesIO()]
+        *errors, right = cluster.transcribe_many([*wrong, half])
+    for error, message in zip(errors, ("closed file", "a.txt: this file is open as text", "is empty"), strict=True):
+        assert isinstance(error, AudioError)
+        assert message in str(error)
+    assert isinstance(right, Transcript)
+
+
+def test_a_worker_without_memory_fails_one_recording() -> None:
+    class Full:
+        """What Ray raises of its own, in place of a worker."""
+
+        def __getattr__(self, _: str) -> Any:
+            raise ray.exceptions.OutOfMemoryError("no memory\nleft")
+
+    free: SimpleQueue[Any] = SimpleQueue()
+    free.put(Full())
+    result = _Sent(ray, free, Event(), "a.wav", "mix", {}).run()
+    assert isinstance(result, StreamFailedError)
+    assert str(result) == "a.wav: no memory left"
+    assert free.qsize() == 1
+
+
 def test_whoever_stops_reading_waits_for_nobody(cluster: Cluster, samples: list[Sample]) -> None:
     results = cluster.transcribe_as_finished([sample.path for sample in samples])
     number, first = next(results)
@@ -102,6 +137,16 @@ def test_whoever_stops_reading_waits_for_nobody(cluster: Cluster, samples: list[
     assert isinstance(first, Transcript)
     assert first.file == samples[number].path
     assert all(isinstance(result, Transcript) for result in cluster.transcribe_many([samples[0].path]))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_closed_cluster_is_not_opened_again(samples: list[Sample]) -> None:
+    with Cluster(workers=1) as other:
+        results = other.transcribe_many([sample.path for sample in samples])
+        next(results)
+    assert all(isinstance(result, StreamFailedError | Transcript) for result in results)
+    with pytest.raises(EngineClosedError, match="the cluster is closed"):
+        other.transcribe_many([samples[0].path])
 
 
 @pytest.mark.usefixtures("cluster")

@@ -190,6 +190,14 @@ def test_options_are_checked_before_anything_is_read(recognizer: Recognizer) -> 
         recognizer.transcribe_many(["nowhere.wav"], batch=0)
 
 
+@pytest.mark.parametrize("packet", [b"\x00\x00", [[0.0, 1.0], [0.0]], np.array([np.nan])])
+def test_what_is_no_packet_ends_the_stream(recognizer: Recognizer, packet: Any) -> None:
+    with recognizer.stream() as stream:
+        for each in (packet, np.zeros(100, np.float32)):
+            with pytest.raises(AudioError, match="sample"):
+                stream.feed(each)
+
+
 def test_an_ended_stream_takes_no_more(recognizer: Recognizer) -> None:
     with recognizer.stream() as stream:
         stream.finish()

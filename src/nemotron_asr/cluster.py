@@ -14,12 +14,20 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock
 from types import TracebackType
-from typing import Any, BinaryIO, Self, Unpack, cast
+from typing import Any, Self, Unpack
 
-from nemotron_asr.audio import AudioSource
+from nemotron_asr.audio import AudioSource, read_file
 from nemotron_asr.checkpoint.sources import place
 from nemotron_asr.engine.settings import check_options
-from nemotron_asr.errors import NemotronError, OptionError, StreamFailedError, needs_extra, one_line
+from nemotron_asr.errors import (
+    AudioError,
+    EngineClosedError,
+    NemotronError,
+    OptionError,
+    StreamFailedError,
+    needs_extra,
+    one_line,
+)
 from nemotron_asr.options import Options, check_count
 from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.recordings import Channels, Result, as_finished, check_channels, check_sources, in_order
@@ -69,6 +77,7 @@ class Cluster:
     ) -> None:
         for name, count in {"workers": workers or 1, "cpus": cpus, "batch": batch}.items():
             check_count(name, count)
+        self._closed = Event()
         self._ray = _import_ray()
         self._connected_here = _connect(self._ray, address)
         try:
@@ -99,6 +108,7 @@ class Cluster:
 
     def close(self) -> None:
         """End the workers, whatever they are doing, and leave the cluster if this entered it."""
+        self._closed.set()
         for worker in self.__dict__.pop("_workers", ()):
             self._ray.kill(worker)
         if self._connected_here:
@@ -111,6 +121,7 @@ class Cluster:
         """Transcribe recordings on all workers, yield in order; one that fails yields its error and the rest go on.
 
         Raises:
+            EngineClosedError: the cluster was closed.
             LanguageError: a language is unknown.
             OptionError: an option is not offered.
         """
@@ -122,8 +133,12 @@ class Cluster:
         """Like `transcribe_many`, but every result comes as soon as it is there, with the number of its source."""
         check_sources(sources)
         check_channels(channels)
+        if self._closed.is_set():
+            raise EngineClosedError("the cluster is closed")
+        if isinstance(file := options.get("lm"), (str, PathLike)):
+            options["lm"] = Path(file).absolute()  # workers stand in other folders
         self._ask([self._workers[0].check.remote(options)])
-        send = partial(_Sent, self._ray, self._free, channels=channels, options=options)
+        send = partial(_Sent, self._ray, self._free, self._closed, channels=channels, options=options)
         return as_finished(send, sources, self._at_once)
 
     def _ask(self, questions: list[Any]) -> None:
@@ -175,6 +190,7 @@ class _Sent:
 
     ray: Any
     free: "SimpleQueue[Any]"  # workers, each as often as it has threads to spare
+    closed: Event  # of the cluster
     source: AudioSource
     channels: Channels
     options: Options
@@ -184,19 +200,27 @@ class _Sent:
         """The transcript, or why there is none."""
         worker = self.free.get()
         try:
-            reply = worker.transcribe.remote(_portable(self.source), self.channels, self.options)
-            while not self.ray.wait([reply], timeout=POLL_SECONDS)[0]:
-                if self.unwanted.is_set():
-                    return StreamFailedError("nobody waits for this recording any more")
-            return self._named(self.ray.get(reply))
+            return self._transcript(worker)
+        except AudioError as error:
+            return error
         except self.ray.exceptions.RayActorError:
             return StreamFailedError(f"{self.source!s:.150}: the process that transcribed it died, {RETRIES + 1} times")
+        except self.ray.exceptions.RayError as error:  # no memory, no room on a disk, no machine
+            return StreamFailedError(f"{self.source!s:.150}: {one_line(error)}")
         finally:
             self.free.put(worker)
 
     def cancel(self) -> None:
         """Drop it; its worker goes on to the end."""
         self.unwanted.set()
+
+    def _transcript(self, worker: Any) -> Result:
+        reply = None
+        while not self.unwanted.is_set() and not self.closed.is_set():  # or Ray would begin a cluster to wait in
+            reply = reply or worker.transcribe.remote(_portable(self.source), self.channels, self.options)
+            if self.ray.wait([reply], timeout=POLL_SECONDS)[0]:
+                return self._named(self.ray.get(reply))
+        return StreamFailedError("nobody waits for this recording any more")
 
     def _named(self, result: Result) -> Result:
         """A transcript with the name that was given here."""
@@ -206,10 +230,14 @@ class _Sent:
 
 
 def _portable(source: Any) -> Any:
-    """A source as another process can have it: paths from the root on, open files read."""
+    """A source as another process can have it: paths from the root on, open files read.
+
+    Raises:
+        AudioError: the file cannot be read.
+    """
     if isinstance(source, (str, PathLike)):
         return str(Path(source).absolute())
-    return cast(BinaryIO, source).read() if hasattr(source, "read") else source
+    return read_file(source) if hasattr(source, "read") else source
 
 
 def _import_ray() -> Any:

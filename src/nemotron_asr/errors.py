@@ -10,7 +10,7 @@ NemotronError
 ├── StreamFailedError     a stream that the engine had to end: its step failed, its events were not read, or its audio
 │                         came too fast
 ├── AtCapacity            one more live stream than the machine sustains
-├── EngineClosedError     a stream of an engine that was closed
+├── EngineClosedError     a stream of an engine, or a recording for a cluster, that was closed
 ├── ManifestError         a training or evaluation manifest that cannot be read
 └── MissingExtraError     a feature whose optional packages are not installed
 """
@@ -61,7 +61,7 @@ class AtCapacity(NemotronError):  # noqa: N818 - users catch it by this name
 
 
 class EngineClosedError(NemotronError):
-    """A stream of an engine that was closed."""
+    """A stream of an engine, or a recording for a cluster, that was closed."""
 
 
 class ManifestError(NemotronError):

@@ -18,7 +18,7 @@ from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.building import build_model, make_runner
 from nemotron_asr.engine.devices import DTYPES, choose_device, choose_dtype
 from nemotron_asr.engine.settings import Settings, check_options
-from nemotron_asr.errors import NemotronError, StreamClosedError
+from nemotron_asr.errors import AudioError, NemotronError, StreamClosedError
 from nemotron_asr.events import Event
 from nemotron_asr.options import RECORDING_MS, Options, check_count
 from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, check_sources, in_order
@@ -202,7 +202,11 @@ class LiveTranscription:
 
 def _pieces(samples: ArrayLike) -> Iterator[ArrayLike]:
     """A packet in parts, between whose events somebody reads; what is no packet is for the session to refuse."""
-    packet = as_array(samples)
+    try:
+        packet = as_array(samples)
+    except AudioError:
+        yield samples
+        return
     if packet.ndim != 1 or len(packet) <= PIECE:
         yield samples
         return

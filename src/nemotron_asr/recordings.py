@@ -6,12 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike, fspath
-from threading import Thread
 from typing import Literal, Protocol
 
 from nemotron_asr.audio import AudioSource, Samples, read_blocks, read_channels
 from nemotron_asr.engine import Engine, Session
-from nemotron_asr.engine.promise import Promise
+from nemotron_asr.engine.promise import in_background
 from nemotron_asr.engine.settings import Settings
 from nemotron_asr.errors import NemotronError, OptionError
 from nemotron_asr.events import Event, Final
@@ -138,7 +137,7 @@ def as_finished(
             oldest = min((number for number, _ in running.values()), default=upcoming[0] if upcoming else 0)
             while upcoming and len(running) < at_once and upcoming[0] < oldest + AHEAD * at_once:
                 job = start(upcoming[1])
-                running[_begun(job)] = upcoming[0], job
+                running[in_background(job.run, "nemotron-asr reading")] = upcoming[0], job
                 upcoming = next(waiting, None)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 number, _ = running.pop(future)
@@ -146,20 +145,6 @@ def as_finished(
     finally:
         for _, job in running.values():
             job.cancel()
-
-
-def _begun(job: Job) -> Future[Result]:
-    """Run a job in a thread of its own; a program that ends does not wait for it."""
-    promise: Promise[Result] = Promise()
-
-    def run() -> None:
-        try:
-            promise.keep(job.run())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            promise.fail(error)
-
-    Thread(target=run, name="nemotron-asr reading", daemon=True).start()
-    return promise
 
 
 def in_order(finished: Iterator[tuple[int, Result]]) -> Iterator[Result]:

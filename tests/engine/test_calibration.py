@@ -12,9 +12,10 @@ from nemotron_asr.errors import AtCapacity
 from nemotron_asr.recognizer import Recognizer
 
 
+@pytest.mark.parametrize("before", [1, 4])  # what an engine took that started before, when the machine was busy or not
 @pytest.mark.parametrize(("slowness", "chosen"), [({1: 0.002, 4: 0.040}, 1), ({1: 0.040, 4: 0.002}, 4)])
 def test_the_faster_number_of_threads_is_taken(
-    recognizer: Recognizer, slowness: dict[int, float], chosen: int, monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, slowness: dict[int, float], chosen: int, before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner, cost = recognizer.runner, StepCost()
 
@@ -23,7 +24,8 @@ def test_the_faster_number_of_threads_is_taken(
         return [[] for _ in parts]
 
     monkeypatch.setattr(runner, "step", step)
-    monkeypatch.setattr(runner, "threads", 4)
+    monkeypatch.setattr(runner, "most_threads", 4)
+    monkeypatch.setattr(runner, "threads", before)
     monkeypatch.setattr(runner, "use_threads", lambda threads: setattr(runner, "threads", threads))
     calibrate(runner, cost)
     assert runner.threads == chosen

@@ -7,9 +7,10 @@ from contextlib import closing
 from typing import cast
 
 import pytest
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from nemotron_asr.server import connections
-from nemotron_asr.server.connections import Impatient
+from nemotron_asr.server.connections import Impatient, WebSockets
 
 
 def fill(transport: WriteTransport) -> None:
@@ -45,6 +46,20 @@ async def test_http_and_websockets(monkeypatch: pytest.MonkeyPatch) -> None:
     async with server:
         with closing(await connected(server)):
             await asyncio.wait_for(talker.ended.wait(), 5)
+
+
+async def test_a_pong_may_lie_behind_audio_that_was_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PING", 0.05)
+    failed = list[bool]()
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "keepalive_timeout", lambda one: failed.append(one.read_paused))
+    socket = object.__new__(WebSockets)
+    socket.loop, socket.read_paused = asyncio.get_running_loop(), True
+    socket.keepalive_timeout()
+    await asyncio.sleep(0.2)
+    assert not failed
+    socket.read_paused = False
+    await asyncio.sleep(0.2)
+    assert failed == [False]
 
 
 async def test_streams() -> None:

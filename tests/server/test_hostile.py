@@ -202,13 +202,19 @@ async def test_a_flood_of_questions_nobody_hears_the_answers_of(server: Running)
 
 
 async def test_connections_are_limited() -> None:
+    """Whoever looks after the server is answered however many there are."""
     with running(max_connections=3) as server:
-        waiting = [await asyncio.open_connection("127.0.0.1", server.ports["http"]) for _ in range(3)]
+        url = f"{server.websocket}/v1/realtime"
         async with httpx.AsyncClient(base_url=server.http) as client:
-            assert (await client.get("/health/live")).status_code == 503
-            for _, writer in waiting:
-                writer.close()
-            statuses = [(await client.get("/health/live", timeout=10)).status_code for _ in range(20)]
+            async with websockets.connect(url), websockets.connect(url), websockets.connect(url):
+                refused = await client.get("/v1/models")
+                assert refused.status_code == 503
+                assert refused.json()["error"]["message"] == "3 connections are open, which is the limit"
+                with pytest.raises(websockets.InvalidStatus, match="503"):
+                    await websockets.connect(url)
+                watched = [(await client.get(path)).status_code for path in ("/health/live", "/v1/metrics")]
+                assert watched == [200, 200]
+            statuses = [(await client.get("/v1/models", timeout=10)).status_code for _ in range(20)]
             assert statuses[-1] == 200
         quiet = [await asyncio.open_connection("127.0.0.1", server.ports["wyoming"]) for _ in range(3)]
         reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["wyoming"])

@@ -21,7 +21,7 @@ from wyoming.audio import AudioStart, AudioStop
 from nemotron_asr.checkpoint import load_checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, write_adapter
 from nemotron_asr.errors import OptionError
-from nemotron_asr.server.models import Models
+from nemotron_asr.server.models import Models, _places
 from nemotron_asr.server.serving import application
 from nemotron_asr.server.settings import Settings
 from tests.server.conftest import Running, running
@@ -73,6 +73,14 @@ def test_a_parent_that_is_not_served_is_named_as_it_is(random_model_folder: Path
 def test_names_are_compared_before_anything_is_loaded() -> None:
     with pytest.raises(OptionError, match=r"two models are named 'a'.*--model NAME=other"):
         Models().load(Settings(model=("nowhere/a", "b=nowhere/b", "a=other")))
+
+
+def test_folders_of_experiments_have_equals_signs_in_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "lr=3e-4" / "best"
+    folder.mkdir(parents=True)
+    assert _places([str(folder), f"mine={folder}", "other=nvidia/some=model"]) == {
+        "best": str(folder), "mine": str(folder), "other": "nvidia/some=model",
+    }  # fmt: skip
 
 
 def test_models_are_looked_at_while_others_are_loaded(random_model_folder: Path) -> None:

@@ -173,6 +173,16 @@ def mint(server: Running) -> Any:
     return session["client_secret"]["value"]
 
 
+async def test_connections_may_follow_each_other_quickly() -> None:
+    """Each asks for a secret, which is forgotten when it has served."""
+    with running(max_connections=2) as server:
+        for _ in range(5):
+            secret = await asyncio.to_thread(mint, server)
+            offered = [Subprotocol("realtime"), Subprotocol(f"realtime-token.{secret}")]
+            async with websockets.connect(f"{server.websocket}/v1/realtime", subprotocols=offered) as socket:
+                assert json.loads(await socket.recv())["type"] == "conversation.created"
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [

@@ -322,6 +322,29 @@ async def test_what_is_cleared_is_not_told(server: Running, speech: NDArray[np.i
     assert completed.usage.seconds == pytest.approx(0.5, abs=0.05)
 
 
+async def test_what_is_cleared_behind_a_commit_is_not_told(server: Running, speech: NDArray[np.int16]) -> None:
+    """Though the commit is not answered yet."""
+    half = speech[: 2 * RATE].tobytes()
+    async with connected(server) as connection:
+        await connection.session.update(session=wanted())
+        await append(connection, half)
+        await connection.input_audio_buffer.commit()
+        await append(connection, half)
+        await connection.input_audio_buffer.clear()
+        items, last = set(), ""
+        while last != "input_audio_buffer.cleared":
+            event = await connection.recv()
+            last = event.type
+            if last.startswith(TRANSCRIPTION):
+                items.add(event.item_id)
+        assert len(items) == 1
+        await append(connection, bytes(RATE))
+        await connection.input_audio_buffer.commit()
+        completed = await receive(connection, f"{TRANSCRIPTION}.completed")
+    assert completed.transcript == ""
+    assert completed.item_id not in items
+
+
 def wait_until_no_stream_is_open(server: Running) -> None:
     deadline = time.monotonic() + 30
     while server.service.conversations and time.monotonic() < deadline:

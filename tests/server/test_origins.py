@@ -49,9 +49,11 @@ async def test_everybody_else_does(server: Running) -> None:
     assert await status(server, "http://localhost:3000") == 101
 
 
+@pytest.mark.parametrize("more", [{}, {"X-Forwarded-For": "192.0.2.7"}])
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
-def test_a_name_that_was_made_to_mean_this_machine(server: Running, header: str) -> None:
-    headers = {header: "asr.example:8000", "Origin": "http://asr.example:8000"}
+def test_a_name_that_was_made_to_mean_this_machine(server: Running, header: str, more: dict[str, str]) -> None:
+    """Whatever its page says of where it comes from."""
+    headers = {header: "asr.example:8000", "Origin": "http://asr.example:8000", **more}
     assert httpx.post(f"{server.http}/v1/stream", headers=headers, content=b"").status_code == 403
 
 

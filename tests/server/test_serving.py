@@ -170,3 +170,33 @@ def tell_riva_the_key(host: str) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             recognize(sound, metadata=[("authorization", "Bearer close-sesame")])
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+SLOW_TO_LOAD = """
+import sys, time
+from nemotron_asr.server import models, serving
+from nemotron_asr.server.settings import Settings
+
+def load(*_):
+    print("loading", flush=True)
+    time.sleep(600)
+
+models.Models.load = load
+serving.run(Settings(port=0, grpc_port=0, wyoming_port=0))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to be sent")
+def test_a_second_signal_ends_a_server_that_still_loads() -> None:
+    command = [sys.executable, "-c", SLOW_TO_LOAD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "loading\n"
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):  # a model is loaded to its end first
+                process.wait(1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) != 0
+        finally:
+            process.kill()

@@ -5,6 +5,7 @@ import struct
 import wave
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,9 +66,20 @@ def test_a_codec_inside_is_not_plain() -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"OggS\0\0", b"fLaC", b"ID3\4", b"\x1aE\xdf\xa3", b"\0\0\0 ftypM4A ", b"\xff\xfb\x90"]
-)
+    "head",
+    [
+        b"OggS\0\0", b"fLaC", b"ID3\4", b"\x1aE\xdf\xa3", b"\0\0\0 ftypM4A ", b"\xff\xfb\x90\x64", b"\xff\xf3\x44\xc4",
+        b"\xff\xf1\x50\x80\x2e\x7f\xfc", b"RIFF\0\0\0\0AVI ", b"RF64\xff\xff\xff\xffWAVE",
+        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9",
+    ],
+)  # fmt: skip
 def test_containers_are_recognized(head: bytes) -> None:
     assert looks_like_container(head)
     assert not looks_like_container(b"\xff\xff\xff\xff")
     assert not looks_like_container(b"\0" * 12)
+
+
+@pytest.mark.parametrize("first", [-1281, -1025, -3585])
+def test_loud_samples_are_no_container(first: int) -> None:
+    """Their first two bytes are those of MP3 or AAC."""
+    assert not looks_like_container(np.array([first, first - 40, first - 90, 0, 0, 0], "<i2").tobytes())

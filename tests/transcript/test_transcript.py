@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from nemotron_asr.events import Final, Segment
 from nemotron_asr.transcript import Transcript, collect
 from tests.transcript.pieces import events, finals, said, transcript
 
@@ -19,6 +22,17 @@ def test_a_word_that_was_told_before_the_end_was_known_ends_with_the_audio() -> 
     assert cut.segments[0] == whole.segments[0]
     assert cut.segments[-1].end == cut.words[-1].end == 0.7
     assert cut.words[-1].start == whole.words[-1].start
+
+
+@pytest.mark.parametrize(
+    ("told", "times"), [((5.0, 5.4), (5.0, 5.4)), ((5.0, 6.1), (5.0, 6.0)), ((6.2, 6.4), (6.0, 6.0))]
+)
+def test_a_segment_that_a_hook_left_no_words_keeps_its_times(
+    told: tuple[float, float], times: tuple[float, float]
+) -> None:
+    segment = Segment(*told, "Translated.", "en-US", 0.9, ())
+    (kept,) = collect([Final(6.0, segment)], 6.0, None, "auto").segments
+    assert (kept.start, kept.end) == times
 
 
 def test_the_json_of_the_specification() -> None:

@@ -13,7 +13,7 @@ resampler serves files and live streams, so that both hear the same samples.
 
 from nemotron_asr.audio.resampler import Resampler
 from nemotron_asr.audio.samples import Samples, as_float32
-from nemotron_asr.audio.source import AudioSource, load, probe_duration, read_blocks, read_channels
+from nemotron_asr.audio.source import AudioSource, load, probe_duration, read_blocks, read_channels, read_file
 
 __all__ = [
     "AudioSource",
@@ -24,4 +24,5 @@ __all__ = [
     "probe_duration",
     "read_blocks",
     "read_channels",
+    "read_file",
 ]

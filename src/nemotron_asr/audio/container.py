@@ -49,6 +49,21 @@ def decode(source: FileSource, *, live: bool = False) -> Iterator[tuple[Samples,
                 yield samples.reshape(frame.samples, -1).T, frame.sample_rate
 
 
+def contents(file: BinaryIO) -> bytes:
+    """All bytes of a file object, from its start on.
+
+    Raises:
+        AudioError: it is empty or open as text, or raised an error.
+    """
+    try:
+        _rewind(_checked(file))
+        return file.read()
+    except (OSError, ValueError, TypeError) as error:
+        raise AudioError(_reason(error)) from error
+    except Exception as error:  # what somebody's own file object raises
+        raise AudioError(_failed(error)) from error
+
+
 @contextmanager
 def open_container(source: FileSource, *, live: bool = False) -> Iterator[InputContainer]:
     """Open the container of a path, bytes or file object; of one that is `live`, without reading far ahead.
@@ -139,11 +154,15 @@ def _open_file(source: FileSource) -> AbstractContextManager[BinaryIO]:
         return Path(source).open("rb")
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)
+    return nullcontext(_checked(source))
+
+
+def _checked(source: BinaryIO) -> BinaryIO:
     if not hasattr(source, "read"):
         raise TypeError("audio is a path, bytes, a binary file object or (samples, sample rate)")
     if _is_text(source):
         raise TypeError("this file is open as text; open it in binary mode, 'rb'")
-    return nullcontext(source)
+    return source
 
 
 def _is_text(file: object) -> bool:

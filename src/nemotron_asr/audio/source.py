@@ -4,13 +4,13 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import av
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nemotron_asr.audio.container import FileSource, audio_stream, decode, open_container
+from nemotron_asr.audio.container import FileSource, audio_stream, contents, decode, open_container
 from nemotron_asr.audio.resampler import Resampler, checked_rate
 from nemotron_asr.audio.samples import Samples, parts, to_channels, to_mono, to_planes
 from nemotron_asr.config import SAMPLE_RATE
@@ -90,6 +90,16 @@ def _blocks(source: AudioSource, seconds: float, hear: _Hear) -> Iterator[Sample
         blocks = _regroup(_resample(itertools.chain([first], pieces)), size)
         yield next(blocks, np.zeros((len(first[0]), 1), np.float32))  # what makes no sample at 16 kHz is one of silence
         yield from blocks
+
+
+def read_file(file: BinaryIO) -> bytes:
+    """All bytes of a file object, from its start on.
+
+    Raises:
+        AudioError: it is empty or open as text, or raised an error; the message names it.
+    """
+    with _naming(file):
+        return contents(file)
 
 
 def probe_duration(source: AudioSource) -> float | None:

@@ -48,13 +48,14 @@ def warm_up(runner: Runner, pool: Pool, rows: Sequence[int], chunks: Collection[
 
 
 def choose_threads(runner: Runner, pool: Pool, rows: Sequence[int]) -> None:
-    """Take one thread instead of all where that is faster: on a busy machine they wait for each other."""
-    if runner.threads > 1:
-        together = min(_times(runner, pool, rows, 1))
-        most = runner.threads
-        runner.use_threads(1)
-        if min(_times(runner, pool, rows, 1)) > together:
-            runner.use_threads(most)
+    """Take all threads or one, what is faster now: on a busy machine they wait for each other."""
+    if runner.most_threads == 1:
+        return
+    seconds = dict.fromkeys((runner.most_threads, 1), 0.0)
+    for threads in seconds:
+        runner.use_threads(threads)
+        seconds[threads] = min(_times(runner, pool, rows, 1))
+    runner.use_threads(min(seconds, key=seconds.__getitem__))
 
 
 def _times(runner: Runner, pool: Pool, rows: Sequence[int], frames: int) -> list[float]:

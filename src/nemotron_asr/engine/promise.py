@@ -1,8 +1,9 @@
 """A result that threads and coroutines can both wait for."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -50,6 +51,20 @@ class Promise(Future[T]):
         promise = cls()
         promise.set_result(value)
         return promise
+
+
+def in_background(work: Callable[[], T], name: str) -> Promise[T]:
+    """Do something in a thread of its own, for which a program that ends does not wait."""
+    promise: Promise[T] = Promise()
+
+    def run() -> None:
+        try:
+            promise.keep(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            promise.fail(error)
+
+    Thread(target=run, name=name, daemon=True).start()
+    return promise
 
 
 def in_event_loop() -> bool:

@@ -27,7 +27,9 @@ class Recent:
         kept = self._joined()
         drop = min(max(0, sample - self._begin), len(kept))
         self._begin += drop
-        self._blocks = [kept[drop:].copy()]  # a copy, so that the audio behind it can be freed
+        rest = kept[drop:]
+        wasteful = rest.base is not None and rest.base.size > 2 * rest.size  # a copy lets go of the audio behind it
+        self._blocks = [rest.copy() if wasteful else rest]
 
     def window(self, first: int, length: int) -> Samples:
         """So many samples from one on."""

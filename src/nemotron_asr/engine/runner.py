@@ -107,7 +107,7 @@ class Runner:
     """Runs the model eagerly. Holds no state of streams: several pools and threads may share one.
 
     Attributes:
-        threads: how many compute a step.
+        threads: how many compute a step, of `most_threads`.
         most: streams that step together at most.
         trials: rows and frames of steps that tell what others cost: short and long, alone and in company.
     """
@@ -120,7 +120,7 @@ class Runner:
         self.log_mel = log_mel
         self.device = model.transducer.head.bias.device
         self.dtype = model.transducer.head.bias.dtype
-        self.threads = torch.get_num_threads()
+        self.threads = self.most_threads = torch.get_num_threads()
         self._distances: dict[int, list[Tensor]] = {}
         if self.device.type == "cpu" and isinstance(model.transducer.lstm, nn.LSTM):
             model.transducer.set_submodule("lstm", CellLSTM(model.transducer.lstm))

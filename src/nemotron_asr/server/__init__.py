@@ -9,7 +9,7 @@ problems.py       what goes wrong, in no protocol's words; objects.py: JSON of s
 keys.py           who may come in; origins.py: whose pages; settings.py: how the server is set up; models.py: its models
 adapters.py       the list of adapters: native.py, deepgram*.py, openai*.py, nim*.py, riva*.py, wyoming*.py
 web.py            what adapters over HTTP and WebSocket share: live.py, elsewhere.py; realtime*.py: OpenAI's and NIM's
-serving.py        sockets.py, signals, the end; connections.py: whose patience has an end; waits.py: its own
+serving.py        sockets.py, signals, the end; connections.py, waits.py: whose patience ends; few.py: so many at once
 operations.py     health, metrics.py, models; watch.py, logs.py, traces.py: what is counted and told
 page              the web page
 

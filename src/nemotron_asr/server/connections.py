@@ -99,7 +99,7 @@ class Http(Impatient, H11Protocol):
 
 
 class WebSockets(Impatient, WebSocketsSansIOProtocol):
-    """Keeps no pongs for who does not read, but the last ones."""
+    """Keeps no pongs for who does not read, but the last ones; expects none that it could not have read."""
 
     _pongs: tuple[bytes, ...] = ()
 
@@ -109,6 +109,13 @@ class WebSockets(Impatient, WebSocketsSansIOProtocol):
             super().handle_ping()
         else:
             self._pongs = tuple(self.conn.data_to_send())
+
+    def keepalive_timeout(self) -> None:
+        """The answer has not come; where there is audio that was not taken in yet, it may lie behind that."""
+        if self.read_paused:
+            self.pong_timer = self.loop.call_later(PING, self.keepalive_timeout)
+        else:
+            super().keepalive_timeout()
 
     def resume_writing(self) -> None:
         """The client reads again."""

@@ -1,8 +1,8 @@
 """What a client of Deepgram asks for, in the query of `/v1/listen`.
 
 Not heard: how text is to be written, since the model writes punctuation, capitals and digits itself (`punctuate`,
-`smart_format`, `numerals`, `filler_words`, `dictation`, ...), and names that are unknown. Refused: what would change
-the answer or add to it, and is not offered.
+`smart_format`, `numerals`, `filler_words`, `dictation`, ...), names that are unknown, and `profanity_filter`, for which
+pipecat asks unless told otherwise. Refused: what would change the answer or add to it, and is not offered.
 """
 
 from dataclasses import dataclass

@@ -20,7 +20,20 @@ ENCODINGS = (AUTO, CONTAINER, *LINEAR, "s24le", *COMPANDED)
 ENOUGH = 12
 """Bytes after which it is known what a stream looks like."""
 
-_MAGIC = (b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"FORM", b"caff", b".snd", b"#!AMR")
+_MAGIC = (
+    b"OggS",
+    b"fLaC",
+    b"ID3",
+    b"\x1aE\xdf\xa3",
+    b"FORM",
+    b"caff",
+    b".snd",
+    b"#!AMR",
+    b"RIFF",
+    b"RF64",
+    b"BW64",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+)
 
 
 @dataclass(frozen=True)
@@ -100,5 +113,23 @@ class PlainReader:
 
 def looks_like_container(head: bytes) -> bool:
     """Whether a stream that begins like this is no plain samples."""
-    mpeg = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[1] != 0xFF  # an MP3 frame
-    return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or mpeg
+    return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or _is_mpeg(head) or _is_adts(head)
+
+
+def _is_mpeg(head: bytes) -> bool:
+    """Whether it begins with a frame of MP3, without emphasis: two loud samples can look like one with it."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2 or head[1] == 0xFF:
+        return False
+    bitrate, rate, emphasis = head[2] >> 4, head[2] >> 2 & 3, head[3] & 3
+    return bitrate not in {0, 15} and rate != 3 and emphasis == 0
+
+
+def _is_adts(head: bytes) -> bool:
+    """Whether it begins with a frame of AAC-LC as in `.aac` (ISO/IEC 13818-7), not of three channels or eight.
+
+    Two loud samples can look like those.
+    """
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return False
+    profile, rate, channels = head[2] >> 6, head[2] >> 2 & 15, head[3] >> 6
+    return profile == 1 and rate <= 12 and channels != 3

@@ -142,8 +142,9 @@ class Keys:
     def mint(self, key: Key, seconds: float) -> tuple[str, float]:
         """A secret that stands for a key for some time, to be given to a browser; and the time when it ends."""
         secret, ends = f"ek_{secrets.token_urlsafe(24)}", time.time() + seconds
-        self._secrets = {digest: kept for digest, kept in self._secrets.items() if kept[0] > time.time()}
-        self._secrets[_digest(secret)] = ends, key
+        if self.path:
+            self._secrets = {digest: kept for digest, kept in self._secrets.items() if kept[0] > time.time()}
+            self._secrets[_digest(secret)] = ends, key
         return secret, ends
 
     def all(self) -> list[Key]:

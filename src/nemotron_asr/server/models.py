@@ -100,8 +100,9 @@ def _places(sources: Iterable[str]) -> dict[str, str]:
     """Where models are, by their names."""
     places: dict[str, str] = {}
     for source in sources:
-        name, equals, place = source.rpartition("=")
-        name, place = (name, place) if equals else (source.rstrip("/").rpartition("/")[2], source)
+        name, equals, place = source.partition("=")
+        if not equals or Path(source).exists():  # folders of experiments have = in their names
+            name, place = source.rstrip("/").rpartition("/")[2], source
         if name in places:
             raise OptionError(f"two models are named {name!r}; name one of them otherwise: --model NAME={place}")
         places[name] = place

@@ -64,6 +64,7 @@ class Realtime:
         self._telling = self._listening = asyncio.create_task(asyncio.sleep(0))
         self._problem: Problem | None = None  # what went wrong with the stream
         self._uncommitted = 0  # bytes of the stream behind the last commit
+        self._cleared = False  # they are not to be told
         self._does: Mapping[str, Callable[[Event], Awaitable[None]]] = {
             "session.update": self._update, "transcription_session.update": self._update_beta,
             "input_audio_buffer.append": self._append, "input_audio_buffer.commit": self._commit,
@@ -89,9 +90,9 @@ class Realtime:
         with suppress(WebSocketDisconnect):
             await self._say_session("created")
             while self._problem is None and self.handed_over is None:
-                text, event = await self._receive(), Message()
+                event = Message()
                 try:
-                    event = object_of(text)
+                    event = object_of(await self._receive())
                     does = self._does.get(str(event.get("type")))
                     if does is None:
                         raise invalid(
@@ -172,7 +173,10 @@ class Realtime:
             await stream.finalize()
 
     async def _clear(self, _: Event) -> None:
-        await (self._finish() if self._turns.waiting else self._drop())
+        self._cleared = True
+        if self._turns.waiting:
+            await asyncio.wait([self._telling])
+        await self._drop()
         await self._say({"type": "input_audio_buffer.cleared"})
 
     async def _open(self) -> Conversation:
@@ -201,13 +205,15 @@ class Realtime:
         await self._resources.aclose()
         if self._stream is not None:
             self._turns.next_stream(self._stream.duration)
-        self._stream, self._uncommitted = None, 0
+        self._stream, self._uncommitted, self._cleared = None, 0, False
 
     async def _tell(self, stream: Conversation) -> None:
         try:
             async for event in stream:
                 for message in self._turns.of(event):
                     await self._say(message)
+                if self._cleared and not self._turns.waiting:
+                    return
         except WebSocketDisconnect:
             self._listening.cancel()  # what has come before it went away is heard for nobody
         except Problem as problem:

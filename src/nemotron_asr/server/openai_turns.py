@@ -77,12 +77,11 @@ class Turns:
 
     def _answered(self, time: float) -> Iterator[Message]:
         """All is told that was said before a commit; it ends the turn, unless silence just has."""
+        if self.by_client or not self._just_ended:
+            if not self.by_client:
+                yield self._committed(self._items[0])
+            yield from self._completed(time)
         self.waiting -= 1
-        if not self.by_client and self._just_ended:
-            return
-        if not self.by_client:
-            yield self._committed(self._items[0])
-        yield from self._completed(time)
 
     def _committed(self, item: str) -> Message:
         previous, self._previous = self._previous, item

@@ -67,6 +67,8 @@ class _Endpoints:
             first = talk.handed_over
             if first is None:
                 return
+        if not self._service.settings.api_key_file:
+            self._kept.pop(token or "", None)  # NIM's clients ask for a new one each time, and let none of them in
         await Nim(websocket, self._service, key).run(first)
 
     async def client_secrets(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from nemotron_asr.engine.promise import in_background
 from nemotron_asr.engine.settings import check_options
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.languages import AUTO
@@ -77,7 +78,7 @@ class Service:
             NemotronError: one of them is not there.
         """
         self._decoders.prepare()
-        await asyncio.to_thread(self.models.load, self.settings)
+        await in_background(partial(self.models.load, self.settings), "nemotron-asr loading")
         self.ready = not self.draining
 
     def authenticate(self, token: str | None, protocol: str) -> Key:

@@ -16,6 +16,7 @@ from nemotron_asr.server import connections
 from nemotron_asr.server.adapters import LISTENERS, ROUTES
 from nemotron_asr.server.connections import Http, WebSockets
 from nemotron_asr.server.elsewhere import not_found
+from nemotron_asr.server.few import Few
 from nemotron_asr.server.live import no_websockets_elsewhere
 from nemotron_asr.server.origins import OwnPages
 from nemotron_asr.server.service import Service
@@ -81,7 +82,8 @@ def application(service: Service) -> Starlette:
     routes = [*(route for of in ROUTES for route in of(service)), no_websockets_elsewhere()]
     own, joining = Middleware(OwnPages, allowed=origins), Middleware(Joining, traces=service.traces)
     doors = ([cors] if origins else []) + ([] if service.settings.api_key_file else [own])
-    return Starlette(routes=routes, middleware=[*doors, joining], exception_handlers={404: not_found})
+    few = Middleware(Few, most=service.settings.max_connections)
+    return Starlette(routes=routes, middleware=[few, *doors, joining], exception_handlers={404: not_found})
 
 
 class _Http(uvicorn.Server):
@@ -99,7 +101,7 @@ async def _listen_http(service: Service) -> AsyncIterator[None]:
         application(service), http=Http, ws=WebSockets, lifespan="off", log_config=None, access_log=False,
         ws_max_size=settings.max_message_bytes, ws_ping_interval=connections.PING, ws_ping_timeout=connections.PING,
         ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE, server_header=False,
-        limit_concurrency=settings.max_connections,
+        proxy_headers=False,  # or a page could say that it comes from elsewhere
         ssl_context_factory=(lambda _config, _default: tls) if tls else None,
     )  # fmt: skip
     server, listening = _Http(config), bind(settings.host, settings.port, "--port")

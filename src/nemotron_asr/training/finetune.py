@@ -165,7 +165,7 @@ def hours(trainer: Trainer) -> dict[str, float]:
     return total
 
 
-class Keeper(Watcher):
+class Keeper:
     """Writes the best model, with its card, as a folder that `load` takes; remembers scores when a run is killed."""
 
     def __init__(self, config: FinetuneConfig, checkpoint: Checkpoint) -> None:
@@ -186,6 +186,9 @@ class Keeper(Watcher):
     def best(self) -> Scores:
         """Of the best model so far."""
         return self._scores.get("best", {})
+
+    def stepped(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing is kept between validations."""
 
     def validated(self, step: int, scores: Scores) -> None:
         """Remember what was measured."""

@@ -18,7 +18,7 @@ Scores = Mapping[str, Score]
 
 
 class Watcher(Protocol):
-    """What is told of a run, on the process that leads. Whoever inherits hears only what it asks for."""
+    """What is told of a run, on the process that leads."""
 
     def stepped(self, step: int, values: Mapping[str, float]) -> None:
         """A step was made: losses per token, norm of the gradient, learning rate, seconds of audio."""
@@ -30,7 +30,7 @@ class Watcher(Protocol):
         """They are the best so far."""
 
 
-class Lines(Watcher):
+class Lines:
     """A line in the log every so many steps, with means since the last one."""
 
     def __init__(self, every: int, steps: int) -> None:
@@ -59,8 +59,11 @@ class Lines(Watcher):
             log.info("step %d: %s%s", step, "" if mode == "auto" else f"{mode}: ", score)
         self._since = time.monotonic()
 
+    def kept(self, step: int, weights: Mapping[str, Tensor], scores: Scores) -> None:
+        """Nothing more to say."""
 
-class TensorBoard(Watcher):
+
+class TensorBoard:
     """Curves for TensorBoard: `tensorboard --logdir FOLDER`."""
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -89,3 +92,6 @@ class TensorBoard(Watcher):
             for language, wer in score.languages.items():
                 self._writer.add_scalar(f"WER, {mode}/{language}", wer, step)
         self._writer.flush()
+
+    def kept(self, step: int, weights: Mapping[str, Tensor], scores: Scores) -> None:
+        """Curves do not show it."""

@@ -79,7 +79,8 @@ def _within(segment: Segment, earliest: float, duration: float) -> Segment:
     """
     others = tuple(replace(o, segment=_within(o.segment, earliest, duration)) for o in segment.alternatives)
     words = tuple(within(segment.words, earliest, duration))
-    start, end = (words[0].start, words[-1].end) if words else (min(segment.start, duration), duration)
+    times = (words[0].start, words[-1].end) if words else (segment.start, segment.end)
+    start, end = (min(seconds, duration) for seconds in times)
     return replace(segment, start=start, end=end, words=words, alternatives=others)
 
 

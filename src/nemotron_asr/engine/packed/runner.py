@@ -71,7 +71,7 @@ class PackedRunner(Runner):
     def __init__(self, model: NemotronASR, log_mel: LogMel, threads: int) -> None:
         super().__init__(model, log_mel)
         _fast_subsampling(model)
-        self.threads = threads
+        self.threads = self.most_threads = threads
         self._widths = Widths.of(model.config)
         self._whole = Team(threads)
         self._own = local()

@@ -72,6 +72,7 @@ function complain(problem) {
 async function speak() {
   upload?.abort();
   complain();
+  $("audio").pause(); // or the microphone hears it
   $("player").hidden = true;
   const offset = heard.duration;
   const started = { stream: null, microphone: null, offset, waiting: [] };

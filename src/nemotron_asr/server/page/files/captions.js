@@ -1,6 +1,7 @@
 // Segments on the screen: the words of a partial are grey, and settle when their segment is final.
 
 const UNSURE = 0.4;
+const UNSPACED = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/u; // written without spaces
 
 /** The transcript and the element that shows it. */
 export class Captions {
@@ -115,9 +116,11 @@ export class Captions {
   /** The transcript in the shape of `nemotron-asr transcribe --format json`. */
   transcript(file, duration) {
     const counts = new Map();
-    for (const { language, words } of this.segments) counts.set(language, (counts.get(language) ?? 0) + words.length);
+    for (const { language, words } of this.segments) {
+      if (language) counts.set(language, (counts.get(language) ?? 0) + words.length);
+    }
     const [language] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [null];
-    const text = this.segments.map((segment) => segment.text).join(" ");
+    const text = this.segments.map((segment) => (UNSPACED.test(segment.text) ? "" : " ") + segment.text).join("").trim();
     return { file, duration, language, text, segments: this.segments };
   }
 

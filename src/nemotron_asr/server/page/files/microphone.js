@@ -7,18 +7,27 @@ export class Microphone {
     // The model was trained on voices as they are: what makes calls pleasant takes something away from them.
     const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio });
-    const context = new AudioContext();
-    await context.audioWorklet.addModule("/page/microphone-worklet.js");
-    const node = new AudioWorkletNode(context, "packets", { numberOfOutputs: 0, channelCount: 1 });
-    node.port.onmessage = ({ data }) => onPacket(data);
-    context.createMediaStreamSource(stream).connect(node);
-    await context.resume();
-    return new Microphone(stream, context);
+    const microphone = new Microphone(stream, new AudioContext());
+    try {
+      await microphone.connect(onPacket);
+    } catch (error) {
+      await microphone.stop();
+      throw error;
+    }
+    return microphone;
   }
 
   constructor(stream, context) {
     this.stream = stream;
     this.context = context;
+  }
+
+  async connect(onPacket) {
+    await this.context.audioWorklet.addModule("/page/microphone-worklet.js");
+    const node = new AudioWorkletNode(this.context, "packets", { numberOfOutputs: 0, channelCount: 1 });
+    node.port.onmessage = ({ data }) => onPacket(data);
+    this.context.createMediaStreamSource(this.stream).connect(node);
+    await this.context.resume();
   }
 
   /** Samples per second. */
