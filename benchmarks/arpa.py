@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from nemotron_asr.corpus.manifest import read_manifest
 from nemotron_asr.decoding.ngram import UNKNOWN, spoken
-from nemotron_asr.training.manifest import read_manifest
 
 Gram = tuple[str, ...]
 

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from nemotron_asr import audio
 from nemotron_asr.config import FRAME_SECONDS, HOP, chunk_frames
+from nemotron_asr.corpus.manifest import Clip, read_manifest
 from nemotron_asr.decoding.beam import Beam, beam, initial_beam
 from nemotron_asr.decoding.fusion import Fusion
 from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
@@ -27,7 +28,6 @@ from nemotron_asr.features import mel_frames, window_samples, window_start
 from nemotron_asr.languages import TAG
 from nemotron_asr.model import encoder_frames
 from nemotron_asr.recognizer import load
-from nemotron_asr.training.manifest import Clip, read_manifest
 from nemotron_asr.training.validation import Hypothesis, score
 
 ROWS = 16

@@ -16,11 +16,11 @@ import numpy as np
 from nemotron_asr import audio
 from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE
+from nemotron_asr.corpus.manifest import Clip, read_manifest
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.evaluation.normalisation import units
 from nemotron_asr.evaluation.scoring import align, count, total
 from nemotron_asr.recognizer import Recognizer, load
-from nemotron_asr.training.manifest import Clip, read_manifest
 
 NOISE = 0.0005
 """Standard deviation of what is called silence."""

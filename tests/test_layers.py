@@ -14,7 +14,7 @@ PACKAGE = Path(nemotron_asr.__file__).parent
 ROOMS = [
     {"config", "drafts", "events", "errors", "languages", "options", "postprocess"},
     {"model", "features", "audio", "tokenizer", "sentencepiece_model"},
-    {"decoding", "subtitles", "transcript", "checkpoint"},
+    {"decoding", "subtitles", "transcript", "checkpoint", "corpus"},
     {"engine"},
     {"recognizer", "recordings", "cluster"},
     {"cli", "demo", "benchmark", "server", "training", "evaluation", "__main__"},

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.corpus.parts import Part
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.evaluation.manifests import Spoken, read_clips
-from nemotron_asr.training.parts import Part
 from tests.conftest import Sample
 
 LINE = '{"audio_filepath": "a.wav", "duration": 1, "text": "Ein Haus.", "target_lang": "de"}'

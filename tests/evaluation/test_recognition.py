@@ -9,11 +9,11 @@ import pytest
 
 from nemotron_asr.audio import load
 from nemotron_asr.config import chunk_frames
+from nemotron_asr.corpus.parts import Part
 from nemotron_asr.errors import AudioError, NemotronError
 from nemotron_asr.evaluation.manifests import Spoken
 from nemotron_asr.evaluation.recognition import Mode, Recognition, end_of_speech, recognize, recognize_all
 from nemotron_asr.recognizer import Recognizer
-from nemotron_asr.training.parts import Part
 from tests.conftest import Sample
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from nemotron_asr.corpus.parts import Part
 from nemotron_asr.errors import OptionError
 from nemotron_asr.evaluation.manifests import Spoken
 from nemotron_asr.evaluation.recognition import Mode, Recognition
 from nemotron_asr.evaluation.records import Records, recognize_rest
 from nemotron_asr.recognizer import Recognizer
-from nemotron_asr.training.parts import Part
 from tests.evaluation.conftest import recognition
 
 MODEL = {"model": "tiny", "weights": "abc"}

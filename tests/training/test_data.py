@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nemotron_asr.audio import load
 from nemotron_asr.config import HOP, SAMPLE_RATE, ModelConfig
+from nemotron_asr.corpus.manifest import read_manifest
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.features import WINDOW, mel_frames, window_samples, window_start
 from nemotron_asr.tokenizer import Tokenizer
@@ -20,7 +21,6 @@ from nemotron_asr.training import cache
 from nemotron_asr.training.augment import AugmentConfig
 from nemotron_asr.training.cache import AudioCache
 from nemotron_asr.training.data import Batch, Batches, Bucket, DataConfig, Source, collate, make_buckets
-from nemotron_asr.training.manifest import read_manifest
 from tests.training.conftest import Line, write_manifest
 
 

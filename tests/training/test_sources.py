@@ -10,11 +10,11 @@ import pytest
 
 from nemotron_asr.audio import load
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.corpus.manifest import Clip, read_manifest
+from nemotron_asr.corpus.sources import fetch_dataset, read_clips
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.data import Batches, DataConfig, Source
-from nemotron_asr.training.manifest import Clip, read_manifest
-from nemotron_asr.training.sources import fetch_dataset, read_clips
 from tests.training.conftest import Line, write_manifest
 
 

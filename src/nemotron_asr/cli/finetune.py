@@ -126,8 +126,8 @@ def _measured(text: str, language: str, datasets: Path) -> "Source":
 
 def _source(text: str, language: str, datasets: Path) -> "Source":
     """`SOURCE[:WEIGHT]`; what comes after the last colon is a weight if it is a number."""
+    from nemotron_asr.corpus.sources import HUGGING_FACE, fetch_dataset
     from nemotron_asr.training.data import Source
-    from nemotron_asr.training.sources import HUGGING_FACE, fetch_dataset
 
     name, weight = text, 1.0
     if match := re.fullmatch(r"(.+):(\d+(?:\.\d*)?|\.\d+)", text):

@@ -6,13 +6,13 @@ from itertools import chain
 from pathlib import Path
 
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.corpus import sources
+from nemotron_asr.corpus.manifest import Clip
+from nemotron_asr.corpus.parts import WHOLE, Part
 from nemotron_asr.errors import LanguageError, ManifestError, NemotronError
 from nemotron_asr.evaluation.fleurs import fetch, is_fleurs
 from nemotron_asr.evaluation.normalisation import units, words
 from nemotron_asr.languages import canonical, prompt_row
-from nemotron_asr.training import sources
-from nemotron_asr.training.manifest import Clip
-from nemotron_asr.training.parts import WHOLE, Part
 
 
 @dataclass(frozen=True)

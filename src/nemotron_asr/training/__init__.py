@@ -1,6 +1,6 @@
 """From manifests to a trained model: data, augmentation, the transducer loss and one trainer.
 
-sources.py       where clips come from; manifest.py: a clip a line; parts.py: a part of a recording
+selection.py     clips -> those that a model can learn from
 data.py          clips -> batches; cache.py: decoded audio on disk; augment.py: what happens to it on its way
 objective.py     a batch -> its loss; replay.py: the predictor over a known text
 joint.py         the joint in blocks of cells; loss.py: the transducer's lattice; spelling.py: what CTC is taught

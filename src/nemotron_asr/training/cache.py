@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.audio import Samples, load
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import AudioError, printable
-from nemotron_asr.training.manifest import Clip
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
+from nemotron_asr.corpus.manifest import Clip
+from nemotron_asr.corpus.sources import read_clips
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.evaluation.normalisation import units
 from nemotron_asr.features import mel_frames, window_samples, window_start
@@ -26,9 +28,8 @@ from nemotron_asr.model import encoder_frames
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.augment import AugmentConfig, Augmenter
 from nemotron_asr.training.cache import AudioCache
-from nemotron_asr.training.manifest import Clip, Example, Selection, select
 from nemotron_asr.training.parallel import ALONE, Replicas
-from nemotron_asr.training.sources import read_clips
+from nemotron_asr.training.selection import Example, Selection, select
 from nemotron_asr.training.subwords import SubwordSplitter
 
 log = logging.getLogger(__name__)

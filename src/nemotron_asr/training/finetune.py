@@ -14,6 +14,8 @@ from torch import Tensor
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, skeleton, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint
 from nemotron_asr.config import LATENCIES
+from nemotron_asr.corpus.manifest import Clip
+from nemotron_asr.corpus.sources import read_clips
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.languages import AUTO, canonical
 from nemotron_asr.model import NemotronASR
@@ -22,11 +24,9 @@ from nemotron_asr.training.augment import AugmentConfig
 from nemotron_asr.training.card import model_card
 from nemotron_asr.training.data import DataConfig
 from nemotron_asr.training.locales import add_locale
-from nemotron_asr.training.manifest import Clip
 from nemotron_asr.training.objective import ObjectiveConfig
 from nemotron_asr.training.options import FinetuneConfig
 from nemotron_asr.training.pieces import add_pieces
-from nemotron_asr.training.sources import read_clips
 from nemotron_asr.training.state import write_whole
 from nemotron_asr.training.trainer import Trainer, TrainingConfig
 from nemotron_asr.training.validation import Score

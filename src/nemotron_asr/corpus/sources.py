@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nemotron_asr.audio.suffixes import SUFFIXES
+from nemotron_asr.corpus.manifest import UNKNOWN, Clip, read_lines
 from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import LanguageError, ManifestError, needs_extra
 from nemotron_asr.languages import canonical
-from nemotron_asr.training.manifest import UNKNOWN, Clip, read_lines
-from nemotron_asr.training.state import write_whole
 
 HUGGING_FACE = "hf:"
 
@@ -93,7 +92,8 @@ def fetch_dataset(name: str, folder: Path, language: str = "") -> Path:
         target.mkdir(parents=True, exist_ok=True)
         rows = enumerate(_rows(repository, configuration, split or "train"))
         lines = [json.dumps(_line(row, target / f"{i:07}", language, name), ensure_ascii=False) for i, row in rows]
-        write_whole(manifest, "\n".join(lines))
+        with drafted(manifest, shared=True) as draft:
+            draft.write_text("\n".join(lines), encoding="utf-8")
     return manifest
 
 
