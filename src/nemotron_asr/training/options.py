@@ -80,18 +80,18 @@ class FinetuneConfig:
             OptionError: it holds a run with other options, of more or fewer processes, or of another model.
         """
         options = json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in FREE}, default=str))
-        found = {"processes": processes(), "weights": weights}  # which runs of older versions do not say
+        ours = options | {"processes": processes(), "weights": weights}
         path = self.output / "options.json"
         begun = path.exists() and any((self.output / name).exists() for name in (LAST, BEST))
-        before = found | (json.loads(path.read_text(encoding="utf-8")) if begun else options)
-        said = options | {"processes": found["processes"]}
-        changed = ", ".join(f"{n} {_said(before.get(n))}" for n in said if said[n] != before.get(n))
-        if changed:
-            raise OptionError(f"{self.output} holds a run with {changed}; repeat that, or choose another folder")
-        if before["weights"] != weights:
+        theirs = ours | (json.loads(path.read_text(encoding="utf-8")) if begun else {})  # older versions say less
+        changed = [name for name in ours if ours[name] != theirs[name]]
+        if changed == ["weights"]:
             raise OptionError(f"{self.output} holds a run on other weights of {self.model}; choose another folder")
+        if changed:
+            said = ", ".join(f"{name} {_said(theirs[name])}" for name in changed if name != "weights")
+            raise OptionError(f"{self.output} holds a run with {said}; repeat that, or choose another folder")
         self.output.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(options | found, indent=2))
+        write_whole(path, json.dumps(ours, indent=2))
 
 
 def _check_numbers(options: Mapping[str, Any], where: str = "") -> None:
