@@ -106,10 +106,13 @@ def _download(name: str) -> Path:
             f"run `hf download {name} --local-dir {name.partition('/')[2]}` where it can, copy that folder here and "
             f"give its path"
         ) from None
-    except Exception as error:  # noqa: BLE001 - of the library for HTTP, too, which is another one in each version
+    except (OSError, ValueError) as error:
+        message = f"there is no folder {name}, nor can Hugging Face be asked for it: {one_line(error)}"
+        raise CheckpointError(message) from None
+    except Exception as error:  # noqa: BLE001 - of the library for HTTP, which is another one in each version
         reason = one_line(error) or type(error).__name__
-        message = f"there is no folder {name}, nor can Hugging Face be asked for it: {reason}"
-        raise CheckpointError(f"{message}; what was fetched is kept, so try again") from None
+        message = f"{name} was not fetched from Hugging Face to its end: {reason}; what has come is kept, so try again"
+        raise CheckpointError(message) from None
 
 
 def save_checkpoint(
