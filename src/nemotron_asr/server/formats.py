@@ -21,19 +21,9 @@ ENOUGH = 12
 """Bytes after which it is known what a stream looks like."""
 
 _MAGIC = (
-    b"OggS",
-    b"fLaC",
-    b"ID3",
-    b"\x1aE\xdf\xa3",
-    b"FORM",
-    b"caff",
-    b".snd",
-    b"#!AMR",
-    b"RIFF",
-    b"RF64",
-    b"BW64",
-    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
-)
+    b"OggS", b"fLaC", b"ID3", b"\x1aE\xdf\xa3", b"FORM", b"caff", b".snd", b"#!AMR", b"RIFF", b"RF64", b"BW64",
+    b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # WMA
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
