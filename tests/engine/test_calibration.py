@@ -29,7 +29,7 @@ def test_the_faster_number_of_threads_is_taken(
     monkeypatch.setattr(runner, "use_threads", lambda threads: setattr(runner, "threads", threads))
     calibrate(runner, cost)
     assert runner.threads == chosen
-    assert cost.seconds(1) == pytest.approx(0.002, abs=0.006)  # a busy machine sleeps longer than it is told to
+    assert 0.002 <= cost.seconds(1) < 0.035  # a busy machine sleeps longer than it is told to
     assert cost.seconds(112) > cost.seconds(14) > cost.seconds(1)
 
 

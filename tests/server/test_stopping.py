@@ -117,7 +117,8 @@ def test_what_came_of_a_recording_is_not_the_whole(server: Running, speech: NDAr
         wait_until(lambda: not server.service.conversations)
         ended.set()
         last = json.loads(answer.result().text.splitlines()[-1])
-    assert (last["type"], last["message"]) == ("error", REASON)
+    problem = last.get("error", last)  # a slow machine may not have told anything yet: then it is the whole answer
+    assert (problem["kind"], problem["message"]) == ("unavailable", REASON)
 
 
 def uploading(server: Running, recording: bytes, rest: threading.Event) -> httpx.Response:
