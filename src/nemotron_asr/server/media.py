@@ -110,8 +110,9 @@ class Decoding:
         self._in.close()
         with suppress(ConnectionError):
             await self._in.wait_closed()
-        while await self._out.read(PIECE):  # what it had still to say, so that its pipes close
-            pass
+        for pipe in (self._out, self._err):
+            while await pipe.read(PIECE):  # what it had still to say, so that its pipes close
+                pass
         await self._process.wait()
 
 
