@@ -55,13 +55,9 @@ def contents(file: BinaryIO) -> bytes:
     Raises:
         AudioError: it is empty or open as text, or raised an error.
     """
-    try:
+    with _reading():
         _rewind(_checked(file))
         return file.read()
-    except (OSError, ValueError, TypeError) as error:
-        raise AudioError(_reason(error)) from error
-    except Exception as error:  # what somebody's own file object raises
-        raise AudioError(_failed(error)) from error
 
 
 @contextmanager
@@ -75,19 +71,26 @@ def open_container(source: FileSource, *, live: bool = False) -> Iterator[InputC
         AudioError: there is no such file, or nothing that FFmpeg knows in it, or a file object raised an error.
     """
     with ExitStack() as stack:
-        try:
+        with _reading():
             file = stack.enter_context(_open_file(source))
             _rewind(file)
             options = {"protocol_whitelist": ""} | ({"analyzeduration": LOOK} if live else {})
             container = av.open(file, "r", metadata_errors="replace", container_options=options)
             stack.enter_context(container)
-        except (av.FFmpegError, OSError, ValueError, TypeError) as error:
-            raise AudioError(_reason(error)) from error
-        except (ImportError, MemoryError):
-            raise  # not the file's fault
-        except Exception as error:  # what somebody's own file object raises
-            raise AudioError(_failed(error)) from error
         yield container
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever is wrong with a file is an `AudioError`."""
+    try:
+        yield
+    except (av.FFmpegError, OSError, ValueError, TypeError) as error:
+        raise AudioError(_reason(error)) from error
+    except (ImportError, MemoryError):
+        raise  # not the file's fault
+    except Exception as error:  # what somebody's own file object raises
+        raise AudioError(_failed(error)) from error
 
 
 def audio_stream(container: InputContainer) -> AudioStream:
