@@ -26,7 +26,7 @@ def test_every_protocol_bears_load(server: Running, samples: list[Sample], proto
     assert report.words > 0
     assert len(report.ends) == report.utterances
     assert len(report.finals) in ANSWERED.get(protocol, {report.utterances})
-    assert report.chunks > 10
+    assert report.chunks > report.utterances
     assert report.cpu > 0
     assert 4 < report.audio <= 8
 
