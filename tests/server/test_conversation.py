@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from nemotron_asr.events import Final, Partial
 from nemotron_asr.features import window_samples, window_start
 from nemotron_asr.server.conversation import Conversation, Finalized, RequestedFinal, StreamEvent
-from nemotron_asr.server.formats import CONTAINER, AudioFormat
+from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat, index_is_last
 from nemotron_asr.server.media import Decoders
 from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.service import Service
@@ -217,17 +218,81 @@ def encoded(audio: np.ndarray, codec: str) -> bytes:
     return file.getvalue()
 
 
-async def test_a_file_whose_index_is_at_its_end(service: Service, samples: list[Sample], tmp_path: Path) -> None:
-    path = tmp_path / "a.m4a"
+@pytest.fixture(scope="module")
+def m4a(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 25 s, with its index at its end, as encoders write it: more than FFmpeg keeps of what cannot be read twice."""
+    path = tmp_path_factory.mktemp("files") / "a.m4a"
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16_000)
-        frame = av.AudioFrame.from_ndarray(as_int16(samples[0].audio)[None], format="s16", layout="mono")
-        frame.sample_rate = 16_000
+        stream = container.add_stream("aac", rate=RATE)
+        speech = np.resize(as_int16(samples[0].audio), 25 * RATE)
+        frame = av.AudioFrame.from_ndarray(speech[None], format="s16", layout="mono")
+        frame.sample_rate = RATE
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_a_file_whose_index_is_at_its_end(service: Service, m4a: Path) -> None:
     conversation = await talk(service, AudioFormat(CONTAINER), recording=True)
-    async with conversation, conversation.beside(conversation.play(str(path))):
-        assert leaves((await conversation.transcript()).segments) == near(heard(service, path).segments)
+    async with conversation, conversation.beside(conversation.play(str(m4a))):
+        assert leaves((await conversation.transcript()).segments) == near(heard(service, m4a).segments)
+
+
+@pytest.mark.parametrize(("encoding", "packet"), [(AUTO, 13), (CONTAINER, 40_000)])
+async def test_bytes_of_such_a_file(
+    service: Service, m4a: Path, encoding: str, packet: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    transcript = await hear(service, content(m4a), AudioFormat(encoding), packet)
+    assert leaves(transcript.segments) == near(heard(service, m4a).segments)
+    assert not names(tmp_path)
+
+
+async def test_such_a_file_may_be_as_long_as_an_upload(random_model_folder: Path, m4a: Path) -> None:
+    service = Service(Settings(model=(f"random={random_model_folder}",), max_streams=8, max_upload_bytes=50_000))
+    await service.start()
+    with pytest.raises(Problem, match="more than 50000 bytes") as problem:
+        await hear(service, content(m4a), AudioFormat())
+    assert problem.value.kind is Kind.TOO_LARGE
+    await service.close()
+
+
+async def test_a_disk_without_room_for_such_a_file(
+    service: Service, m4a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(Problem, match="cannot be kept while it is heard: No such file") as problem:
+        await hear(service, content(m4a), AudioFormat())
+    assert problem.value.kind is Kind.UNAVAILABLE
+
+
+def box(kind: bytes, size: int, length: int = 0) -> bytes:
+    return size.to_bytes(4) + kind + bytes(length)
+
+
+@pytest.mark.parametrize(
+    ("head", "last"),
+    [
+        (box(b"ftyp", 16, 8) + box(b"moov", 1000), False),
+        (box(b"ftyp", 16, 8) + box(b"free", 8) + box(b"mdat", 1000), True),
+        (box(b"ftyp", 16, 8) + box(b"mdat", 1), True),  # its size in 64 bits follows
+        (box(b"ftyp", 16, 8) + box(b"free", 1000), None),
+        (box(b"ftyp", 16, 8), None),
+        (box(b"ftyp", 0, 8) + box(b"mdat", 1000), False),  # damaged
+        (b"OggS" + bytes(100), False),
+        (b"", False),
+    ],
+)
+def test_where_the_index_of_an_mp4_is(head: bytes, last: bool | None) -> None:
+    assert index_is_last(head) is last
 
 
 @pytest.mark.parametrize(

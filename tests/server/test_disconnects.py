@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Sequence
 
 import grpc
 import pytest
 import websockets
 
+from nemotron_asr.server.conversation import Conversation
 from nemotron_asr.server.riva_messages import SERVICE, RecognizeRequest, StreamingRequest
 from tests.server.conftest import Running
 from tests.server.fuzz.conftest import neighbour
@@ -80,6 +82,23 @@ async def test_requests(server: Running, path: str) -> None:
     kind, body = BODIES[path]
     head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     await cut(server.ports["http"], head + body, [4, len(head) - 2, len(head), len(head) + 70, -1, len(head + body)])
+    await alone(server)
+
+
+async def test_a_recording_of_which_much_is_left(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    playing = threading.Event()
+
+    async def play(*_: object) -> None:
+        playing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Conversation, "play", play)
+    kind, body = BODIES["/v1/audio/transcriptions"]
+    _, writer = await asyncio.open_connection("127.0.0.1", server.ports["http"])
+    writer.write(f"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n".encode())
+    writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    assert await asyncio.to_thread(playing.wait, 30)
+    writer.transport.abort()
     await alone(server)
 
 

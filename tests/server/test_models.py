@@ -21,7 +21,9 @@ from wyoming.audio import AudioStart, AudioStop
 from nemotron_asr.checkpoint import load_checkpoint, to_float
 from nemotron_asr.checkpoint.adapter import fingerprint, write_adapter
 from nemotron_asr.errors import OptionError
+from nemotron_asr.recognizer import Recognizer, load
 from nemotron_asr.server.models import Models, _places
+from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.serving import application
 from nemotron_asr.server.settings import Settings
 from tests.server.conftest import Running, running
@@ -68,6 +70,26 @@ def test_an_adapter_names_its_parent(server: Running) -> None:
 def test_a_parent_that_is_not_served_is_named_as_it_is(random_model_folder: Path, adapter: Path) -> None:
     with running(model=[f"mine={adapter}"]) as server:
         assert httpx.get(f"{server.http}/v1/models/mine").json()["parent"] == random_model_folder.name
+
+
+def test_while_one_is_loaded_it_is_not_mistaken_for_another(
+    random_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, refused = Models(), list[Problem]()
+
+    def look(name: str, *options: Any) -> Recognizer:
+        if models.by_name:
+            assert models.find(None).name == models.find("my-whisper", ["*whisper*"]).name == "first"
+            for asked in ("second-whisper", "third"):
+                with pytest.raises(Problem) as problem:
+                    models.find(asked, ["*whisper*"])
+                refused.append(problem.value)
+        return load(name, *options)
+
+    monkeypatch.setattr("nemotron_asr.server.models.load", look)
+    models.load(Settings(model=(f"first={random_model_folder}", f"second-whisper={random_model_folder}")))
+    assert [problem.kind for problem in refused] == [Kind.UNAVAILABLE, Kind.NOT_FOUND]
+    assert models.find("second-whisper").name == "second-whisper"
 
 
 def test_names_are_compared_before_anything_is_loaded() -> None:

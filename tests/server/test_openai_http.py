@@ -162,7 +162,7 @@ def test_a_prompt_is_a_hint_in_any_script(transcribe: Any, samples: list[Sample]
 @pytest.mark.parametrize(
     ("wrong", "parameter", "status"),
     [
-        ({"model": "parakeet"}, "model", 404),
+        ({"model": "wav2vec"}, "model", 404),
         ({"language": "xx"}, "language", 400),
         ({"response_format": "diarized_json"}, "response_format", 400),
         ({"response_format": "diarized_json", "stream": True}, "stream", 400),

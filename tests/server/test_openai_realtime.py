@@ -391,7 +391,7 @@ async def test_a_client_that_has_gone_to_sleep(server: Running, monkeypatch: pyt
         ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty", None),
         ({"type": "session.update", "session": 7}, "invalid", "session"),
         ({"type": "session.update", "session": {"type": "realtime"}}, "invalid", "session.type"),
-        ({"type": "session.update", "session": wanted(model="parakeet")}, "model_not_found", "model"),
+        ({"type": "session.update", "session": wanted(model="wav2vec")}, "model_not_found", "model"),
         ({"type": "session.update", "session": wanted(delay="soon")}, "invalid", "transcription.delay"),
         ({"type": "session.update", "session": wanted(language="xx")}, "invalid", "language"),
         ({"type": "session.update", "model": "gpt-4o-transcribe"}, "invalid", "session"),

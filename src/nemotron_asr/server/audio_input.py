@@ -10,13 +10,25 @@ import numpy as np
 from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import NemotronError
-from nemotron_asr.server.formats import AUTO, CONTAINER, ENOUGH, AudioFormat, PlainReader, looks_like_container
+from nemotron_asr.server.formats import (
+    AUTO,
+    CONTAINER,
+    ENOUGH,
+    AudioFormat,
+    PlainReader,
+    index_is_last,
+    looks_like_container,
+)
 from nemotron_asr.server.media import Decoders, Decoding
 from nemotron_asr.server.pcm import Array
 from nemotron_asr.server.problems import invalid
+from nemotron_asr.server.spool import Spool, spooled
 from nemotron_asr.server.wav import is_wav, read_header
 
 Hear = Callable[[Array], Awaitable[None]]
+
+LONGEST_HEAD = 1 << 16
+"""Bytes of an MP4 among which its index or its samples begin, if it can be heard while it comes."""
 
 
 class AudioInput:
@@ -25,6 +37,7 @@ class AudioInput:
     Args:
         form: what the bytes are.
         decoders: for those that are not plain.
+        most: bytes of a file that can be heard only when all of it has come.
         hear: takes samples; waits while the engine is busy.
         wanted: how many samples it takes for something new to be heard. Fewer are held back, for what is done with a
             packet costs the same however short it is.
@@ -33,15 +46,16 @@ class AudioInput:
     """
 
     def __init__(
-        self, form: AudioFormat, decoders: Decoders, hear: Hear, wanted: Callable[[], int],
+        self, form: AudioFormat, decoders: Decoders, most: int, hear: Hear, wanted: Callable[[], int],
         ended: Callable[[], None], failed: Callable[[NemotronError], None],
     ) -> None:  # fmt: skip
-        self._form, self._decoders = form, decoders
+        self._form, self._decoders, self._most = form, decoders, most
         self._hear, self._wanted, self._ended, self._failed = hear, wanted, ended, failed
         self._head = b""
         self._left: int | None = None  # bytes of samples that a WAV header announced
         self._plain: PlainReader | None = None
         self._decoding: Decoding | None = None
+        self._spool: Spool | None = None  # what it will decode, when all has come
         self._decoded: list[Samples] = []  # what is held back of it
         self._pouring: asyncio.Task[None] | None = None
         self._resources = AsyncExitStack()
@@ -63,6 +77,8 @@ class AudioInput:
             self._plain.hold(self._announced(data))
             if self._plain.held >= self._wanted():
                 await self._hear(self._plain.read())
+        elif self._spool is not None:
+            await self._spool.write(data)
         elif self._decoding is not None:
             await self._decoding.write(data)
 
@@ -100,6 +116,9 @@ class AudioInput:
             await self._hear(self._plain.finish())
             self._ended()
         elif self._decoding is not None:
+            if self._spool is not None:
+                await self._spool.close()
+                self._decoding.begin(self._spool.path, self._form.channel)
             self._decoding.end()
 
     async def release(self) -> None:
@@ -133,14 +152,20 @@ class AudioInput:
                 self._plain = PlainReader(header.form)
                 return True
         if self._form.encoding == CONTAINER or is_wav(head) or looks_like_container(head):
-            await self._decode()
+            when_whole = index_is_last(head)
+            if when_whole is None and len(head) < LONGEST_HEAD and not whole:
+                return False
+            await self._decode(when_whole=when_whole is not False)
         else:
             self._plain = PlainReader(replace(self._form, encoding="s16le"))
         return True
 
-    async def _decode(self) -> None:
+    async def _decode(self, *, when_whole: bool) -> None:
         self._decoding = await self._resources.enter_async_context(self._decoders.decoding_live())
-        self._decoding.begin(channel=self._form.channel)
+        if when_whole:
+            self._spool = await self._resources.enter_async_context(spooled(self._most))
+        else:
+            self._decoding.begin(channel=self._form.channel)
         self._pouring = asyncio.create_task(self._pour(self._decoding))
 
     async def _pour(self, decoding: Decoding) -> None:

@@ -106,6 +106,20 @@ def looks_like_container(head: bytes) -> bool:
     return head.startswith(_MAGIC) or head[4:8] == b"ftyp" or _is_mpeg(head) or _is_adts(head)
 
 
+def index_is_last(head: bytes) -> bool | None:
+    """Whether an MP4 that begins like this has its samples before their index (ISO/IEC 14496-12); None: not known yet.
+
+    Such a file can be heard only when all of it has come.
+    """
+    place = 4 if head[4:8] == b"ftyp" else len(head)
+    while place + 4 <= len(head):
+        size, kind = int.from_bytes(head[place - 4 : place]), head[place : place + 4]
+        if kind in {b"mdat", b"moov"} or size < 8:
+            return kind == b"mdat"
+        place += size
+    return None if head[4:8] == b"ftyp" else False
+
+
 def _is_mpeg(head: bytes) -> bool:
     """Whether it begins with a frame of MP3, without emphasis: two loud samples can look like one with it."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2 or head[1] == 0xFF:

@@ -1,7 +1,7 @@
 """The models that a server has, by name."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -49,6 +49,7 @@ class Models:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Model] = {}  # another one when a model is loaded: that goes on in a thread
+        self._names: Collection[str] = ()  # of all, also those that are still to be loaded
 
     @property
     def engines(self) -> dict[str, Engine]:
@@ -63,6 +64,7 @@ class Models:
             OptionError: two models have the same name, or an option is unknown.
         """
         places = _places(settings.model)
+        self._names = places
         names = {_lasting(place): name for name, place in reversed(places.items())}
         for name, place in places.items():
             recognizer = load(place, settings.device, settings.dtype)
@@ -82,10 +84,10 @@ class Models:
         Raises:
             Problem: there is no such model, or none yet.
         """
-        if not self.by_name:
-            raise Problem(Kind.UNAVAILABLE, "the model is still being loaded")
         if name in self.by_name:
             return self.by_name[name]
+        if not self.by_name or name in self._names:
+            raise Problem(Kind.UNAVAILABLE, "the model is still being loaded")
         if not name or any(fnmatch(name.lower(), pattern) for pattern in foreign):
             return next(iter(self.by_name.values()))
         raise Problem(Kind.NOT_FOUND, f"model {name!r} is unknown; choose {', '.join(self.by_name)}", "model")

@@ -19,6 +19,7 @@ from nemotron_asr.server.formats import CONTAINER, AudioFormat
 from nemotron_asr.server.openai_form import DIARIZED, FORMATS, TranscriptionRequest, read
 from nemotron_asr.server.problems import Problem, invalid
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.sides import tasks
 from nemotron_asr.server.web import LiveResponse, form_of, gone, pieces, stored, token_of
 from nemotron_asr.transcript import Transcript
 
@@ -37,6 +38,7 @@ def routes(service: Service) -> list[BaseRoute]:
                 stack.push_async_callback(form.close)
                 wanted = read(form)
                 path = await stack.enter_async_context(stored(pieces(wanted.file)))
+                await form.close()  # else it would lie there twice
                 conversations = [
                     await stack.enter_async_context(
                         await service.open(
@@ -68,8 +70,10 @@ async def _forms(service: Service, path: str, wanted: TranscriptionRequest) -> l
 
 
 async def _play(conversation: Conversation, path: str, request: Request) -> None:
-    await conversation.play(path)
-    await gone(request)
+    """Hear a recording, unless the client goes away."""
+    async with tasks() as group:
+        group.create_task(gone(request))
+        await conversation.play(path)
 
 
 async def _texts(

@@ -14,8 +14,8 @@ from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.web import headers_of
 from nemotron_asr.transcript import Transcript, merge
 
-FOREIGN_MODELS = ("whisper*", "gpt-*")
-"""Names that OpenAI's clients send unless they are told otherwise."""
+FOREIGN_MODELS = ("*whisper*", "gpt-*", "*parakeet*", "*nemotron*", "*conformer*", "*canary*")
+"""Names that clients of OpenAI, of Whisper's servers and of a NIM container send."""
 
 _PROMPT_WEIGHT = 0.5
 

@@ -23,8 +23,8 @@ GRACE = 1.0
 LOOK = 0.25
 """Seconds between two looks whether the server is ready."""
 
-_LONGEST_MS = (1 << 31) - 1
-"""As long as gRPC can say."""
+_MOST = (1 << 31) - 1
+"""As much as gRPC can say."""
 
 PING_MS = 20_000
 """Time between two looks whether the other side of a connection is still there."""
@@ -71,10 +71,10 @@ def _pool() -> DescriptorPool:
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
-    lasting = min(1000 * settings.max_session_seconds, _LONGEST_MS)
+    lasting = min(1000 * settings.max_session_seconds, _MOST)
     return [
         ("grpc.so_reuseport", 0),  # otherwise two servers share a port in silence
-        ("grpc.max_receive_message_length", settings.max_upload_bytes),
+        ("grpc.max_receive_message_length", min(settings.max_upload_bytes, _MOST)),
         ("grpc.max_connection_age_ms", lasting),  # the end of a call waits behind what its client does not read
         ("grpc.max_connection_age_grace_ms", lasting),
         ("grpc.keepalive_time_ms", PING_MS),

@@ -40,6 +40,8 @@ def bound_file(path: str) -> Iterator[socket.socket]:
     Raises:
         OptionError: there can be none.
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise OptionError(f"cannot listen at {path}: this system has no Unix sockets")
     made, file = socket.socket(socket.AF_UNIX), Path(path)
     try:
         if file.is_socket():

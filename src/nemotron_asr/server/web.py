@@ -1,13 +1,11 @@
 """What the adapters over HTTP and WebSocket share: who asks, how errors are told, and bodies taken in within limits."""
 
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-import anyio
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
@@ -18,6 +16,7 @@ from starlette.websockets import WebSocket
 from nemotron_asr.server.objects import object_of
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.spool import keeping, spooled
 
 RETRY_AFTER = "5"
 """Seconds after which a client that was refused for want of room may come again."""
@@ -98,13 +97,14 @@ async def form_of(request: Request, service: Service) -> FormData:
     """A form with at most one file, within the same limits; to be closed.
 
     Raises:
-        Problem: it is no such form, is too long, stands still, or breaks off.
+        Problem: it is no such form, is too long, stands still, or breaks off; or the disk is full.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise invalid("send multipart/form-data with the file, e.g. curl -F file=@talk.mp3")
     try:
         receive = _limited(request, service, SLOWEST)
-        return await Request(request.scope, receive).form(max_files=1, max_fields=MAX_FIELDS)
+        with keeping():
+            return await Request(request.scope, receive).form(max_files=1, max_fields=MAX_FIELDS)
     except HTTPException as error:
         raise invalid(f"the body is not a form with one file: {error.detail}") from None
 
@@ -163,15 +163,16 @@ async def pieces(upload: UploadFile) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def stored(body: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """A body in a file, whose path is given, as long as the context lasts."""
-    descriptor, path = tempfile.mkstemp(prefix="nemotron-asr-")
-    try:
-        async with await anyio.open_file(descriptor, "wb") as file:
-            async for chunk in body:
-                await file.write(chunk)
-        yield path
-    finally:
-        await anyio.Path(path).unlink()
+    """A body in a file, whose path is given, as long as the context lasts.
+
+    Raises:
+        Problem: the disk is full.
+    """
+    async with spooled() as file:
+        async for chunk in body:
+            await file.write(chunk)
+        await file.close()
+        yield file.path
 
 
 class LiveResponse(Response):
