@@ -1,9 +1,9 @@
 """A model in sherpa-onnx's files, so that `nemotron-asr bench --against sherpa-onnx` runs on the same weights.
 
-    python -m benchmarks.export_sherpa FOLDER --layers 4                 # random weights, 80 and 1120 ms
+    python -m benchmarks.export_sherpa FOLDER --layers 4                 # random weights, also as FOLDER/model
     python -m benchmarks.export_sherpa FOLDER --model MODEL
 
-Writes `FOLDER/model`, a checkpoint of ours, and `FOLDER/80` and `FOLDER/1120` with what sherpa-onnx's own exporter of
+Writes `FOLDER/80` and `FOLDER/1120` with what sherpa-onnx's own exporter of
 NeMo's streaming transducers writes: encoder, decoder and joiner, their copies with 8-bit weights, and the tokens. As in
 NeMo, the encoder remembers the inputs of attention and projects keys, values and distances of the whole past at every
 chunk. Needs the packages onnx and onnxruntime.

@@ -71,6 +71,7 @@ def _counters_of(device: torch.device) -> tuple[Any, Any]:
     nvml = importlib.import_module("pynvml")
     try:
         nvml.nvmlInit()
-        return nvml, nvml.nvmlDeviceGetHandleByIndex(device.index or 0)
+        uuid = torch.cuda.get_device_properties(device).uuid  # numbers are others' where some devices are hidden
+        return nvml, nvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
     except nvml.NVMLError:
         return None, None

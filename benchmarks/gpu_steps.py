@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import torch
 from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiling
 
@@ -46,6 +47,8 @@ def step_times(fleet: Fleet, said: Samples) -> dict[int, float]:
         taken = []
         for _ in range(7):
             who = old_streams(fleet, said, min(buffers.shape.streams, fleet.streams))
+            if fleet.runner.device.type == "cuda":
+                torch.cuda.synchronize(fleet.runner.device)  # what was fed is there
             began = time.perf_counter()
             fleet.step(who)
             taken.append(time.perf_counter() - began)

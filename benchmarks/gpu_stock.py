@@ -33,7 +33,9 @@ def stock_rows(device: torch.device, said: Samples, *, smoke: bool) -> dict[str,
         """Features go to the model's device."""
 
         def _extract(self, samples: Samples, *, first: bool) -> Tensor:
-            return super()._extract(samples, first=first).to(device, self.model.dtype)
+            with torch.device("cpu"):  # it is called within `_generate`, and half of what it makes would be there
+                features = super()._extract(samples, first=first)
+            return features.to(device, self.model.dtype)
 
         def _generate(self, lookahead: int, **inputs: Any) -> list[int]:
             moved = {name: each.to(device) if isinstance(each, Tensor) else each for name, each in inputs.items()}

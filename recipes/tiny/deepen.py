@@ -14,18 +14,21 @@ def block_prefix(index: int) -> str:
 
 
 def deepened(weights: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """The same function in `layers` blocks: new ones, on top, are copies of the last one whose branches say nothing.
+    """The same function in `layers` blocks: each is followed by its share of copies of it whose branches say nothing.
 
-    A block ends in a norm, which must not scale twice: the learnt scale and shift move up to the last block.
+    A block ends in a norm, which must not scale twice: the learnt scale and shift move to the last of its copies.
     """
-    count = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.blocks."))
-    top = block_prefix(count - 1)
-    last = {name.removeprefix(top): weight for name, weight in weights.items() if name.startswith(top)}
-    scale, shift = last["norm_out.weight"], last["norm_out.bias"]
-    silent = last | {name: torch.zeros_like(last[name]) for name in LAST_OF_BRANCHES}
-    neutral = {"norm_out.weight": torch.ones_like(scale), "norm_out.bias": torch.zeros_like(shift)}
-    grown = dict(weights)
-    for index in range(count - 1, layers):
-        block = (last if index < count else silent) | (neutral if index + 1 < layers else {})
-        grown |= {block_prefix(index) + name: weight.clone() for name, weight in block.items()}
+    blocks = [name for name in weights if name.startswith("encoder.blocks.")]
+    count = 1 + max(int(name.split(".")[2]) for name in blocks)
+    sources = [index * count // layers for index in range(layers)]
+    grown = {name: weight for name, weight in weights.items() if name not in blocks}
+    for index, source in enumerate(sources):
+        prefix = block_prefix(source)
+        block = {name.removeprefix(prefix): weight.clone() for name, weight in weights.items() if prefix in name}
+        if source in sources[:index]:
+            block |= {name: torch.zeros_like(block[name]) for name in LAST_OF_BRANCHES}
+        if source in sources[index + 1 :]:
+            block["norm_out.weight"].fill_(1)
+            block["norm_out.bias"].fill_(0)
+        grown |= {block_prefix(index) + name: weight for name, weight in block.items()}
     return grown

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from nemotron_asr.checkpoint import load_checkpoint
+from nemotron_asr.checkpoint import load_checkpoint, to_float
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.tokenizer import Tokenizer
@@ -29,7 +29,7 @@ from recipes.tiny.deepen import deepened
 log = logging.getLogger(__name__)
 
 CONFIG = ModelConfig(
-    d_model=176, n_layers=8, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
+    d_model=176, n_layers=16, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
     d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
 """Without dropout, for so small a model does not fit even what it hears."""
@@ -144,11 +144,11 @@ def first_model(weights: str | None, config: ModelConfig) -> NemotronASR:
     """With random weights, or with those of another model."""
     model = NemotronASR(config)
     if weights:
-        model.load_state_dict(deepened(load_checkpoint(weights).weights, config.n_layers))
+        model.load_state_dict(deepened(to_float(load_checkpoint(weights).weights), config.n_layers))
     else:
         initialise(model)
     parameters = sum(p.numel() for p in model.parameters())
-    log.info("%.2f M parameters, %.1f MB in float16", parameters / 1e6, parameters * 2 / 1e6)
+    log.info("%.2f M parameters", parameters / 1e6)
     return model
 
 

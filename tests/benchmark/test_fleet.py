@@ -23,7 +23,7 @@ def test_everybody_is_served(samples: list[Sample]) -> None:
         assert service.chunks == service.served == sum(map(len, service.waits))
         assert not service.delays  # nobody has come to an end of their own
         assert service.words > 5
-        assert 0 < service.busy < 1
+        assert 0 < service.busy < 1.1  # a step that began before the trial counts as a whole
         assert service.wait(0.5) > 0
 
 

@@ -71,7 +71,7 @@ def full() -> Iterator[Running]:
 def test_a_stream_that_is_not_to_be_had_has_failed(
     server: Running, samples: list[Sample], protocol: str, said: str
 ) -> None:
-    report = load(server.http, protocol, samples[0].audio, 1, latency_ms=81, seconds=2, port=server.ports.get(protocol))
+    report = load(server.http, protocol, samples[0].audio, 1, latency_ms=81, seconds=4, port=server.ports.get(protocol))
     assert report.failed
     assert not report.refused
     assert said in report.problem

@@ -83,6 +83,11 @@ def test_without_a_standard_output_nothing_is_begun(arguments: list[str]) -> Non
         (["bench", "--streams", "0"], "0 is not in the range x>=1"),
         (["bench", "--against", "transformers", "--latency", "80"], "--latency says nothing with --against transform"),
         (["bench", "--server", "http://h", "--model", "tiny"], "--model says nothing with --server; leave it out"),
+        (["bench", "--server", "http://h", "--grpc-port", "1"], "--grpc-port says nothing with --server; leave it out"),
+        (
+            ["bench", "--server", "http://h", "--protocol", "wyoming", "--latency", "80"],
+            "with --protocol wyoming; leave",
+        ),
         (["bench", "--layers", "2"], "--layers says nothing here; leave it out"),
         (["nonsense"], "'nonsense'"),
         (["--nonsense"], "--nonsense"),

@@ -1,10 +1,10 @@
-import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nemotron_asr.engine import Engine
+from nemotron_asr.engine import Engine, calibration
 from nemotron_asr.engine.calibration import calibrate
 from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.pool import Pool
@@ -17,20 +17,20 @@ from nemotron_asr.recognizer import Recognizer
 def test_the_faster_number_of_threads_is_taken(
     recognizer: Recognizer, slowness: dict[int, float], chosen: int, before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner, cost = recognizer.runner, StepCost()
+    runner, cost, now = recognizer.runner, StepCost(), [0.0]
 
     def step(_: Any, parts: list[Any], frames: int, __: int) -> list[list[Any]]:
-        time.sleep(slowness[runner.threads] + 0.0001 * len(parts) * frames)
+        now[0] += slowness[runner.threads] + 0.0001 * len(parts) * frames
         return [[] for _ in parts]
 
+    monkeypatch.setattr(calibration, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(runner, "step", step)
     monkeypatch.setattr(runner, "most_threads", 4)
     monkeypatch.setattr(runner, "threads", before)
     monkeypatch.setattr(runner, "use_threads", lambda threads: setattr(runner, "threads", threads))
     calibrate(runner, cost)
     assert runner.threads == chosen
-    assert 0.002 <= cost.seconds(1) < 0.035  # a busy machine sleeps longer than it is told to
-    assert cost.seconds(112) > cost.seconds(14) > cost.seconds(1)
+    assert [cost.seconds(frames) for frames in (1, 14, 112)] == pytest.approx([0.0021, 0.0034, 0.0132], rel=0.01)
 
 
 @pytest.mark.parametrize(("most", "reserved"), [(2, 2), (128, 3)])

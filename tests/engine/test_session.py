@@ -455,17 +455,19 @@ def test_live_streams_go_before_recordings(
     folder = [engine.open(latency_ms=1120, recording=True) for _ in range(8)]
     for session in folder:
         session.feed(np.concatenate([sample.audio for sample in samples]))
-    live = engine.open(latency_ms=160, language="en")
+    live, released = engine.open(latency_ms=160, language="en"), 0
     for packet in np.array_split(samples[1].audio[: 10 * 2560 + 1000], 10):
         before = len(steps)
         live.feed(packet)
         settled = live.settle()
         while not settled.done():
-            turn.release()
+            if released <= len(steps):  # one at a time: none is taken before the packet comes
+                turn.release()
+                released += 1
             threading.Event().wait(0.005)
         waited = [heard for heard, _ in steps[before:]]
         assert waited.count(True) <= 1
-        assert waited[:2].count(False) <= 2
+        assert True not in waited or waited.index(True) <= 2  # behind the one that runs and the one that is due
     assert sum(heard for heard, _ in steps) >= 8
     beside = [frames for heard, frames in steps[1:] if not heard]
     assert beside

@@ -1,5 +1,6 @@
 """More blocks, the same frames."""
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -33,17 +34,18 @@ def frames(of: Encoder) -> Tensor:
     return of(mel, torch.tensor([160]), of.initial_state(1), chunk=4)[0].detach()
 
 
-def test_new_blocks_change_nothing() -> None:
+@pytest.mark.parametrize("layers", [3, 4, 5])
+def test_new_blocks_change_nothing(layers: int) -> None:
     shallow = encoder(2)
-    deep = encoder(5, deepened(named(shallow), 5))
+    deep = encoder(layers, deepened(named(shallow), layers))
     torch.testing.assert_close(frames(deep), frames(shallow), atol=1e-4, rtol=1e-4)
 
 
 def test_new_blocks_learn() -> None:
-    deep = encoder(3, deepened(named(encoder(2)), 3))
+    deep = encoder(4, deepened(named(encoder(2)), 4))
     mel = torch.randn(1, 160, CONFIG.n_mels)
     deep(mel, torch.tensor([160]), deep.initial_state(1), chunk=4)[0].square().sum().backward()
-    slopes = [deep.get_parameter(f"blocks.2.{name}").grad for name in LAST_OF_BRANCHES]
+    slopes = [deep.get_parameter(f"blocks.{block}.{name}").grad for name in LAST_OF_BRANCHES for block in (1, 3)]
     assert all(slope is not None and slope.abs().max() > 0 for slope in slopes)
 
 

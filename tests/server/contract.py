@@ -175,7 +175,7 @@ class Contract(ABC):
 
     def test_nothing_is_left_of_a_client_that_hangs_up(self, server: Running, speech: NDArray[np.int16]) -> None:
         self.converse(server, replace(Request(speech), hang_up=True))
-        deadline, engine = time.monotonic() + 10, server.service.models.find(None).engine
+        deadline, engine = time.monotonic() + 30, server.service.models.find(None).engine
         while (server.service.conversations or engine.statistics.streams) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not server.service.conversations

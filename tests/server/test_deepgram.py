@@ -161,14 +161,14 @@ def test_channels_one_by_one(server: Running, samples: list[Sample]) -> None:
 
 def test_a_client_that_keeps_alive_is_kept(silence: NDArray[np.int16]) -> None:
     def rest(socket: Any) -> None:
-        for _ in range(6):
-            time.sleep(0.4)
+        for _ in range(5):
+            time.sleep(0.8)
             socket.send_keep_alive()
         send(socket, Request(silence))
 
-    with running(idle_seconds=1) as server:
+    with running(idle_seconds=3) as server:
         assert talk(server, rest)[-1].type == "Metadata"
-        *_, error = talk(server, lambda _: time.sleep(2.4))
+        *_, error = talk(server, lambda _: time.sleep(5))
     assert (error.type, error.variant) == ("Error", "NET-0001")
 
 

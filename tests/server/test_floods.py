@@ -173,7 +173,7 @@ async def test_questions(impatient: Running, protocol: str) -> None:
     """Whoever reads no answers waits, and then is cut off, though it would go on."""
     before = memory()
     async with QUESTIONS[protocol](impatient) as send:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(150):
             with pytest.raises(ENDED) as ended:
                 async for _ in keep_sending(send):
                     pass

@@ -345,6 +345,12 @@ async def test_what_is_cleared_behind_a_commit_is_not_told(server: Running, spee
     assert completed.item_id not in items
 
 
+def wait_until_a_stream_is_open(server: Running) -> None:
+    deadline = time.monotonic() + 30
+    while not server.service.conversations and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def wait_until_no_stream_is_open(server: Running) -> None:
     deadline = time.monotonic() + 30
     while server.service.conversations and time.monotonic() < deadline:
@@ -360,6 +366,7 @@ async def test_a_client_that_rests_has_no_stream(
         await connection.session.update(session=wanted())
         for _ in range(2):
             await append(connection, speech[: 2 * RATE].tobytes())
+            await asyncio.to_thread(wait_until_a_stream_is_open, server)
             await asyncio.sleep(0.5)
             assert server.service.conversations
             await connection.input_audio_buffer.commit()

@@ -42,7 +42,12 @@ async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
     return [json.loads(message) async for message in socket]
 
 
-async def test_streams_finish_before_a_server_ends(server: Running, speech: NDArray[np.int16]) -> None:
+async def test_streams_finish_before_a_server_ends(random_model_folder: Path, speech: NDArray[np.int16]) -> None:
+    with running(model=[str(random_model_folder)], drain_seconds=30) as server:
+        await finish_while_it_stops(server, speech)
+
+
+async def finish_while_it_stops(server: Running, speech: NDArray[np.int16]) -> None:
     heard = server.recognizer.transcribe((speech, RATE), latency_ms=320)
     half = len(speech) // 2
     async with stream(server.websocket) as socket:

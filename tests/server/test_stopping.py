@@ -41,10 +41,10 @@ def wait_until(true: Callable[[], Any]) -> None:
 
 @contextmanager
 def asking(server: Running, ask: Ask, recording: bytes) -> Iterator[Future[Any]]:
-    """Somebody whose recording is being heard."""
+    """Somebody whose recording is being heard: it is fed at most 30 s before that."""
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(ask, server, recording)
-        wait_until(lambda: answer.done() or any(talk.duration > 10 for talk in server.service.conversations))
+        wait_until(lambda: answer.done() or any(talk.duration > 45 for talk in server.service.conversations))
         yield answer
 
 
@@ -138,7 +138,7 @@ def uploading(server: Running, recording: bytes, rest: threading.Event) -> httpx
 @pytest.mark.parametrize("in_time", [True, False])
 def test_an_upload_may_finish(random_model_folder: Path, speech: NDArray[np.int16], in_time: bool) -> None:
     rest = threading.Event()
-    with running(model=[str(random_model_folder)], drain_seconds=30 if in_time else 1) as server:
+    with running(model=[str(random_model_folder)], drain_seconds=30 if in_time else 5) as server:
         heard = server.recognizer.transcribe((speech, RATE), latency_ms=1120)
         with ThreadPoolExecutor(1) as thread:
             answer = thread.submit(uploading, server, as_wav(speech), rest)

@@ -89,6 +89,7 @@ def load(
         key: to be shown, if the server asks for one.
         port: of the same host, for a protocol that has one of its own.
     """
+    server = server.rstrip("/")
     report, before = Load(streams), counted(server)
     address = f"{urlsplit(server).hostname}:{port}" if port else server
     packets = (speech * 32767).astype("<i2")

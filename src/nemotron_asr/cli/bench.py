@@ -36,10 +36,14 @@ RIVALS = {
 PROTOCOLS = ("native", "deepgram", "openai", "nim", "riva", "wyoming")
 """Those of `benchmark.load`, without its libraries."""
 
+_LOAD = {"server", "protocol", "streams", "seconds"}
 _USED = {
     "": {"model", "latencies", "streams", "seconds", "minutes", "profile", "device", "dtype"},
     "--against": {"against", "layers"},
-    "--server": {"server", "protocol", "grpc_port", "wyoming_port", "api_key", "latencies", "streams", "seconds"},
+    "--against sherpa-onnx": {"against", "files", "model"},
+    "--server": _LOAD | {"latencies", "api_key"},
+    "--protocol riva": _LOAD | {"latencies", "api_key", "grpc_port"},
+    "--protocol wyoming": _LOAD | {"wyoming_port"},
 }
 """The options that each way of measuring takes."""
 
@@ -84,7 +88,7 @@ def bench(
     wyoming_port: int, api_key: str, **options: Any,
 ) -> int:  # fmt: skip
     """Measure one stream, many streams in real time, and a recording; or put load on a server."""
-    _check_used("--server" if server else f"--against {against}" if against else "")
+    _check_used(_way(server, protocol, against))
     plan = _Plan(**options)
     if server:
         port = {"riva": grpc_port, "wyoming": wyoming_port}.get(protocol)
@@ -92,10 +96,16 @@ def bench(
     return _against(against, layers, files, plan.model) if against else _measure(plan)
 
 
+def _way(server: str | None, protocol: str, against: str | None) -> str:
+    """What decides which other options say something."""
+    if server:
+        return way if (way := f"--protocol {protocol}") in _USED else "--server"
+    return f"--against {against}" if against else ""
+
+
 def _check_used(way: str) -> None:
     """Refuse options that say nothing in this way of measuring; none is dropped without a word."""
-    used = {"against", "files", "model"} if way.endswith("sherpa-onnx") else _USED[way.partition(" ")[0]]
-    context = click.get_current_context()
+    used, context = _USED.get(way) or _USED[way.partition(" ")[0]], click.get_current_context()
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
         if given and option.name not in used:
@@ -126,6 +136,8 @@ def _measure(plan: _Plan) -> int:
     from nemotron_asr.benchmark.profile import profiled
 
     recognizer, latencies = plan.load(), [int(latency) for latency in plan.latencies]
+    if plan.profile and recognizer.runner.device.type == "cuda":
+        raise OptionError("--profile is for CPUs; on a GPU: python -m benchmarks.gpu --profile FILE")
     with profiled(recognizer.runner) if plan.profile else nullcontext() as profile:
         print_table(("measure", "figure"), _alone(recognizer, latencies, plan.minutes), slow=True)
         headings = ("latency", "streams", "late", "last words", "cores busy", "words a frame", "sustained")
@@ -177,10 +189,10 @@ def _load(server: str, protocol: str, key: str, port: int | None, plan: _Plan) -
         "CPU",
     )  # fmt: skip
     rows, fine = list[tuple[str, ...]](), True
-    for latency in map(int, plan.latencies):
+    for latency in (0,) if protocol == "wyoming" else map(int, plan.latencies):  # there it is the server's to choose
         for streams in plan.streams or (8,):
             report = load(server, protocol, speech(), streams, latency, plan.seconds, key, port)
-            rows.append((f"{streams}", f"{latency} ms", *_row(report, latency)))
+            rows.append((f"{streams}", f"{latency} ms" if latency else "the server's", *_row(report, latency)))
             fine &= not report.refused and not report.failed and report.late <= LATE * report.chunks
             if report.problem:
                 note(report.problem)
@@ -190,9 +202,11 @@ def _load(server: str, protocol: str, key: str, port: int | None, plan: _Plan) -
 
 
 def _row(report: "Load", latency_ms: int) -> tuple[str, ...]:
+    cpu = report.cpu / max(1, report.audio)
     return (
         f"{report.late:.0f} of {report.chunks:.0f}", _spread(report.finals), _spread(report.ends), f"{report.words}",
-        f"{report.refused}", f"{report.failed}", f"{latency_ms * report.cpu / max(1, report.audio):.2f} ms a chunk",
+        f"{report.refused}", f"{report.failed}",
+        f"{latency_ms * cpu:.2f} ms a chunk" if latency_ms else f"{1000 * cpu:.1f} ms a second",
     )  # fmt: skip
 
 

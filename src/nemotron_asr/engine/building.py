@@ -1,5 +1,8 @@
 """From a checkpoint to what executes its steps."""
 
+import logging
+from typing import TYPE_CHECKING
+
 import torch
 
 from nemotron_asr.checkpoint import Checkpoint, place_weights, skeleton, to_float
@@ -11,6 +14,11 @@ from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.subsampling import FastSubsampling
 from nemotron_asr.features import LogMel
 from nemotron_asr.model import NemotronASR
+
+if TYPE_CHECKING:
+    from nemotron_asr.engine.packed.runner import PackedRunner
+
+logger = logging.getLogger(__name__)
 
 
 def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> tuple[NemotronASR, LogMel]:
@@ -37,10 +45,8 @@ def make_runner(model: NemotronASR, log_mel: LogMel, *, float8: bool = False) ->
     quantized, device = isinstance(model.transducer.head, Int8Linear), model.transducer.head.bias.device
     if float8 and device.type != "cuda":
         raise ValueError(f"8-bit floats are for NVIDIA's GPUs, not for {device}")
-    if quantized and supported(model.config):
-        from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
-
-        runner: Runner = PackedRunner(model, log_mel, torch.get_num_threads())
+    if quantized and supported(model.config) and (packed := _packed_runner()):
+        runner: Runner = packed(model, log_mel, torch.get_num_threads())
     elif device.type == "cuda":
         from nemotron_asr.engine.gpu.runner import GpuRunner, best_kernels  # imports Triton, which comes with CUDA
 
@@ -51,3 +57,13 @@ def make_runner(model: NemotronASR, log_mel: LogMel, *, float8: bool = False) ->
         runner = Runner(model, log_mel)
     pack(model)
     return runner
+
+
+def _packed_runner() -> type["PackedRunner"] | None:
+    """The runner in compiled code, unless numba refuses what it finds, such as a NumPy newer than itself."""
+    try:
+        from nemotron_asr.engine.packed.runner import PackedRunner  # imports numba
+    except ImportError as error:
+        logger.warning("int8 is slower here than it could be, for numba cannot be used: %s", error)
+        return None
+    return PackedRunner

@@ -5,6 +5,7 @@ import re
 import torch
 
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.engine.packed.machine import multiplies_bytes
 from nemotron_asr.errors import OptionError
 
 DTYPES = {
@@ -34,7 +35,7 @@ def choose_device(name: str) -> torch.device:
 def choose_dtype(name: str, device: torch.device, config: ModelConfig) -> torch.dtype:
     """The torch dtype of an option's value."""
     if name == "auto":
-        on_cpu = torch.int8 if config.d_model >= LARGE else torch.float32
+        on_cpu = torch.int8 if config.d_model >= LARGE and multiplies_bytes() else torch.float32
         return {"cpu": on_cpu, "cuda": torch.bfloat16}.get(device.type, torch.float32)
     if not isinstance(name, str) or name not in DTYPES:
         raise OptionError(f"dtype {name!r} is not offered; choose auto, {', '.join(DTYPES)}")

@@ -74,21 +74,25 @@ class Answers:
         self._arrived += arrived
         while self._arrived:
             event = self._arrived[0]
-            if isinstance(event, Final) and self._asked:
-                answers = [answer.result() for *_, answer in self._asked if answer.done()]
-                place = next((i for i, segment in enumerate(answers) if segment is event.segment), None)
-                if place is None and len(answers) < len(self._asked):
-                    return
-                self._arrived.popleft()
-                behind = [later.segment for later in self._arrived if isinstance(later, Final)]
-                if place is None and any(answers[0] is segment for segment in behind):
-                    self.ready.append(event)
-                else:
-                    self._answer(event, place or 0)
-            else:
+            if not (isinstance(event, Final) and self._asked):
                 self.ready.append(self._arrived.popleft())
+            elif not self._tell(event):
+                return
         while self._asked and self._asked[0][2].done() and (over or self._asked[0][2].result() is None):
             self._finalized(None)
+
+    def _tell(self, final: Final) -> bool:
+        """Tell the next event, a final, and what it answers; or not yet, if that is not known."""
+        answers = [answer.result() for *_, answer in self._asked if answer.done()]
+        place = next((i for i, segment in enumerate(answers) if segment is final.segment), None)
+        if place is None and len(answers) < len(self._asked):
+            return False
+        self._arrived.popleft()
+        if place is None and any(later.segment is answers[0] for later in self._arrived if isinstance(later, Final)):
+            self.ready.append(final)  # nobody asked for it; what was asked for comes
+        else:
+            self._answer(final, place or 0)
+        return True
 
     def _answer(self, final: Final, place: int) -> None:
         """This final was asked for; nothing was said before the finalizes up to that `place`.

@@ -1,24 +1,44 @@
 """Streams in arrays say what streams in objects say."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
 from nemotron_asr.benchmark.driver import tokens, whole
+from nemotron_asr.engine.gpu import fused
 from nemotron_asr.engine.gpu.fleet import Fleet
 from nemotron_asr.engine.gpu.runner import GpuRunner, RingPool
 from nemotron_asr.engine.gpu.step import Buffers, Shape
 from nemotron_asr.errors import OptionError
+from nemotron_asr.features import LogMel
 from tests.conftest import Sample
-from tests.engine.gpu.test_runner import Fake, eager, new_runner
+from tests.engine.gpu.cases import DEVICE
+from tests.engine.gpu.test_runner import CONFIG, Fake, eager, model, new_runner
 
 
 @pytest.mark.parametrize("chunk", [1, 14])
 def test_a_fleet_says_what_the_eager_runner_says(samples: list[Sample], chunk: int) -> None:
     """Streams begin at different times, end, and begin anew on the same rows."""
-    draw, speech = np.random.default_rng(chunk), np.concatenate([sample.audio for sample in samples])
     fake = Fake()
     fleet = Fleet(new_runner(fake=fake), 3, chunk, [1, 2], prompt=5)
-    recorded, jobs = fake.recorded, 5
+    recorded = fake.recorded
+    comes_and_goes(fleet, samples, chunk)
+    assert fake.recorded == recorded
+    assert fake.replayed
+
+
+@pytest.mark.skipif(DEVICE.type == "cpu", reason="records CUDA graphs")
+@pytest.mark.parametrize("chunk", [1, 14])
+def test_a_fleet_says_it_by_graphs_on_a_gpu(samples: list[Sample], chunk: int) -> None:
+    on_device, front_end = deepcopy(model(CONFIG)).to(DEVICE), LogMel(CONFIG).to(DEVICE)
+    runner = GpuRunner(on_device, front_end, fused, rows=1, most=1, chunks=())
+    comes_and_goes(Fleet(runner, 3, chunk, [1, 2], prompt=5), samples, chunk)
+
+
+def comes_and_goes(fleet: Fleet, samples: list[Sample], chunk: int) -> None:
+    draw, speech = np.random.default_rng(chunk), np.concatenate([sample.audio for sample in samples])
+    jobs = 5
     audios = [speech[start:][: int(draw.integers(8_000, 40_000))] for start in draw.integers(0, 400_000, jobs)]
     job_of, heard = dict[int, int](), [list[tuple[int, int]]() for _ in range(jobs)]
     coming = list(range(jobs))
@@ -43,8 +63,6 @@ def test_a_fleet_says_what_the_eager_runner_says(samples: list[Sample], chunk: i
     expected = [tokens(whole(eager(), audio, chunk, 5)) for audio in audios]
     assert heard == expected
     assert sum(map(len, heard)) > 10
-    assert fake.recorded == recorded
-    assert fake.replayed
 
 
 def test_the_largest_step_is_recorded_first(monkeypatch: pytest.MonkeyPatch) -> None:

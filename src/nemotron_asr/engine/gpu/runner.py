@@ -34,6 +34,7 @@ LOOSE = 8
 """Shapes of steps that were not recorded whose memory is kept: a recording's last steps are of many lengths."""
 
 CHUNKS = tuple(lookahead + 1 for lookahead in LATENCIES.values())
+LONGEST = max(CHUNKS)
 
 
 def buckets(most: int) -> list[int]:
@@ -137,12 +138,14 @@ class GpuRunner(Runner):
         recorder: Recorder | None = None,
     ) -> None:
         super().__init__(model, log_mel)
-        self.rows = rows or rows_that_fit(self.initial_state(1).bytes_per_row(), self.device)
         self.most, self.chunks = most, tuple(chunks)
         self.stepper = Stepper(model, log_mel, kernels)
         if float8:
             encoder = self.stepper.encoder
             encoder.layers = [in_float8(layer, kernels) for layer in encoder.layers]
+        self.rows = rows or rows_that_fit(self.initial_state(1).bytes_per_row(), self.device)
+        many = max(1, min(most, self.rows // 2))  # a few streams take as long as one
+        self.trials = ((1, 1), (many, 1), (1, LONGEST), (many, LONGEST))
         self._recorder = recorder
         self._lock = RLock()  # no two steps at once: they share the memory between their first and last results
         self._pool: RingPool | None = None
@@ -164,9 +167,10 @@ class GpuRunner(Runner):
         """
         with self._lock:
             if self._pool is None:
-                self._pool = self.new_pool(max(rows, self.rows))
+                pool = self.new_pool(max(rows, self.rows))
                 for shape in [Shape(n, c, c) for n in reversed(buckets(self.most)) for c in sorted(self.chunks)[::-1]]:
-                    self.record(self._pool, shape)
+                    self.record(pool, shape)
+                self._pool = pool
             return self._pool
 
     def new_pool(self, rows: int) -> RingPool:

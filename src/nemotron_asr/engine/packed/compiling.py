@@ -7,8 +7,11 @@ nothing is kept, and every start compiles.
 """
 
 import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +26,9 @@ from nemotron_asr.engine.packed.machine import has_matrices
 SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 DIGEST = sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()[:16]
 KIND = "matrices" if has_matrices() else "vectors"
+
+ROOM = 64 << 20
+"""Bytes of a disk that compiled code may take, with some to spare."""
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -44,12 +50,23 @@ def _own_folder() -> Iterator[bool]:
 @cache
 def _writable(folder: Path) -> bool:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=folder).close()
+        new = _make(folder)
     except OSError as error:
         logger.warning("compiled code cannot be kept, so every start compiles: %s; set NUMBA_CACHE_DIR", error)
         return False
+    if new:
+        logger.warning("compiling for this processor, once: a minute or two")
     return True
+
+
+def _make(folder: Path) -> bool:
+    """Have a folder to write into, with room for what is compiled; whether nothing is in it yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    TemporaryFile(dir=folder).close()
+    new = not any(folder.iterdir())
+    if new and shutil.disk_usage(folder).free < ROOM:
+        raise OSError(ENOSPC, os.strerror(ENOSPC), str(folder))
+    return new
 
 
 def jit(function: Kernel) -> Kernel:

@@ -79,7 +79,7 @@ class PackedLinears:
 
 def alone(deepest: int) -> Thread:
     """A thread that works by itself on products of rows of up to so many numbers."""
-    return member(0, 1, counter(), counter(), new_scratch(deepest))
+    return member(0, 1, counter(), counter(), product_scratch(deepest))
 
 
 def member(part: int, parts: int, arrivals: Longs, awaited: Longs, work: Scratch) -> Thread:
@@ -89,7 +89,7 @@ def member(part: int, parts: int, arrivals: Longs, awaited: Longs, work: Scratch
     return Thread(part, parts, part, parts, arrivals, awaited, work, context, np.zeros(0, np.float32))
 
 
-def new_scratch(deepest: int, parts: int = 1) -> Scratch:
+def product_scratch(deepest: int, parts: int = 1) -> Scratch:
     """Memory for products of up to `BLOCK` rows of so many numbers, whose columns are shared by so many threads."""
     top, scales = np.zeros((parts, BLOCK, 16), np.float32), np.zeros(BLOCK, np.float32)
     quantised, nothing = np.zeros(BLOCK * deep(deepest), np.uint8), np.zeros(0, np.uint8)

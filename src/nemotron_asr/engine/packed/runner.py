@@ -81,6 +81,7 @@ class PackedRunner(Runner):
         self._projected = self._project()
         with ThreadPoolExecutor(1) as passing:  # what is a thread's own goes with it
             passing.submit(self._rehearse).result()
+        self.use_threads(threads)  # helpers that have not begun: a process that is forked now can begin its own
         trim()
         release_libraries()
         self._weights = pack_weights(model.encoder, self._widths)
@@ -105,12 +106,16 @@ class PackedRunner(Runner):
             self._own.team = before
 
     def _rehearse(self) -> None:
-        """A step without blocks: all code is loaded, or compiled, and asks for memory while they do not lie in it."""
+        """A step without blocks: all code is loaded, or compiled, and asks for memory while they do not lie in it.
+
+        It is long enough for a team to search it.
+        """
         floats, taps = np.zeros((0, 0, 0, 0), np.float32), np.zeros((0, 0, 0), np.float32)
         self._weights = Weights(np.zeros((0, 0), np.int8), np.zeros((0, 0), np.int64), floats, floats, taps, floats)
-        pool, silence = self.pool(), np.zeros(1 + window_samples(1), np.float32)
+        pool, silence = self.pool(), np.zeros(1 + window_samples(LONGEST), np.float32)
         target = Target(self.model.config.default_prompt, "")
-        self.step(pool, [Part(pool.acquire(), 0, target, 0, 1, UNKNOWN_END, False, silence)], 1, 1)
+        part = Part(pool.acquire(), 0, target, 0, LONGEST, UNKNOWN_END, False, silence)
+        self.step(pool, [part], LONGEST, LONGEST)
 
     def pool(self, rows: int = ROOM) -> Pool:
         """See `Runner.pool`. An engine starts: what else was done before it needs no memory any more."""
@@ -203,10 +208,10 @@ class PackedRunner(Runner):
         streams = max(1, BLOCK // batch.frames) if team.threads == 1 else len(batch.rows)
         group = new_group(min(len(x), streams * batch.frames), widths)
         parts = team.threads if _columns_are_shared(len(x), team.threads) else 1
-        shared = new_scratch(min(len(x), BLOCK), widths, parts)
+        shared = block_scratch(min(len(x), BLOCK), widths, parts)
 
         def run(thread: int, arrivals: Longs, awaited: Longs) -> None:
-            work = shared if thread == 0 or parts > 1 else new_scratch(BLOCK, widths, 1)
+            work = shared if thread == 0 or parts > 1 else block_scratch(BLOCK, widths, 1)
             me = Thread(
                 min(thread, parts - 1), parts, thread, team.threads, arrivals, awaited, work,
                 new_context(state, batch.frames), np.zeros(widths.row, np.float32),
@@ -238,9 +243,10 @@ def _pack_around(model: NemotronASR) -> None:
         attention.set_submodule("position", StoredLinear(cast("Int8Linear", attention.position)))
     around = ["encoder.subsampling.out", "prompt.frame", "prompt.out", "transducer.enc"]
     linears = {name: module for name, module in model.named_modules() if name in around and PackedLinears.take(module)}
-    packed = PackedLinears(cast("list[Int8Linear]", list(linears.values())))
-    for name, module in zip(linears, packed.modules, strict=True):
-        model.set_submodule(name, module)
+    if linears:
+        packed = PackedLinears(cast("list[Int8Linear]", list(linears.values())))
+        for name, module in zip(linears, packed.modules, strict=True):
+            model.set_submodule(name, module)
 
 
 def _columns_are_shared(rows: int, threads: int) -> bool:
@@ -278,7 +284,7 @@ def new_group(rows: int, widths: Widths) -> Group:
     return Group(*(np.zeros((rows, n), np.float32) for n in (3 * widths.attended, widths.attended, widths.row)))
 
 
-def new_scratch(rows: int, widths: Widths, threads: int) -> Scratch:
+def block_scratch(rows: int, widths: Widths, threads: int) -> Scratch:
     """Memory for a block of rows."""
     ff, whole = widths.feed_forward, -(-rows // TALL) * TALL
     x, hq = np.zeros(whole * max(widths.row, widths.attended), np.uint8), np.zeros(whole * ff, np.uint8)

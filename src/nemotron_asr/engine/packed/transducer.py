@@ -13,8 +13,8 @@ from nemotron_asr.decoding.bias import Arcs, Bias
 from nemotron_asr.decoding.greedy import DecoderState, Emission, initial_state
 from nemotron_asr.engine.packed.layout import BLOCK, TILE_COLUMNS, Longs, Predictor, Preference, Said, Search
 from nemotron_asr.engine.packed.layout import Transducer as Layout
-from nemotron_asr.engine.packed.linear import PackedLinears, member, new_scratch
-from nemotron_asr.engine.packed.search import assist, search
+from nemotron_asr.engine.packed.linear import PackedLinears, member, product_scratch
+from nemotron_asr.engine.packed.search import DONE, assist, search
 from nemotron_asr.engine.packed.team import SOLO, Team, counter
 from nemotron_asr.engine.quantize import Int8Linear, Int8LSTM
 from nemotron_asr.model import Transducer
@@ -68,7 +68,8 @@ class PackedTransducer:
         state = DecoderState(*(part.contiguous().clone() for part in state.tensors()))
         inputs = enc.contiguous().numpy(), valid.numpy(), _arrays(state)
 
-        work, wish = new_scratch(memory.x.shape[1], team.threads), _preference(bias, batch)
+        memory.order[0] = DONE  # else who assists a search that fails would take up the last one's order
+        work, wish = product_scratch(memory.x.shape[1], team.threads), _preference(bias, batch)
 
         def run(number: int, arrivals: Longs, awaited: Longs) -> None:
             thread = member(number, team.threads, arrivals, awaited, work)
