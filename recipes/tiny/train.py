@@ -29,7 +29,7 @@ from recipes.tiny.deepen import deepened
 log = logging.getLogger(__name__)
 
 CONFIG = ModelConfig(
-    d_model=176, n_layers=16, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
+    d_model=176, n_layers=8, n_heads=4, d_ff=704, conv_kernel=9, subsampling_channels=32, left_context=56,
     d_prompt=256, d_pred=256, pred_layers=1, d_joint=256, vocab_size=1024, dropout=0.0,
 )  # fmt: skip
 """Without dropout, for so small a model does not fit even what it hears."""

@@ -108,7 +108,7 @@ def _check_used(way: str) -> None:
     used, context = _USED.get(way) or _USED[way.partition(" ")[0]], click.get_current_context()
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-        if given and option.name not in used:
+        if given and option.name != "debug" and option.name not in used:
             raise click.UsageError(f"{option.opts[0]} says nothing {f'with {way}' if way else 'here'}; leave it out")
 
 
