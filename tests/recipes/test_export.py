@@ -36,4 +36,6 @@ def test_the_mean_of_a_run_and_the_model_it_began_with(tmp_path: Path, monkeypat
         name: value.shape for name, value in learnt.items()
     }
     for name, value in stored.items():
-        torch.testing.assert_close(value.float(), weights[name].float() + 0.75, rtol=2e-3, atol=1e-2)
+        expected = weights[name].float() + 0.75
+        half_a_step = expected.abs().max().item() / 127 / 2  # of what is stored in int8
+        torch.testing.assert_close(value.float(), expected, rtol=2e-3, atol=1e-3 + half_a_step)
