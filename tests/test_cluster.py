@@ -130,6 +130,15 @@ def test_a_worker_without_memory_fails_one_recording() -> None:
     assert free.qsize() == 1
 
 
+def test_a_worker_without_memory_is_one_line(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: list[Any]) -> None:
+        raise ray.exceptions.OutOfMemoryError("no memory\nleft")
+
+    monkeypatch.setattr(ray, "get", full)
+    with pytest.raises(StreamFailedError, match=r"^a worker of the cluster failed: no memory left$"):
+        cluster.transcribe_many(["a.wav"])
+
+
 def test_whoever_stops_reading_waits_for_nobody(cluster: Cluster, samples: list[Sample]) -> None:
     results = cluster.transcribe_as_finished([sample.path for sample in samples])
     number, first = next(results)
@@ -157,6 +166,8 @@ def test_what_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Cluster(gpus=1)
     with pytest.raises(OptionError, match="batch 0 is too small"):
         Cluster(batch=0)
+    with pytest.raises(OptionError, match="workers 0 is too small"):
+        Cluster(workers=0)
     with pytest.raises(CheckpointError, match="empty"):
         Cluster(tmp_path / "empty", workers=1)
     monkeypatch.setattr(module, "import_module", _nothing)

@@ -181,8 +181,8 @@ def test_an_empty_list_is_an_error() -> None:
 
 def test_a_list_of_words_is_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
-    path.write_bytes("\ufeff# mild ones\n\n darn \r\nson of a gun\n".encode())
-    assert read_words(path) == ["darn", "son of a gun"]
+    path.write_bytes("\ufeff# mild ones\n\n darn \r\nson of a gun  # said of nobody\n  # rude ones\nf#ck\n".encode())
+    assert read_words(path) == ["darn", "son of a gun", "f#ck"]
 
 
 def test_a_list_that_is_none_is_named(tmp_path: Path) -> None:

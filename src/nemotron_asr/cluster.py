@@ -75,7 +75,7 @@ class Cluster:
         gpus: float | None = None,
         batch: int = 8,
     ) -> None:
-        for name, count in {"workers": workers or 1, "cpus": cpus, "batch": batch}.items():
+        for name, count in {"workers": 1 if workers is None else workers, "cpus": cpus, "batch": batch}.items():
             check_count(name, count)
         self._closed = Event()
         self._ray = _import_ray()
@@ -145,11 +145,15 @@ class Cluster:
         """Wait until workers have answered.
 
         Raises:
-            NemotronError: what one of them found wrong.
+            NemotronError: what one of them found wrong; a `StreamFailedError` where one died.
         """
-        for error in self._ray.get(questions):
-            if error is not None:
-                raise error
+        try:
+            answers = self._ray.get(questions)
+        except self._ray.exceptions.RayError as error:  # no memory, another version of Python or of this package
+            raise StreamFailedError(f"a worker of the cluster failed: {one_line(error)}") from error
+        for wrong in answers:
+            if wrong is not None:
+                raise wrong
 
 
 class Worker:

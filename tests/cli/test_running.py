@@ -13,7 +13,7 @@ import pytest
 from nemotron_asr import __version__
 from nemotron_asr.cli import commands, running
 from nemotron_asr.cli.options import Format
-from nemotron_asr.errors import AudioError, CheckpointError
+from nemotron_asr.errors import AudioError, CheckpointError, StreamFailedError
 from tests.cli.conftest import COMMAND, Run
 
 WITHOUT_TORCH = """
@@ -133,6 +133,7 @@ def raising(error: BaseException) -> click.Command:
     ("error", "status", "said"),
     [
         (AudioError("a.wav: nothing\nin it"), 1, "error: a.wav: nothing in it\n"),
+        (StreamFailedError("its step failed"), 1, "error: its step failed\n"),
         (CheckpointError("no such model"), 2, "error: no such model\n"),
         (PermissionError(13, "Permission denied", "out"), 1, "error: out: Permission denied\n"),
         (OSError("the wrong kind of file"), 1, "error: the wrong kind of file\n"),

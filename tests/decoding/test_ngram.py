@@ -57,7 +57,11 @@ def test_words_are_looked_up_as_written_and_as_spoken(model: NGram) -> None:
     assert total(model, "Cologne") > total(model, "cologne") == total(model, "dog")
 
 
-@pytest.mark.parametrize(("word", "form"), [("Don't,", "don't"), ("(É", "é"), ("...", ""), ("3.5%", "3.5")])
+@pytest.mark.parametrize(
+    ("word", "form"),
+    [("Don't,", "don't"), ("(É", "é"), ("...", ""), ("3.5%", "3.5"), ("Straße.", "straße"), ("ΛΌΓΟΣ", "λόγος"),
+     ("हिन्दी।", "हिन्दी")],
+)  # fmt: skip
 def test_spoken(word: str, form: str) -> None:
     assert spoken(word) == form
 

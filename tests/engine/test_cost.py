@@ -24,6 +24,18 @@ def test_it_follows_a_machine_that_slows_down() -> None:
     assert cost.seconds(14) == pytest.approx(3 * 0.034, rel=0.05)
 
 
+@pytest.mark.parametrize("slowness", [1, 2])
+def test_hours_of_equal_steps_do_not_make_it_forget_what_others_cost(slowness: int) -> None:
+    draw, calibrated, cost = random.Random(0), StepCost(), StepCost()
+    for frames in (1, 14, 112):
+        calibrated.add(frames, 0.02 + 0.001 * frames)
+    cost.become(calibrated)
+    for _ in range(5000):
+        cost.add(draw.choice([30, 31, 32]), slowness * (0.02 + 0.001 * 31) * draw.uniform(0.8, 1.2))
+    assert cost.per_frame == pytest.approx(slowness * 0.001, rel=0.1)
+    assert cost.fixed == pytest.approx(slowness * 0.02, rel=0.1)
+
+
 def test_little_knowledge_is_used_with_care() -> None:
     cost = StepCost()
     assert cost.seconds(1000) == 0

@@ -1,6 +1,7 @@
 """Finals are changed, partials are not; who changes them wrongly ends a stream and nothing else."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,16 @@ def leaving(segment: Segment) -> Segment:
     raise SystemExit(segment.text)
 
 
-MISTAKES = [(forgetful, "gives back a segment, not None"), (hasty, "KeyError"), (leaving, "SystemExit")]
+def careless(segment: Segment) -> Segment:
+    return replace(segment, text="Hm.")
+
+
+MISTAKES = [
+    (forgetful, "gives back a segment, not None"),
+    (careless, "ValueError.*is not in 'Hm.'"),
+    (hasty, "KeyError"),
+    (leaving, "SystemExit"),
+]
 
 
 @pytest.mark.parametrize(("mistake", "message"), MISTAKES)

@@ -98,6 +98,8 @@ def test_what_cannot_be_chosen_from(tiny: Recognizer, recognizer: Recognizer) ->
         recognizer.transcribe("a.wav", languages=["it", "de"])
     with pytest.raises(OptionError, match="weight 9 of phrase 'x' is out of range; choose 0 to 4"):
         tiny.engine.open(boost=["x:9"])
+    with pytest.raises(OptionError, match=f"weight '1{'0' * 39}' of phrase 'x' is not a number; choose 0 to 4"):
+        tiny.engine.open(boost={"x": 10**400})
 
 
 def test_a_thousand_phrases_are_spelt_once(tiny: Recognizer) -> None:

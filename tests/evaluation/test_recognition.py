@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nemotron_asr.audio import load
+from nemotron_asr.audio import Samples, load
 from nemotron_asr.config import chunk_frames
+from nemotron_asr.corpus import parts
 from nemotron_asr.corpus.parts import Part
 from nemotron_asr.errors import AudioError, NemotronError
 from nemotron_asr.evaluation.manifests import Spoken
@@ -71,6 +72,22 @@ def test_of_a_part_nothing_else_is_heard(recognizer: Recognizer, clips: list[Spo
     behind = recognize(recognizer, replace(clips[0], part=Part(1.0, 100.0)), Mode.AUTO, 320)
     assert "#t=1.0,100.0 is not a part of the recording, which has" in str(behind)
     assert isinstance(behind, AudioError)
+
+
+def test_a_recording_is_decoded_once_for_all_its_parts(
+    recognizer: Recognizer, clips: list[Spoken], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def decode(path: str) -> Samples:
+        decoded.append(path)
+        return load(path)
+
+    monkeypatch.setattr(parts, "load", decode)
+    some = [replace(clip, part=Part(second / 2, second / 2 + 0.5)) for clip in clips[:2] for second in range(4)]
+    found = [heard(one) for one in recognize_all(recognizer, some, Mode.AUTO, 1120, batch=3)]
+    assert decoded == [clip.path for clip in clips[:2]]
+    assert [one.duration for one in found] == [0.5] * 8
 
 
 def test_what_cannot_be_heard_stands_in_its_place(recognizer: Recognizer, clips: list[Spoken], tmp_path: Path) -> None:

@@ -150,6 +150,15 @@ def test_a_run_does_not_go_on_with_another_model(options: FinetuneConfig, base: 
         finetune(options)
 
 
+def test_a_run_does_not_go_on_with_other_texts(options: FinetuneConfig) -> None:
+    options = replace(options, steps=1)
+    finetune(options)
+    manifest = options.train[0].manifest
+    manifest.write_text(manifest.read_text(encoding="utf-8").replace('"text": "', '"text": "So '), encoding="utf-8")
+    with pytest.raises(OptionError, match=rf"run holds a run on other clips of {manifest}; choose another folder"):
+        finetune(options)
+
+
 def test_a_run_keeps_its_number_of_processes(options: FinetuneConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     options.claim("weights")
     (options.output / LAST).touch()
@@ -159,7 +168,7 @@ def test_a_run_keeps_its_number_of_processes(options: FinetuneConfig, monkeypatc
         options.claim("weights")
     path = options.output / "options.json"
     told = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({name: told[name] for name in told if name not in {"processes", "weights"}}))
+    path.write_text(json.dumps({name: told[name] for name in told if name not in {"processes", "weights", "clips"}}))
     options.claim("other weights")  # older versions did not say
 
 

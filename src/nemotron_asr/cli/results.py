@@ -66,7 +66,7 @@ class Results(Protocol):
 
 
 class Printed:
-    """Transcripts on standard output, as they finish; several in JSON are one array."""
+    """Transcripts on standard output, in the order of the recordings; several in JSON are one array."""
 
     ordered = True
 

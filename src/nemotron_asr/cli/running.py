@@ -9,9 +9,12 @@ from collections.abc import Sequence
 
 import click
 
-from nemotron_asr.errors import AudioError, NemotronError, printable
+from nemotron_asr.errors import AudioError, EngineClosedError, NemotronError, StreamFailedError, printable
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_FAILURES = (AudioError, StreamFailedError, EngineClosedError)
+"""What was asked for was right, and did not come off."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +74,7 @@ def _verdict(error: Exception) -> tuple[str, int]:
         case click.ClickException():
             return f"error: {_line(error.format_message())}", error.exit_code
         case NemotronError():
-            return f"error: {_line(error)}", FAILED if isinstance(error, AudioError) else WRONG_USAGE
+            return f"error: {_line(error)}", FAILED if isinstance(error, _FAILURES) else WRONG_USAGE
         case OSError():
             return f"error: {_line(why(error))}", FAILED
     reason = _line(str(error).partition("\n")[0])

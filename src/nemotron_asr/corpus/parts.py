@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
-from nemotron_asr.audio import Samples
+from nemotron_asr.audio import Samples, load
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import AudioError
 
@@ -43,3 +45,23 @@ class Part:
 
 WHOLE = Part()
 """All of a recording."""
+
+
+class PartReader:
+    """Decodes a recording once for all of its parts, if these follow one another. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._load = lru_cache(maxsize=2)(load)  # one thread may be in the next recording already
+
+    def read(self, path: Path | str, part: Part) -> Samples:
+        """The samples of a part.
+
+        Raises:
+            AudioError: the recording cannot be decoded, or has no such part.
+        """
+        if part == WHOLE:
+            return load(path)
+        with self._lock:
+            whole = self._load(path)
+        return part.of(whole, path)

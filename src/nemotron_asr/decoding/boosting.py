@@ -53,9 +53,9 @@ def phrase_weights(boost: Boost) -> dict[str, float]:
     """Phrases and their weights; 1 where none is given.
 
     Raises:
-        OptionError: a phrase is empty or too long, a weight is out of range, or there are too many.
+        OptionError: a phrase is empty or too long, a weight is no number or out of range, or there are too many.
     """
-    weights = {" ".join(phrase.split()): float(weight) for phrase, weight in _pairs(boost)}
+    weights = {" ".join(phrase.split()): _number(phrase, weight) for phrase, weight in _pairs(boost)}
     if len(weights) > MOST_PHRASES:
         raise OptionError(f"{len(weights)} phrases are too many to boost; the limit is {MOST_PHRASES}", "boost")
     for phrase, weight in weights.items():
@@ -68,20 +68,22 @@ def phrase_weights(boost: Boost) -> dict[str, float]:
     return {phrase: weight for phrase, weight in weights.items() if weight}
 
 
-def _pairs(boost: Boost) -> Iterable[tuple[str, float]]:
+def _pairs(boost: Boost) -> Iterable[tuple[str, float | str]]:
     if isinstance(boost, Mapping):
         return boost.items()
     return map(_split, [boost] if isinstance(boost, str) else boost)
 
 
-def _split(entry: str) -> tuple[str, float]:
+def _split(entry: str) -> tuple[str, float | str]:
     found = re.fullmatch(r"(.*\S)\s*:\s*([-+]?[\d.,]+(?:e[-+]?\d+)?|nan|inf)", entry, re.DOTALL | re.IGNORECASE)
-    if not found:
-        return entry, 1.0
+    return (found[1], found[2]) if found else (entry, 1.0)
+
+
+def _number(phrase: str, weight: float | str) -> float:
     try:
-        return found[1], float(found[2])
-    except ValueError:
-        message = f"weight {found[2]!r} of phrase {found[1]!r} is not a number; choose 0 to {MOST_WEIGHT:g}"
+        return float(weight)
+    except (ValueError, TypeError, OverflowError):
+        message = f"weight {str(weight)[:40]!r} of phrase {phrase[:40]!r} is not a number; choose 0 to {MOST_WEIGHT:g}"
         raise OptionError(message, "boost") from None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nemotron_asr.errors import OptionError, needs_extra
+from nemotron_asr.postprocess.hooks import is_letter
 
 UNKNOWN = "<unk>"
 
@@ -27,8 +28,8 @@ class WordModel(Protocol):
 
 def spoken(word: str) -> str:
     """A word as language models have it: lower case, no punctuation around it."""
-    edge = [i for i, character in enumerate(word) if character.isalnum()]
-    return word[edge[0] : edge[-1] + 1].casefold() if edge else ""
+    edge = [i for i, character in enumerate(word) if is_letter(character)]
+    return word[edge[0] : edge[-1] + 1].lower() if edge else ""  # not casefold: "ß" is no "ss" there
 
 
 class NGram:

@@ -13,6 +13,10 @@ FORGET = 0.98
 HEADROOM = 0.9
 """Share of the machine that live streams may fill."""
 
+TELLING = 0.1
+"""Variance of the frames of recent steps, as a share of their mean square, from which on a line through them is
+believed. Hours of equal steps say nothing about steps of other sizes."""
+
 PATIENCE = 0.3
 """Share of a live chunk's duration that a step of other lanes may take."""
 
@@ -29,7 +33,8 @@ def patience(live_chunks: Iterable[int]) -> float:
 class StepCost:
     """Seconds of a step as `fixed + per_frame * rows * frames`: reading the weights, and computing with them.
 
-    A least-squares line through recent measurements. Knows nothing before the first: every step is free.
+    A least-squares line through recent measurements; where these are too much alike, the line that was calibrated,
+    as steep and as high as makes it right for them on average. Knows nothing before the first: every step is free.
     """
 
     _n: float = 0.0
@@ -37,6 +42,7 @@ class StepCost:
     _y: float = 0.0
     _xx: float = 0.0
     _xy: float = 0.0
+    _calibrated: tuple[float, float] | None = None  # fixed and per frame
 
     def add(self, frames: int, seconds: float) -> None:
         """Take in one step: the frames of all its rows together, and how long it took."""
@@ -44,17 +50,24 @@ class StepCost:
         self._xx, self._xy = FORGET * self._xx + frames**2, FORGET * self._xy + frames * seconds
 
     def become(self, other: "StepCost") -> None:
-        """Know what the other one knows, and nothing else."""
-        vars(self).update(vars(other))
+        """Know what the other one knows, and nothing else; for good, what a step's two costs are to each other."""
+        vars(self).update(vars(other) | {"_calibrated": (other.fixed, other.per_frame)})
 
     @property
     def per_frame(self) -> float:
         """Seconds that one more frame of one stream costs."""
         spread = self._n * self._xx - self._x**2
+        if spread < TELLING * self._n * self._xx and self._calibrated:
+            return self._scale(*self._calibrated)
         if spread <= 1e-9 * self._n * self._xx:  # all steps were alike
             return self._y / self._x if self._x else 0.0
         slope = (self._n * self._xy - self._x * self._y) / spread
         return min(max(slope, 0.0), self._y / self._x)
+
+    def _scale(self, fixed: float, per_frame: float) -> float:
+        """A calibrated cost of a frame, now that the machine is slower or faster."""
+        expected = self._n * fixed + self._x * per_frame
+        return per_frame * self._y / expected if expected else 0.0
 
     @property
     def fixed(self) -> float:

@@ -10,6 +10,7 @@ from nemotron_asr.engine.promise import Promise
 from nemotron_asr.errors import StreamFailedError
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.postprocess import Postprocessor, shown
+from nemotron_asr.postprocess.hooks import places
 
 logger = logging.getLogger(__name__)
 
@@ -128,4 +129,5 @@ def _final(segment: Segment, postprocess: Postprocessor) -> Segment:
     changed = postprocess(segment)
     if not isinstance(changed, Segment):
         raise TypeError(f"a postprocessor gives back a segment, not {changed!r}")
+    places(changed)  # who makes subtitles of it later has to find its words
     return changed

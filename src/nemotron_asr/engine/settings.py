@@ -110,7 +110,8 @@ def choose_target(model: SpeechModel, language: str, languages: Sequence[str] = 
         raise OptionError(message, "languages")
     tags = {locale: token for token, locale in model.tokenizer.language_tags.items()}
     if missing := sorted(allowed - tags.keys()):
-        raise LanguageError(f"the model has no tag for {', '.join(missing)}; choose {', '.join(sorted(tags))}")
+        choices = f"choose {', '.join(sorted(tags))}" if tags else "it cannot tell languages apart"
+        raise LanguageError(f"the model has no tag for {', '.join(missing)}; {choices}")
     return Target(target.prompt, AUTO, tuple(sorted(token for locale, token in tags.items() if locale not in allowed)))
 
 

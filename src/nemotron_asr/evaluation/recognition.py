@@ -9,9 +9,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from nemotron_asr import audio
 from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE, chunk_frames
+from nemotron_asr.corpus.parts import PartReader
 from nemotron_asr.engine import Session
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.evaluation.manifests import Spoken
@@ -70,21 +70,27 @@ def recognize_all(
         return
     silence = np.zeros(SAMPLE_RATE, np.float32)
     recognizer.transcribe((silence, SAMPLE_RATE), latency_ms=latency_ms, beam=beam)  # warms up
-    with ThreadPoolExecutor(batch, thread_name_prefix="nemotron-asr evaluating") as readers:
+    recordings = PartReader()
+    with ThreadPoolExecutor(batch, thread_name_prefix="nemotron-asr evaluating") as threads:
         before = time.monotonic()
-        for heard in readers.map(lambda clip: recognize(recognizer, clip, mode, latency_ms, beam), clips):
+        for heard in threads.map(lambda clip: recognize(recognizer, clip, mode, latency_ms, beam, recordings), clips):
             now = time.monotonic()
             yield heard if isinstance(heard, NemotronError) else replace(heard, compute=now - before)
             before = now
 
 
 def recognize(
-    recognizer: Recognizer, clip: Spoken, mode: Mode, latency_ms: int, beam: int = 1
+    recognizer: Recognizer,
+    clip: Spoken,
+    mode: Mode,
+    latency_ms: int,
+    beam: int = 1,
+    recordings: PartReader | None = None,
 ) -> Recognition | NemotronError:
-    """Stream one clip."""
+    """Stream one clip; who hears many parts of a recording brings its reader."""
     language = clip.locale if mode is Mode.LANGUAGE and recognizer.config.n_prompts else AUTO
     try:
-        samples = clip.part.of(audio.load(clip.path), clip.path)
+        samples = (recordings or PartReader()).read(clip.path, clip.part)
         session = recognizer.engine.open(language=language, latency_ms=latency_ms, beam=beam, recording=True)
         events, words = _stream(session, samples, chunk_frames(latency_ms))
     except NemotronError as error:

@@ -114,7 +114,7 @@ def make_report(
     manners, locales, detections = [], [], []
     for (mode, latency), clips in _grouped(ordered, lambda j: (j.recognition.mode, j.recognition.latency_ms)).items():
         groups = list(_grouped(clips, lambda j: j.recognition.locale).values())
-        rng = np.random.default_rng(0)  # anew, so that an interval does not depend on what else is in the report
+        rng = np.random.default_rng(0)  # anew, so that one manner's intervals do not depend on the others
         drawn = [resample([clip.counts for clip in group], rng) for group in groups]
         named = mode is Mode.AUTO and names_languages
         scores = [_locale_score(group, rates, named=named) for group, rates in zip(groups, drawn, strict=True)]

@@ -134,10 +134,16 @@ def replace_text(segment: Segment, parts: Iterable[Edit]) -> Segment:
 
 
 def places(segment: Segment) -> list[range]:
-    """Where each word is in the text."""
+    """Where each word is in the text.
+
+    Raises:
+        ValueError: one is not.
+    """
     found, position = [], 0
     for word in segment.words:
-        start = segment.text.index(word.word, position)
+        start = segment.text.find(word.word, position)
+        if start < 0:
+            raise ValueError(f"word {word.word!r} is not in {segment.text[position:]!r}, the rest of the text")
         position = start + len(word.word)
         found.append(range(start, position))
     return found

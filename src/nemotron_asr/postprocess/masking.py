@@ -1,5 +1,6 @@
 """Words that are not to be read: whole words of a list, of which only the first letter stays."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -75,7 +76,7 @@ def _cut(segment: Segment, text: str) -> Segment:
 
 
 def read_words(path: str | Path) -> list[str]:
-    """The entries of a list: one a line, in UTF-8; empty lines and those that begin with `#` do not count.
+    """The entries of a list: one a line, in UTF-8; a `#` at its beginning or after a space begins a comment.
 
     Raises:
         OptionError: there is no such file, it is no text, or nothing is in it.
@@ -84,7 +85,7 @@ def read_words(path: str | Path) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path}: {getattr(error, 'strerror', None) or 'not a text in UTF-8'}") from error
-    entries = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    entries = [entry for line in lines if (entry := re.sub(r"(^|\s)#.*", "", line).strip())]
     if not entries:
         raise OptionError(f"{path}: no words in it; one a line is expected")
     return entries

@@ -4,15 +4,16 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nemotron_asr.audio import Samples, load
+from nemotron_asr.audio import Samples
 from nemotron_asr.corpus.manifest import Clip
+from nemotron_asr.corpus.parts import PartReader
 from nemotron_asr.drafts import drafted
 from nemotron_asr.errors import AudioError, printable
 
@@ -73,11 +74,11 @@ def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
     """Write the samples of all clips one after the other; returns their numbers."""
     log.info("decoding %d clips into %s", len(clips), target)
     lengths = []
-    whole = lru_cache(maxsize=1)(load)  # parts of a recording mostly follow one another
+    recordings = PartReader()
     with drafted(target) as draft, draft.open("wb") as file:
         for clip in clips:
             try:
-                samples = clip.part.of(whole(clip.path), clip.path)
+                samples = recordings.read(clip.path, clip.part)
             except AudioError as error:
                 log.warning("left out: %s", printable(str(error)))
                 samples = np.zeros(0, np.float32)

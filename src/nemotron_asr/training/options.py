@@ -1,5 +1,6 @@
 """What `nemotron-asr finetune` is told, and the promise that a run goes on with what it was begun with."""
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from typing import Any
 
 from nemotron_asr.checkpoint.adapter import is_adapter
 from nemotron_asr.checkpoint.sources import place
+from nemotron_asr.corpus.manifest import Clip
+from nemotron_asr.corpus.sources import read_clips
 from nemotron_asr.errors import OptionError
 from nemotron_asr.training.data import Source
 from nemotron_asr.training.parallel import processes
@@ -77,21 +80,32 @@ class FinetuneConfig:
             weights: the fingerprint of the model's, for another model may lie where it lay.
 
         Raises:
-            OptionError: it holds a run with other options, of more or fewer processes, or of another model.
+            OptionError: it holds a run with other options, of more or fewer processes, of another model, or on a
+                manifest that says something else now.
+            ManifestError: a manifest cannot be read.
         """
         options = json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in FREE}, default=str))
-        ours = options | {"processes": processes(), "weights": weights}
+        clips = {str(source.manifest): _digest(source) for source in (*self.train, *self.validation)}
+        ours = options | {"processes": processes(), "weights": weights, "clips": clips}
         path = self.output / "options.json"
         begun = path.exists() and any((self.output / name).exists() for name in (LAST, BEST))
         theirs = ours | (json.loads(path.read_text(encoding="utf-8")) if begun else {})  # older versions say less
         changed = [name for name in ours if ours[name] != theirs[name]]
-        if changed == ["weights"]:
-            raise OptionError(f"{self.output} holds a run on other weights of {self.model}; choose another folder")
-        if changed:
-            said = ", ".join(f"{name} {_said(theirs[name])}" for name in changed if name != "weights")
+        if said := ", ".join(f"{name} {_said(theirs[name])}" for name in changed if name not in {"weights", "clips"}):
             raise OptionError(f"{self.output} holds a run with {said}; repeat that, or choose another folder")
+        if "weights" in changed:
+            raise OptionError(f"{self.output} holds a run on other weights of {self.model}; choose another folder")
+        if edited := [name for name in clips if clips[name] != theirs["clips"][name]]:
+            raise OptionError(f"{self.output} holds a run on other clips of {edited[0]}; choose another folder")
         self.output.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(ours, indent=2))
+
+
+def _digest(source: Source) -> str:
+    """Changes when a source says something else: other recordings, texts or languages."""
+    clips = (clip for clip in read_clips(source.manifest, source.language) if isinstance(clip, Clip))
+    lines = (f"{clip.name}|{clip.language}|{clip.text}\n" for clip in clips)
+    return hashlib.sha256("".join(lines).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _check_numbers(options: Mapping[str, Any], where: str = "") -> None:
