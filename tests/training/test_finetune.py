@@ -65,6 +65,12 @@ def test_defaults_train_every_latency_and_both_modes(options: FinetuneConfig, ba
     assert 0 < sum(own) < sum(len(batch.prompts) for batch in drawn)
 
 
+@pytest.mark.parametrize("steps", [1, 20, 1000])
+def test_a_short_run_reaches_its_rate_too(options: FinetuneConfig, base: Checkpoint, steps: int) -> None:
+    config = training_config(replace(options, steps=steps, warmup=100, lr=1e-3), base)
+    assert max(map(config.lr, range(steps))) == pytest.approx(1e-3)
+
+
 @pytest.mark.parametrize(("latency", "lookahead"), LATENCIES.items())
 def test_validation_has_the_latency_that_is_asked_for(
     options: FinetuneConfig, base: Checkpoint, latency: int, lookahead: int

@@ -61,7 +61,13 @@ SOURCE = (
 @click.option("--batch-seconds", type=click.FloatRange(1), default=60.0, show_default=True, help="Audio per batch.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches per step.")
 @click.option("--lr", type=click.FloatRange(0), default=0.0, help="Peak rate; 3e-4, with adapters 1e-3, if not given.")
-@click.option("--warmup", type=click.IntRange(1), default=100, show_default=True, help="Steps to the peak rate.")
+@click.option(
+    "--warmup",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Steps to the peak rate; at most a fifth of all.",
+)
 @click.option("--ema", type=click.FloatRange(0, 1, max_open=True), default=0.999, show_default=True, help="Of weights.")
 @click.option("--latency", type=LATENCY, default="1120", show_default=True,
               help="Milliseconds, of validation: that of the deployment. All are trained.")  # fmt: skip

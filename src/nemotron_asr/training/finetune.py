@@ -139,7 +139,7 @@ def training_config(config: FinetuneConfig, checkpoint: Checkpoint) -> TrainingC
         validation=config.validation,
         objective=ObjectiveConfig(bfloat16=config.bfloat16, recompute=config.recompute),
         peak_lr=config.peak_lr,
-        warmup=config.warmup,
+        warmup=min(config.warmup, max(1, config.steps // 5)),  # a short run has to reach its rate, too
         cooldown=max(1, config.steps // 5),
         ctc_weight=0.0,
         ema=config.ema,
