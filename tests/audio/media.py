@@ -51,7 +51,7 @@ def mux(output: OutputContainer, stream: AudioStream, samples: NDArray[Any]) -> 
 
 
 def _fitting(stream: AudioStream, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
-    fit = av.AudioResampler(stream.format, stream.layout, stream.rate, stream.codec_context.frame_size or None)
+    fit = av.AudioResampler(stream.format, stream.layout, stream.rate, stream.codec_context.frame_size or 1024)
     yield from fit.resample(frame)
     yield from fit.resample(None)
 
@@ -86,6 +86,30 @@ def video(samples: Samples | None, rate: int) -> bytes:
         if isinstance(sound, AudioStream) and samples is not None:
             mux(output, sound, samples)
     return buffer.getvalue()
+
+
+def late_video(samples: Samples, rate: int, container: str, codec: str, late: tuple[float, float]) -> bytes:
+    """Pictures from 0 s on; the first second of sound comes so many seconds later, and what follows it so many."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as output:
+        pictures, sound = output.add_stream("mpeg4", rate=10), output.add_stream(codec, rate=rate)
+        assert isinstance(pictures, VideoStream)
+        assert isinstance(sound, AudioStream)
+        pictures.width, pictures.height, pictures.pix_fmt, sound.layout = 32, 32, "yuv420p", "mono"
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "flt", "mono")
+        frame.sample_rate, frame.pts = rate, 0
+        heard = [packet for piece in [*_fitting(sound, frame), None] for packet in sound.encode(piece)]
+        for packet in heard:
+            begin = _seconds(packet)
+            packet.pts = packet.dts = round((begin + late[begin >= 1]) / packet.time_base)
+        grey = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        for packet in sorted([*pictures.encode(grey), *pictures.encode(None), *heard], key=_seconds):
+            output.mux(packet)
+    return buffer.getvalue()
+
+
+def _seconds(packet: "av.Packet[Any]") -> float:
+    return float((packet.dts or 0) * packet.time_base)
 
 
 def correlation(one: Samples, other: Samples) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from nemotron_asr.audio import AudioSource, load, probe_duration
 from nemotron_asr.errors import AudioError
-from tests.audio.media import SPEECH, correlation, encode, noise, tone, video
+from tests.audio.media import SPEECH, correlation, encode, late_video, noise, tone, video
 
 
 def wav(samples: bytes, *, rate: int = 16000, channels: int = 1, claimed: int | None = None) -> bytes:
@@ -47,6 +47,28 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 def test_urls_are_only_names_of_missing_files(url: str) -> None:
     with pytest.raises(AudioError, match="No such file"):
         load(url)
+
+
+@pytest.mark.parametrize("late", [(0.0, 0.0), (2.0, 2.0), (0.0, 1.5), (2.0, 3.5)])
+@pytest.mark.parametrize(
+    ("container", "codec", "rate"),
+    [("matroska", "libopus", 48000), ("matroska", "pcm_u8", 8000), ("mp4", "aac", 44100), ("mpegts", "aac", 44100)],
+)
+def test_sound_is_heard_when_a_player_plays_it(
+    container: str, codec: str, rate: int, late: tuple[float, float]
+) -> None:
+    heard = np.abs(load(late_video(tone(2.0, rate), rate, container, codec, late)))
+    loud = heard[: len(heard) // 160 * 160].reshape(-1, 160).max(axis=1) > 0.1
+    expected = np.zeros(len(loud), bool)
+    for second in (0, 1):
+        begin = round((late[second] + second) * 100)
+        expected[begin : begin + 100] = True
+    assert np.count_nonzero(loud != expected) < 20  # hundredths of a second: codecs have frames and tails
+
+
+def test_a_clock_that_is_set_puts_no_hours_of_silence_in() -> None:
+    heard = load(late_video(tone(2.0, 16000), 16000, "matroska", "pcm_s16le", (0.0, 5000.0)))
+    assert len(heard) / 16000 == pytest.approx(2, abs=0.1)
 
 
 PLAYLISTS = {

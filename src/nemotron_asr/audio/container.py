@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 import av
 import numpy as np
@@ -22,16 +22,22 @@ FileSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 BLOCK = 1 << 14
 """Samples of a recording that are given at once: many cost less than few."""
 
+LATE = 0.2
+"""Seconds by which a frame may come late on the container's clock, which is rounded."""
+
+MOST_SILENCE = 3600.0
+"""Seconds of silence that are put into a recording in all; a clock that goes further was set on the way."""
+
 LOOK = "200000"
 """Microseconds of a live stream at which FFmpeg looks first, to find out what it is; of a file it may be 5 s."""
 
 
 def decode(source: FileSource, *, live: bool = False) -> Iterator[tuple[Samples, int]]:
-    """Decode the first audio track, stepping over damage.
+    """Decode the first audio track, stepping over damage, with silence where the container's clock has none of it.
 
     Args:
         source: of which it is read what is needed next.
-        live: give samples as soon as they are there, however few.
+        live: give samples as soon as they are there, however few, and none that are missing.
 
     Yields:
         Samples, float32 of shape (channels, samples), and their rate in Hz; channels and rate may change on the way.
@@ -41,7 +47,8 @@ def decode(source: FileSource, *, live: bool = False) -> Iterator[tuple[Samples,
     """
     with open_container(source, live=live) as container:
         exact = audio_stream(container).codec_context.name.startswith("pcm_")  # else wild values are a codec's damage
-        for _, run in itertools.groupby(_frames(container), key=_kind):
+        frames = _frames(container)
+        for _, run in itertools.groupby(frames if live else _on_time(frames, container), key=_kind):
             for frame in _packed(run, 0 if live else BLOCK):
                 samples = np.asarray(frame.to_ndarray(), np.float32)
                 if not exact:
@@ -123,6 +130,35 @@ def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
         yield from frames
     if not heard:
         raise AudioError(problem)
+
+
+def _on_time(frames: Iterable[av.AudioFrame], container: InputContainer) -> Iterator[av.AudioFrame]:
+    """Put silence where nothing was recorded, be it before the first frame: a subtitle is shown by a player's clock."""
+    start = cast("int | None", container.start_time)  # PyAV's types do not know that it may be missing
+    if start is None:
+        yield from frames
+        return
+    now, left = start / av.time_base, MOST_SILENCE
+    for frame in frames:
+        late = 0.0 if frame.time is None else frame.time - now
+        if late > LATE:
+            if late <= left:
+                left -= late
+                yield from _silence(frame, round(late * frame.sample_rate))
+            now += late
+        yield frame
+        now += frame.samples / frame.sample_rate
+
+
+def _silence(like: av.AudioFrame, samples: int) -> Iterator[av.AudioFrame]:
+    """Silent frames of the kind of another one."""
+    nothing = b"\x80" if like.format.name.startswith("u8") else b"\0"
+    for start in range(0, samples, BLOCK):
+        frame = av.AudioFrame(like.format.name, like.layout.name, min(BLOCK, samples - start))
+        frame.sample_rate = like.sample_rate
+        for plane in frame.planes:
+            plane.update(nothing * plane.buffer_size)
+        yield frame
 
 
 def _kind(frame: av.AudioFrame) -> tuple[str, str, int]:
