@@ -1,5 +1,6 @@
 """Phrases as a tree of tokens."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron_asr.checkpoint import load_checkpoint
+from nemotron_asr.decoding import boosting
 from nemotron_asr.decoding.boosting import MOST_GAIN, NO_BOOST, ROOT, BoostTree, boost_tree, phrase_weights
 from nemotron_asr.errors import OptionError
 from nemotron_asr.tokenizer import Tokenizer
@@ -99,11 +101,27 @@ def test_equal_lists_share_a_tree(tokenizer: Tokenizer) -> None:
         ({"x": -1.0}, "weight -1 of phrase 'x' is out of range; choose 0 to 4"),
         ({"x": math.nan}, "weight nan of phrase 'x'"),
         ([str(i) for i in range(10_001)], "10001 phrases are too many"),
+        (
+            [f"{i:0200}" for i in range(1001)],
+            "phrases of 200200 characters in all are too long to boost; the limit is 200000",
+        ),
     ],
 )
 def test_what_cannot_be_boosted(tokenizer: Tokenizer, boost: list[str] | dict[str, float], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         boost_tree(boost, tokenizer)
+
+
+def test_phrases_that_begin_within_each_other_do_not_fill_the_memory(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["ab", "cd", "ef", "gh", "ij"]
+    within = [" ".join(three) for three in itertools.product(words, repeat=3)]
+    tree = boost_tree(within, tokenizer)
+    monkeypatch.setattr(boosting, "MOST_ARCS", len(tree.token) - 1)
+    with pytest.raises(OptionError, match="126 phrases that begin within each other are too many to boost"):
+        boost_tree([*within, "x"], tokenizer)
+    assert boost_tree(["x"], tokenizer)
 
 
 @settings(max_examples=60, deadline=None)

@@ -25,6 +25,12 @@ MOST_PHRASES = 10_000
 LONGEST_PHRASE = 200
 """Characters."""
 
+MOST_CHARACTERS = 200_000
+"""Of all phrases together: clients of a server give them, and each becomes some three nodes of a tree."""
+
+MOST_ARCS = 3_000_000
+"""Of a tree; 10,000 names of two words have two millions. A node has many where many phrases begin within others."""
+
 MOST_WEIGHT = 4.0
 
 PRIOR = 0.0003
@@ -53,11 +59,15 @@ def phrase_weights(boost: Boost) -> dict[str, float]:
     """Phrases and their weights; 1 where none is given.
 
     Raises:
-        OptionError: a phrase is empty or too long, a weight is no number or out of range, or there are too many.
+        OptionError: a phrase is empty or too long, a weight is no number or out of range, or they are too many, or too
+            long together.
     """
     weights = {" ".join(phrase.split()): _number(phrase, weight) for phrase, weight in _pairs(boost)}
     if len(weights) > MOST_PHRASES:
         raise OptionError(f"{len(weights)} phrases are too many to boost; the limit is {MOST_PHRASES}", "boost")
+    if (characters := sum(map(len, weights))) > MOST_CHARACTERS:
+        message = f"phrases of {characters} characters in all are too long to boost; the limit is {MOST_CHARACTERS}"
+        raise OptionError(message, "boost")
     for phrase, weight in weights.items():
         if not 0 < len(phrase) <= LONGEST_PHRASE:
             message = f"phrase {phrase[:40]!r} has {len(phrase)} characters; 1 to {LONGEST_PHRASE} are possible"
@@ -114,19 +124,19 @@ def boost_tree(boost: Boost, tokenizer: Tokenizer) -> BoostTree:
     """The tree of phrases; those who ask for the same phrases share one.
 
     Raises:
-        OptionError: see `phrase_weights`.
+        OptionError: see `phrase_weights`; or the tree would be too large.
     """
     return _tree(tuple(_pairs(boost)), tokenizer)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _tree(pairs: tuple[tuple[str, float], ...], tokenizer: Tokenizer) -> BoostTree:
     """Checks and builds a list once, not once for every stream that has it."""
     weights = phrase_weights(dict(pairs))
     return _build(tuple(sorted(weights.items())), tokenizer) if weights else NO_BOOST
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _build(weights: tuple[tuple[str, float], ...], tokenizer: Tokenizer) -> BoostTree:
     return _Builder(tokenizer).build(dict(weights))
 
@@ -135,7 +145,7 @@ _Arcs = dict[int, tuple[int, float]]
 """token -> (node, gain)"""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Node:
     """A place within phrases."""
 
@@ -161,9 +171,13 @@ class _Builder:
         order = self._set_fails()
         arcs = [self._arcs(node) for node in [ROOT, *order]]
         by_node = dict(zip([ROOT, *order], arcs, strict=True))
+        count = 0
         for node in order:  # shorter ones first, so that what is inherited is complete
             if (fail := self._nodes[node].fail) != ROOT:
                 by_node[node] = {**by_node[fail], **by_node[node]}
+            count += len(by_node[node])
+            if count > MOST_ARCS:
+                raise OptionError(f"{len(weights)} phrases that begin within each other are too many to boost", "boost")
         return _packed([by_node[node] for node in range(len(self._nodes))])
 
     def _spell(self, text: str) -> list[int]:
