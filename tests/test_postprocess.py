@@ -255,6 +255,8 @@ def test_a_postprocessor_for_each_language() -> None:
     choose = by_language({"en": marking("1"), "de_de": marking("2"), "en-GB": marking("3")})
     shown = [choose(segment("a", locale)).text for locale in ("en-US", "en-GB", "de-DE", "fr-FR", None)]
     assert shown == ["a1", "a3", "a2", "a", "a"]
+    aliases = by_language({"enGB": marking("1"), " DE ": marking("2")})
+    assert [aliases(segment("a", locale)).text for locale in ("en-GB", "de-DE", "en-US")] == ["a1", "a2", "a"]
 
 
 def test_one_for_all_languages() -> None:

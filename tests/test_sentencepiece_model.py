@@ -54,14 +54,16 @@ def test_decodes_like_sentencepiece(model: bytes) -> None:
             assert ours.decode(ids) == theirs.decode(ids)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"normalization_rule_name": "identity"}, {"add_dummy_prefix": False}, {"byte_fallback": True}, {"bos_id": 1}],
-    ids=str,
-)
+UNUSUAL: list[dict[str, object]] = [
+    {"normalization_rule_name": "identity"}, {"add_dummy_prefix": False}, {"remove_extra_whitespaces": False},
+    {"bos_id": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", UNUSUAL, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_unusual_settings(kind: str, options: dict[str, object]) -> None:
-    model = train(kind, 700, **options)
+    model = train(kind, **options)
     theirs, ours = SentencePieceProcessor(model_proto=model), Tokenizer.from_sentencepiece(model)
     for text in [*SENTENCES, " spaced  out ", "done. <de-DE>", "🙂"]:
         ids = theirs.encode(text)
@@ -69,7 +71,10 @@ def test_unusual_settings(kind: str, options: dict[str, object]) -> None:
         assert theirs.unk_id() in ids or ours.decode(ids) == theirs.decode(ids)
 
 
-def test_what_is_written_is_the_same_model(model: bytes) -> None:
+@pytest.mark.parametrize("options", [{}, *UNUSUAL], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_is_the_same_model(kind: str, options: dict[str, object]) -> None:
+    model = train(kind, **options)
     ours = Tokenizer.from_sentencepiece(model)
     written = ours.to_sentencepiece()
     theirs, again = SentencePieceProcessor(model_proto=model), SentencePieceProcessor(model_proto=written)
@@ -77,6 +82,12 @@ def test_what_is_written_is_the_same_model(model: bytes) -> None:
     for text in [*SENTENCES, *ODD]:
         assert again.encode(text) == theirs.encode(text), text
     assert Tokenizer.from_sentencepiece(written).to_json() == ours.to_json()
+
+
+def test_bytes_are_refused() -> None:
+    """A token's text would be half a character."""
+    with pytest.raises(CheckpointError, match="byte fallback"):
+        Tokenizer.from_sentencepiece(train("unigram", 700, byte_fallback=True))
 
 
 @pytest.mark.parametrize("kind", ["word", "char"])

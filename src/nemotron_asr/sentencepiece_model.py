@@ -19,8 +19,7 @@ SPACE = "▁"
 """What a space is inside a piece."""
 
 _UNIGRAM, _BPE = 1, 2  # TrainerSpec.ModelType
-_NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED, _BYTE = range(1, 7)  # ModelProto.SentencePiece.Type
-_BYTE_PIECES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+_NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED = range(1, 6)  # ModelProto.SentencePiece.Type
 
 Proto = Any  # protobuf builds the class at run time, out of a type checker's sight
 Document = dict[str, Any]  # a parsed tokenizer.json
@@ -42,9 +41,7 @@ def read(model: bytes) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer(_model(proto))
     tokenizer.normalizer = _normalizer(proto)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never", split=False)
-    metaspace = decoders.Metaspace(SPACE, prepend_scheme="always")
-    bytes_too = proto.trainer_spec.byte_fallback
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), metaspace]) if bytes_too else metaspace
+    tokenizer.decoder = decoders.Metaspace(SPACE, prepend_scheme="always")
     tokenizer.add_tokens([AddedToken(p.piece, normalized=True) for p in proto.pieces if p.type == _USER])
     tokenizer.add_special_tokens([AddedToken(p.piece, normalized=True) for p in proto.pieces if p.type == _CONTROL])
     return tokenizer
@@ -69,13 +66,12 @@ def _check(proto: Proto) -> None:
 
 def _model(proto: Proto) -> models.Model:
     unknown = next(i for i, piece in enumerate(proto.pieces) if piece.type == _UNKNOWN)
-    fallback = proto.trainer_spec.byte_fallback
     if proto.trainer_spec.model_type == _UNIGRAM:
         vocab = [(piece.piece, piece.score) for piece in proto.pieces]
-        return models.Unigram(vocab, unk_id=unknown, byte_fallback=fallback)
+        return models.Unigram(vocab, unk_id=unknown)
     ids = {piece.piece: i for i, piece in enumerate(proto.pieces)}
     unk = proto.pieces[unknown].piece
-    return models.BPE(ids, _merges(proto, ids), unk_token=unk, fuse_unk=True, byte_fallback=fallback)
+    return models.BPE(ids, _merges(proto, ids), unk_token=unk, fuse_unk=True)
 
 
 def _merges(proto: Proto, ids: dict[str, int]) -> list[tuple[str, str]]:
@@ -177,7 +173,6 @@ def write(tokenizer: tokenizers.Tokenizer, pieces: list[str], unknown: int | Non
     trainer = proto.trainer_spec
     trainer.model_type = _UNIGRAM if kind == "Unigram" else _BPE
     trainer.vocab_size = len(pieces)
-    trainer.byte_fallback = _BYTE_PIECES.issubset(pieces)
     trainer.unk_id, trainer.unk_piece = unknown, pieces[unknown]
     trainer.bos_id = trainer.eos_id = trainer.pad_id = -1
     _write_normalizer(proto.normalizer_spec, document)
@@ -188,7 +183,11 @@ def write(tokenizer: tokenizers.Tokenizer, pieces: list[str], unknown: int | Non
 def _write_normalizer(spec: Proto, document: Document) -> None:
     spec.precompiled_charsmap = charsmap(document)
     spec.name = "precompiled" if spec.precompiled_charsmap else "identity"
-    spec.add_dummy_prefix = spec.remove_extra_whitespaces = spec.escape_whitespaces = True
+    spec.escape_whitespaces = True
+    steps, before = list(_steps(document)), document.get("pre_tokenizer") or {}
+    prepended = before.get("type") == "Metaspace" and before.get("prepend_scheme", "always") != "never"
+    spec.add_dummy_prefix = prepended or any(step.get("type") == "Prepend" for step in steps)
+    spec.remove_extra_whitespaces = any(step.get("pattern") == {"Regex": " {2,}"} for step in steps)
 
 
 def _write_pieces(proto: Proto, document: Document, pieces: list[str]) -> None:
@@ -198,8 +197,6 @@ def _write_pieces(proto: Proto, document: Document, pieces: list[str]) -> None:
         kind = _NORMAL
         if id_ == proto.trainer_spec.unk_id:
             kind = _UNKNOWN
-        elif proto.trainer_spec.byte_fallback and piece in _BYTE_PIECES:
-            kind = _BYTE
         elif piece in special:
             kind = _CONTROL if special[piece] and not TAG.fullmatch(piece) else _USER
         proto.pieces.add(piece=piece, score=scores.get(piece, 0.0), type=kind)

@@ -20,6 +20,8 @@ MAX_PIECES = 2**20
 RAREST = -20.0
 """Lower bound of a piece's score."""
 
+_BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
+
 _OUTSIDE = ("<blank>", "<pad>")  # what transformers appends to the pieces that the model emits
 
 
@@ -38,12 +40,14 @@ class Tokenizer:
         """Wrap a tokenizer.
 
         Raises:
-            CheckpointError: its ids have gaps, or it has no pieces, or too many.
+            CheckpointError: its ids have gaps, or it has no pieces, or too many, or spells characters in bytes.
         """
         added = inner.get_added_tokens_decoder()
         self._text = inner.to_str()
         document = json.loads(self._text)
         self._pieces = _pieces(inner.get_vocab())
+        if _BYTES.issubset(self._pieces):
+            raise CheckpointError("tokenizers that spell characters in bytes (byte fallback) are not supported")
         self._symbols = {token.content for token in added.values()}
         self.vocab_size = len(self._pieces)
         self.unknown = _unknown(document["model"])

@@ -12,6 +12,7 @@ from nemotron_asr.decoding.beam import Beam, BeamState, beam, initial_beam
 from nemotron_asr.decoding.bias import Bias, BoostTables
 from nemotron_asr.decoding.boosting import NO_BOOST, BoostTree
 from nemotron_asr.decoding.greedy import Emission, greedy, initial_state
+from nemotron_asr.decoding.hypotheses import DEAD, alternatives
 from nemotron_asr.model import Transducer
 from tests.conftest import random_model, tiny_config
 
@@ -122,11 +123,13 @@ def test_scores_are_sums_over_alignments(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(search, "MARGIN", 12.0)
     monkeypatch.setattr(search, "PATIENCE", 99)
     said, state = beam(transducer, frames, torch.tensor([3]), state)
-    found = [([e.token for e in said[0] + a.emissions], a.score) for a in state.alternatives(0)]
+    score, slots = (state.hypotheses.score + state.hypotheses.worth)[0].sort(descending=True)
+    others = alternatives(state.hypotheses, 0, slots[score > DEAD], score[score > DEAD])
+    found = [([e.token for e in said[0] + other.emissions], other.score) for other in others]
     best = logprob(transducer, frames[0], found[0][0])
     assert len(found) > 5
-    for tokens, score in found[:5]:
-        assert score == pytest.approx(logprob(transducer, frames[0], tokens) - best, abs=1e-2)
+    for tokens, relative in found[:5]:
+        assert relative == pytest.approx(logprob(transducer, frames[0], tokens) - best, abs=1e-2)
 
 
 def test_settled_tokens_carry_what_was_dropped_for_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,15 @@ def test_a_language_that_nobody_knows_is_what_is_said(audio: dict[str, Any], tmp
         assert [clip.language for clip in clips if isinstance(clip, Clip)] == expected
 
 
+def test_the_text_is_the_one_as_written(audio: dict[str, Any], tmp_path: Path) -> None:
+    """FLEURS has both."""
+    texts = {"transcription": ["who said this"], "raw_transcription": ["Who said this?"]}
+    name = write_dataset(tmp_path / "set", audio=[audio], language=["en-US"], **texts)
+    [clip] = read_clips(fetch_dataset(name, tmp_path / "datasets"))
+    assert isinstance(clip, Clip)
+    assert clip.text == "Who said this?"
+
+
 def test_rows_of_a_dataset_may_be_empty(
     audio: dict[str, Any], tmp_path: Path, lines: list[Line], tokenizer: Tokenizer, config: ModelConfig
 ) -> None:

@@ -1,5 +1,6 @@
 """Words as their script has them, with times on the grid."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,12 @@ def test_a_language_that_was_found_has_the_probability_of_its_tag() -> None:
     (found,), (given,) = (finals(events(tokens, 30, 1, language=language)) for language in ("auto", "de-DE"))
     assert found.language_confidence == pytest.approx(0.6065, abs=1e-4)
     assert given.language_confidence is None
+
+
+def test_the_model_is_no_surer_of_what_was_chosen_for_it_than_it_was_probable() -> None:
+    first, second = said("▁Hal lo")
+    (segment,) = finals(events([first, replace(second, confidence=0.9, logprob=math.log(0.02))], 30, 1))
+    assert segment.words[0].confidence == 0.02
 
 
 def test_confidence_is_that_of_the_token_least_sure() -> None:

@@ -112,7 +112,7 @@ def probe_duration(source: AudioSource) -> float | None:
         if isinstance(source, tuple):
             samples, rate = _pair(source)
             return float(to_planes(samples).shape[1] / checked_rate(rate))
-        if hasattr(source, "seekable") and not source.seekable():
+        if hasattr(source, "read") and not (hasattr(source, "seekable") and source.seekable()):
             return None  # looking would consume what is to be decoded
         with open_container(source) as container:
             stream = audio_stream(container)

@@ -15,7 +15,10 @@ from nemotron_asr.languages import canonical
 HUGGING_FACE = "hf:"
 
 AUDIO_COLUMN = "audio"
-TEXT_COLUMNS = ("text", "transcription", "sentence", "transcript", "raw_transcription", "normalized_text")
+TEXT_COLUMNS = (
+    "raw_transcription", "raw_text", "text", "sentence", "transcript", "transcription", "normalized_text",
+)  # fmt: skip
+"""The first that there is: some datasets have the text as it is written, and one without case and punctuation."""
 LANGUAGE_COLUMNS = ("target_lang", "lang", "locale", "language")
 
 NO_AUDIO = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".md"}

@@ -21,9 +21,7 @@ from nemotron_asr.decoding.hypotheses import (
     DEAD,
     NOTHING,
     PENDING,
-    Alternative,
     Hypotheses,
-    alternatives,
     commit,
     merged,
     nothing_said,
@@ -82,13 +80,6 @@ class BeamState:
         """(B,) how many of the last frames are not settled: some hypothesis has a token there."""
         waiting = self.hypotheses.live & (self.hypotheses.length > 0)
         return -self.hypotheses.frames[..., 0].masked_fill(~waiting, 0).amin(1)
-
-    def alternatives(self, row: int) -> list[Alternative]:
-        """What a stream may have said since its last settled token, the likeliest first.
-
-        Frames are counted from the end of the frames decoded so far: they are negative.
-        """
-        return alternatives(self.hypotheses, row)
 
     def shift(self, frames: Tensor) -> None:
         """Count from `frames` (B,) earlier."""

@@ -63,9 +63,12 @@ class Arcs:
         gaining = np.diff(np.cumsum(np.append(0, tree.gain > 0))[tree.first])
         first = tree.first + arcs
         ends = np.where(gaining > 0, [first[:-1], first[:-1] + gaining - 1], 0)
-        parts = first[1:], tree.token, tree.target, tree.gain, gaining, *ends, key[order], tree.target[order]
-        ours = vars(self).values()
-        return Arcs(*(torch.cat([old, torch.from_numpy(new).to(old)]) for old, new in zip(ours, parts, strict=True)))
+        new = {
+            "first": first[1:], "token": tree.token, "target": tree.target, "gain": tree.gain, "gaining": gaining,
+            "begin": ends[0], "last": ends[1], "key": key[order], "behind": tree.target[order],
+        }  # fmt: skip
+        ours = vars(self)
+        return Arcs(**{name: torch.cat([ours[name], torch.from_numpy(new[name]).to(ours[name])]) for name in ours})
 
     def gains(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """(n,) nodes -> (n, arcs) their tokens that gain something, and what; what fills up gains nothing more."""

@@ -13,6 +13,9 @@ from nemotron_asr.model import Transducer
 PENDING = 64
 """Tokens that a hypothesis may hold back; the best one's are settled before there are more."""
 
+MOST_SYMBOLS = PENDING - 10
+"""Tokens that a model may say in a frame, if there is to be room for those of frames before."""
+
 NOTHING = -1
 """Stands behind the last token."""
 
@@ -122,7 +125,7 @@ def commit(hypotheses: Hypotheses, due: Tensor) -> list[list[Alternative]]:
     chosen: list[list[Alternative]] = [[] for _ in best]
     for row in dropped.any(1).nonzero()[:, 0].tolist():
         slots = torch.cat([best[row : row + 1], dropped[row].nonzero()[:, 0]])
-        chosen[row] = _alternatives(hypotheses, row, slots, hypotheses.score[row, slots])
+        chosen[row] = alternatives(hypotheses, row, slots, hypotheses.score[row, slots])
     hypotheses.score = hypotheses.score.masked_fill(~agrees, DEAD)
     return chosen
 
@@ -184,13 +187,7 @@ def emissions(parts: Sequence[Tensor], counts: Sequence[int]) -> list[list[Emiss
     ]
 
 
-def alternatives(hypotheses: Hypotheses, row: int) -> list[Alternative]:
-    """What one stream may have said, the likeliest first."""
-    score, order = (hypotheses.score + hypotheses.worth)[row].sort(descending=True)
-    return _alternatives(hypotheses, row, order[score > DEAD], score[score > DEAD])
-
-
-def _alternatives(hypotheses: Hypotheses, row: int, slots: Tensor, score: Tensor) -> list[Alternative]:
+def alternatives(hypotheses: Hypotheses, row: int, slots: Tensor, score: Tensor) -> list[Alternative]:
     """Some hypotheses of a stream, scored against the first of them."""
     said = emissions([part[row, slots] for part in hypotheses.pending()], hypotheses.length[row, slots].tolist())
     return [Alternative(*pair) for pair in zip((score - score[0]).tolist(), said, strict=True)]

@@ -12,6 +12,7 @@ from nemotron_asr.config import FRAME_MS, ModelConfig, chunk_frames
 from nemotron_asr.decoding.beam import Beam
 from nemotron_asr.decoding.boosting import BoostTree, boost_tree
 from nemotron_asr.decoding.fusion import Fusion
+from nemotron_asr.decoding.hypotheses import MOST_SYMBOLS
 from nemotron_asr.decoding.ngram import NGram
 from nemotron_asr.engine.runner import Runner
 from nemotron_asr.engine.stream import Target
@@ -82,7 +83,7 @@ def check_options(model: SpeechModel, **options: Unpack[Options]) -> Settings:
         choose_target(model, options.get("language", AUTO), options.get("languages", ())),
         chunk_frames(options.get("latency_ms", LIVE_MS)),
         boost_tree(options.get("boost", ()), model.tokenizer),
-        _beam(model.tokenizer, options),
+        _beam(model, options),
         None if endpointing is None else _frames("endpointing_ms", endpointing),
         _frames("longest_segment_ms", options.get("longest_segment_ms", LONGEST_SEGMENT_MS)),
         vad,
@@ -115,7 +116,7 @@ def choose_target(model: SpeechModel, language: str, languages: Sequence[str] = 
     return Target(target.prompt, AUTO, tuple(sorted(token for locale, token in tags.items() if locale not in allowed)))
 
 
-def _beam(tokenizer: Tokenizer, options: Options) -> Beam:
+def _beam(model: SpeechModel, options: Options) -> Beam:
     path, weight = options.get("lm"), options.get("lm_weight", LM_WEIGHT)
     width = options.get("beam", LM_BEAM if path else 1)
     if not 1 <= width <= WIDEST_BEAM:
@@ -123,12 +124,15 @@ def _beam(tokenizer: Tokenizer, options: Options) -> Beam:
         raise OptionError(message, "beam")
     if not 0 <= weight <= 1:
         raise OptionError(f"lm_weight {weight!s:.40} is out of range; choose 0 to 1", "lm_weight")
+    if width > 1 and (symbols := model.config.max_symbols) > MOST_SYMBOLS:
+        message = f"a beam is for models that say up to {MOST_SYMBOLS} tokens a frame; this one says {symbols}"
+        raise OptionError(message, "beam")
     if path is None:
         return Beam(width)
     if width == 1:
         message = f"a language model needs a beam of 2 or more, and {LM_BEAM} if none is given; beam is 1"
         raise OptionError(message, "beam")
-    return Beam(width, _fusion(fspath(path), _written(path), tokenizer, weight))
+    return Beam(width, _fusion(fspath(path), _written(path), model.tokenizer, weight))
 
 
 @lru_cache(maxsize=16)

@@ -87,11 +87,13 @@ class _ByLanguage:
 
 
 def _key(language: str, prompts: Mapping[str, int] | None) -> str:
+    """The locale that a name means, or the language, if it names no country."""
     try:
         locale = canonical(language)
     except LanguageError:
         locale = canonical(language, prompts)
-    return locale if "-" in language or "_" in language else language.lower()
+    plain = language.strip().lower()
+    return plain if plain == language_of(locale) else locale
 
 
 def rewrite(segment: Segment, edits: Iterable[Edit]) -> Segment:

@@ -126,8 +126,12 @@ def within(placed: Sequence[Word], earliest: float, duration: float) -> list[Wor
 
 
 def confidence(tokens: Sequence[Emission]) -> float:
-    """How sure the model was of the token of a word that it was least sure of: of all means the one that tells most."""
-    return round(min(token.confidence for token in tokens), 4)
+    """How sure the model was of the token of a word that it was least sure of: of all means the one that tells most.
+
+    The likeliest token is at least as probable as its distribution is certain. One that is less so was not the
+    model's choice, but a boosted phrase's, say: the model was no surer of it than it was probable.
+    """
+    return round(min(min(token.confidence, math.exp(token.logprob)) for token in tokens), 4)
 
 
 def seconds(frame: float) -> float:
