@@ -39,13 +39,14 @@ PROTOCOLS = ("native", "deepgram", "openai", "nim", "riva", "wyoming")
 _LOAD = {"server", "protocol", "streams", "seconds"}
 _USED = {
     "": {"model", "latencies", "streams", "seconds", "minutes", "profile", "device", "dtype"},
-    "--against": {"against", "layers"},
+    "--against transformers": {"against", "layers"},
+    "--against nemo": {"against", "layers"},
     "--against sherpa-onnx": {"against", "files", "model"},
     "--server": _LOAD | {"latencies", "api_key"},
     "--protocol riva": _LOAD | {"latencies", "api_key", "grpc_port"},
     "--protocol wyoming": _LOAD | {"wyoming_port"},
 }
-"""The options that each way of measuring takes."""
+"""The options that say something in each way of measuring, which is called as on the command line."""
 
 LATE = 0.001
 """Share of chunks that may be late."""
@@ -97,18 +98,18 @@ def bench(
 
 
 def _way(server: str | None, protocol: str, against: str | None) -> str:
-    """What decides which other options say something."""
+    """The way of measuring that is asked for, as `_USED` calls it."""
     if server:
-        return way if (way := f"--protocol {protocol}") in _USED else "--server"
+        return f"--protocol {protocol}" if protocol in {"riva", "wyoming"} else "--server"  # they have their own ports
     return f"--against {against}" if against else ""
 
 
 def _check_used(way: str) -> None:
     """Refuse options that say nothing in this way of measuring; none is dropped without a word."""
-    used, context = _USED.get(way) or _USED[way.partition(" ")[0]], click.get_current_context()
+    context = click.get_current_context()
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-        if given and option.name != "debug" and option.name not in used:
+        if given and option.name != "debug" and option.name not in _USED[way]:
             raise click.UsageError(f"{option.opts[0]} says nothing {f'with {way}' if way else 'here'}; leave it out")
 
 
