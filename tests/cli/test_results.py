@@ -65,7 +65,7 @@ def test_equal_stems_keep_their_suffixes(tmp_path: Path) -> None:
 
 
 def test_equal_names_are_an_error(tmp_path: Path) -> None:
-    twins = [Input("x/a.wav", PurePath("a.wav")), Input("y/a.wav", PurePath("a.wav"))]
+    twins = [Input(f"{folder}/{name}", PurePath(name)) for folder in "xy" for name in ("a.wav", "b.wav")]
     with pytest.raises(click.UsageError, match=r"x/a.wav and y/a.wav would be written to the same file"):
         Folder(tmp_path, "text", twins)
 

@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Protocol
@@ -117,8 +117,7 @@ class Folder:
             OSError: the folder cannot be made.
         """
         self._form, self._folder, self._origins = form, folder, Provenance(folder)
-        places = _places(recordings, _SUFFIXES.get(form, form), self._origins)
-        self._places = dict(zip(recordings, places, strict=True))
+        self._places = _places(recordings, _SUFFIXES.get(form, form), self._origins)
         folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, recording: Input, /) -> bool:
@@ -156,38 +155,38 @@ class Folder:
         """Nothing is left to do: every file is complete."""
 
 
-def _places(recordings: Sequence[Input], suffix: str, origins: Provenance) -> list[PurePath]:
+def _places(recordings: Sequence[Input], suffix: str, origins: Provenance) -> dict[Input, PurePath]:
     """Names of files: `a.wav` -> `a.txt`; where that is another recording's, too, or was before, `a.wav.txt`.
 
     Raises:
         UsageError: that is another one's as well.
     """
-    places = [recording.place.with_suffix(f".{suffix}") for recording in recordings]
-    taken = _twice(places)
-
-    def is_free(place: PurePath, source: Path) -> bool:
-        if origins.same(place, source):
-            return True
-        return _folded(place) not in taken and not origins.other(place, source)
-
-    places = [
-        place if is_free(place, Path(recording.name)) else recording.place.with_name(f"{recording.place.name}.{suffix}")
-        for recording, place in zip(recordings, places, strict=True)
-    ]
-    clash = _twice(places)
-    same = [recording.name for recording, place in zip(recordings, places, strict=True) if _folded(place) in clash]
-    if same:
-        raise click.UsageError(f"{same[0]} and {same[1]} would be written to the same file; use two output folders")
-    for recording, place in zip(recordings, places, strict=True):
-        if other := origins.other(place, Path(recording.name)):
-            raise click.UsageError(f"{recording.name} would replace {place}, which is of {other}; use another folder")
+    places = {recording: recording.place.with_suffix(f".{suffix}") for recording in recordings}
+    disputed = set(chain.from_iterable(_disputes(places)))
+    for recording, place in places.items():
+        source = Path(recording.name)
+        if not origins.same(place, source) and (recording in disputed or origins.other(place, source)):
+            places[recording] = place.with_name(f"{recording.place.name}.{suffix}")
+    _check_places(places, origins)
     return places
 
 
-def _folded(place: PurePath) -> str:
-    """What a file system that ignores case makes of a name."""
-    return str(place).casefold()
+def _check_places(places: Mapping[Input, PurePath], origins: Provenance) -> None:
+    """Look whether every recording has a file of its own.
+
+    Raises:
+        UsageError: one does not.
+    """
+    for one, other, *_ in _disputes(places):
+        raise click.UsageError(f"{one.name} and {other.name} would be written to the same file; use two output folders")
+    for recording, place in places.items():
+        if before := origins.other(place, Path(recording.name)):
+            raise click.UsageError(f"{recording.name} would replace {place}, which is of {before}; use another folder")
 
 
-def _twice(places: Iterable[PurePath]) -> set[str]:
-    return {place for place, count in Counter(map(_folded, places)).items() if count > 1}
+def _disputes(places: Mapping[Input, PurePath]) -> list[list[Input]]:
+    """The recordings that have the same place, where there are several; some file systems ignore its case."""
+    claims = defaultdict[str, list[Input]](list)
+    for recording, place in places.items():
+        claims[str(place).casefold()].append(recording)
+    return [claimants for claimants in claims.values() if len(claimants) > 1]
