@@ -104,19 +104,24 @@ class Live:
         self.stream.flush()
 
     def due(self, work: Work) -> float:
-        """When a step is to be done: a chunk after its audio came, or should have come to one who speaks."""
+        """When a step is to be done: a chunk after it was asked for, or after its audio was there."""
         if self.recording:
             return NEVER
-        patience = self.stream.chunk * FRAME_SECONDS
-        if work.flush:
-            return self._flushes[0][0] + patience
-        needed = min(self.stream.needed(), self.stream.fed)
-        while len(self._arrivals) > 1 and self._arrivals[0][0] < needed:
+        since = self._flushes[0][0] if work.flush else self._audible()
+        return since + self.stream.chunk * FRAME_SECONDS
+
+    def _audible(self) -> float:
+        """When the audio of the next chunk came, or should have come from one who speaks: the later of both."""
+        needed, fed = self.stream.needed(), self.stream.fed
+        said = (self._began or 0.0) + min(needed, fed) / SAMPLE_RATE
+        # A rest that is no whole chunk could not be heard before it was known to be all.
+        return max(said, self._came(needed) if needed <= fed else self._closed)
+
+    def _came(self, sample: int) -> float:
+        """When a sample came; nobody asks for those before it any more."""
+        while len(self._arrivals) > 1 and self._arrivals[0][0] < sample:
             self._arrivals.popleft()
-        came = self._arrivals[0][1] if self._arrivals else 0.0
-        if self.stream.needed() > self.stream.fed:
-            came = self._closed  # the rest is no chunk; that it is all was not known before
-        return max(came, (self._began or 0.0) + needed / SAMPLE_RATE) + patience
+        return self._arrivals[0][1]
 
     def speaking(self, now: float) -> bool:
         """Whether audio came within the last two chunks."""
