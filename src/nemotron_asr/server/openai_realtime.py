@@ -45,18 +45,14 @@ async def read_session(session: sessions.Session, service: Service) -> sessions.
 
 
 class Realtime:
-    """One connection. Its stream is opened by the first audio, and another one when the session needs it.
-
-    Attributes:
-        handed_over: a message after which the client turned out to speak the dialect of NIM containers.
-    """
+    """One connection. Its stream is opened by the first audio, and another one when the session needs it."""
 
     def __init__(
         self, websocket: WebSocket, service: Service, key: Key, session: sessions.Session, *, beta: bool
     ) -> None:
         self._websocket, self._service, self._key = websocket, service, key
         self._session, self._beta = session, beta
-        self.handed_over: Message | None = None
+        self._handed_over: Message | None = None  # the message that turned out to be NIM's
         self._turns = Turns()
         self._configure(sessions.read(session))
         self._stream: Conversation | None = None
@@ -71,8 +67,12 @@ class Realtime:
             "input_audio_buffer.clear": self._clear,
         }  # fmt: skip
 
-    async def run(self) -> None:
-        """Hear and tell until the client goes away, or something goes wrong."""
+    async def run(self) -> Message | None:
+        """Hear and tell until the client goes away, or something goes wrong.
+
+        Returns:
+            A message by which the client turned out to speak the dialect of NIM containers, if one did.
+        """
         self._listening = asyncio.create_task(self._listen())
         try:
             await asyncio.wait([self._listening])
@@ -84,12 +84,13 @@ class Realtime:
         finally:
             self._listening.cancel()
             await self._drop()
+        return self._handed_over
 
     async def _listen(self) -> None:
         """What the client sends, until it goes away; what cannot be heeded is answered, and the connection goes on."""
         with suppress(WebSocketDisconnect):
             await self._say_session("created")
-            while self._problem is None and self.handed_over is None:
+            while self._problem is None and self._handed_over is None:
                 event = Message()
                 try:
                     event = object_of(await self._receive())
@@ -140,7 +141,7 @@ class Realtime:
 
     async def _update_beta(self, event: Event) -> None:
         if is_nim(event.get("session")):
-            self.handed_over = dict(event)
+            self._handed_over = dict(event)
             return
         self._beta = True
         await self._update({"session": sessions.from_beta(event.get("session"))})

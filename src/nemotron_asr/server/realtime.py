@@ -14,6 +14,7 @@ from nemotron_asr.server.keys import Key
 from nemotron_asr.server.live import live_route
 from nemotron_asr.server.nim_realtime import Nim
 from nemotron_asr.server.nim_session import new_session as new_nim_session
+from nemotron_asr.server.objects import Message
 from nemotron_asr.server.openai_realtime import PROTOCOL, Realtime, read_session
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.service import Service
@@ -59,16 +60,17 @@ class _Endpoints:
             await websocket.send_denial_response(shapes.answer_error(problem))
             return
         await websocket.accept("realtime" if "realtime" in offered else None)
-        first = None
-        if not any(one.startswith(_OF_NIM) for one in offered):
-            beta = "realtime=v1" in websocket.headers.get("openai-beta", "") or _OF_BETA in offered
-            talk = Realtime(websocket, self._service, key, session, beta=beta)
-            await talk.run()
-            first = talk.handed_over
-            if first is None:
-                return
+        if any(one.startswith(_OF_NIM) for one in offered):
+            await self._speak_nim(websocket, token, key)
+            return
+        beta = "realtime=v1" in websocket.headers.get("openai-beta", "") or _OF_BETA in offered
+        if first := await Realtime(websocket, self._service, key, session, beta=beta).run():
+            await self._speak_nim(websocket, token, key, first)
+
+    async def _speak_nim(self, websocket: WebSocket, token: str | None, key: Key, first: Message | None = None) -> None:
+        """NIM's protocol, whose clients ask for a secret each time: where none is needed to come in, it has served."""
         if not self._service.settings.api_key_file:
-            self._kept.pop(token or "", None)  # NIM's clients ask for a new one each time, and let none of them in
+            self._kept.pop(token or "", None)
         await Nim(websocket, self._service, key).run(first)
 
     async def client_secrets(self, request: Request) -> Response:
