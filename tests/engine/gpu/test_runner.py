@@ -255,8 +255,8 @@ def test_memory_stays_where_it_is(samples: list[Sample]) -> None:
 
     def addresses() -> list[int]:
         parts = [*pool.encoder.tensors(), *pool.decoder.tensors()]
-        for buffers, _, _ in pool.steps.values():
-            search = buffers.search
+        for recorded in pool.steps.values():
+            buffers, search = recorded.buffers, recorded.buffers.search
             parts += [buffers.table, buffers.windows, buffers.fused, search.said, search.time, search.out, search.h]
         return [part.data_ptr() for part in parts]
 

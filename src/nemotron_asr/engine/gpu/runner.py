@@ -4,6 +4,7 @@ import importlib.util
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import RLock
 from typing import cast
 
@@ -59,20 +60,35 @@ def best_kernels() -> Kernels:
     return fused
 
 
+@dataclass(frozen=True)
+class RecordedStep:
+    """The step of a shape.
+
+    Attributes:
+        buffers: what comes in and goes out.
+        step: replays `Stepper.step` over them.
+        more: replays `Stepper.more`.
+    """
+
+    buffers: Buffers
+    step: Recording
+    more: Recording
+
+
 class RingPool(Pool):
     """Rows that stay where they are, and the steps that were recorded over them. Engines may share it.
 
     Attributes:
         spare: the row of those streams that only fill up a batch.
         recorder: what records them.
-        steps: what was recorded for each shape: a step, and more turns of its search.
+        steps: those that were recorded, by shape.
         loose: memory for steps that were not recorded, the latest last.
     """
 
     def __init__(self, state: RingState, transducer: Transducer, lock: RLock, recorder: Recorder) -> None:
         super().__init__(state, transducer)
         self.recorder = recorder
-        self.steps: dict[Shape, tuple[Buffers, Recording, Recording]] = {}
+        self.steps: dict[Shape, RecordedStep] = {}
         self.loose: dict[Shape, Buffers] = {}
         self._lock = lock
         self._returned: deque[int] = deque()
@@ -185,7 +201,7 @@ class GpuRunner(Runner):
             buffers = self._buffers(pool, shape)
             step = pool.recorder(lambda: self.stepper.step(buffers, pool))
             more = pool.recorder(lambda: self.stepper.more(buffers, pool))
-        pool.steps[shape] = buffers, step, more
+        pool.steps[shape] = RecordedStep(buffers, step, more)
         return buffers
 
     def step(self, pool: Pool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
@@ -196,7 +212,7 @@ class GpuRunner(Runner):
 
     def _step(self, pool: RingPool, parts: Sequence[Part], frames: int, chunk: int) -> list[StepResult]:
         shape = Shape(next(size for size in buckets(self.most) if size >= len(parts)), frames, chunk)
-        buffers = pool.steps[shape][0] if shape in pool.steps else self._loose(pool, shape)
+        buffers = pool.steps[shape].buffers if shape in pool.steps else self._loose(pool, shape)
         _fill(buffers, parts, pool.spare)
         buffers.upload()
         self.launch(pool, buffers)
@@ -212,8 +228,8 @@ class GpuRunner(Runner):
     def launch(self, pool: RingPool, buffers: Buffers) -> None:
         """Start a step of what is in the buffers on the device."""
         with self.computing():
-            if buffers.shape in pool.steps:
-                pool.steps[buffers.shape][1].replay()
+            if recorded := pool.steps.get(buffers.shape):
+                recorded.step.replay()
             else:
                 self.stepper.step(buffers, pool)
             buffers.ask()
@@ -222,8 +238,8 @@ class GpuRunner(Runner):
         """Wait until what was said in the step is on the host."""
         with self.computing():
             while not buffers.wait():
-                if buffers.shape in pool.steps:
-                    pool.steps[buffers.shape][2].replay()
+                if recorded := pool.steps.get(buffers.shape):
+                    recorded.more.replay()
                 else:
                     self.stepper.more(buffers, pool)
                 buffers.ask()
