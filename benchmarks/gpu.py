@@ -131,11 +131,6 @@ class Contest:
     trials: list[dict[str, Any]]
     loose: bool
 
-    @property
-    def seconds(self) -> float:
-        """The length of the last trial, by the looser rule too: a median is late only when a queue has grown long."""
-        return self.plan.seconds
-
     def trial(self, streams: int, seconds: float) -> Trial:
         """So many streams for so long."""
         with Meter(self.plan.device) as meter:
@@ -146,26 +141,32 @@ class Contest:
         self.record.write()
         return Trial(service, good, meter.watts, meter.utilisation)
 
-    def short(self, first: int) -> int:
-        """The most streams that pass a short trial, as far as there is time for the last one afterwards."""
-        low, room = 0, self.fleet.streams
-        high, streams = room + 1, min(first, room)
+    def best_of_short_trials(self, first: int) -> int:
+        """The most streams that pass one, as far as there is time for the last one; half of the fewest if all fail."""
+        passed, room = 0, self.fleet.streams
+        failed, streams = room + 1, min(first, room)
         for _ in range(TRIES):
-            if streams in {low, high} or not streams or not self.record.has_time(self.plan.trial + self.seconds):
+            if streams == passed or not self.record.has_time(self.plan.trial + self.plan.seconds):
                 break
-            low, high = (streams, high) if self.trial(streams, self.plan.trial).good else (low, streams)
-            streams = min(room, int(low * 1.25) + 1) if high > room else (low + high) // 2
-        return low or high // 2
+            if self.trial(streams, self.plan.trial).good:
+                passed = streams
+            else:
+                failed = streams
+            streams = (passed + failed) // 2 if failed <= room else min(room, int(1.25 * passed) + 1)
+        return passed or failed // 2
 
     def figures(self, first: int) -> dict[str, Any] | str:
-        """Those of the last trial: somewhat fewer streams, if needed fewer still, at full length."""
+        """Those of the last trial: somewhat fewer streams, if needed fewer still, at full length.
+
+        By the looser rule too: a median is late only when a queue has grown long.
+        """
         found: dict[str, Any] | str = NOT_MEASURED
-        best, room = self.short(first), self.fleet.streams
+        best, room = self.best_of_short_trials(first), self.fleet.streams
         streams = room if best == room else max(1, int(CAUTION * best))
         for _ in range(1 + REPEATS):
-            if not self.trials or not self.record.has_time(self.seconds):
+            if not self.trials or not self.record.has_time(self.plan.seconds):
                 break
-            last = self.trial(streams, self.seconds)
+            last = self.trial(streams, self.plan.seconds)
             found, streams = {**last.figures(), "room": room}, max(1, streams * 9 // 10)
             if last.good:
                 break
