@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 
-from nemotron_asr.server.objects import DEEPEST, object_of
+from nemotron_asr.server.objects import DEEPEST, inner, object_of, typed
 from nemotron_asr.server.problems import Kind, Problem
 from tests.server.conftest import Running
 
@@ -161,3 +161,23 @@ async def code_of(socket: ClientConnection) -> int | None:
     """With which the other side closes."""
     await socket.wait_closed()
     return socket.close_code
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "said"),
+    [
+        (True, int, "rate is True, not a whole number"),
+        (None, str, "rate is None, not a string"),
+        ({}, list, "rate is {}, not a list"),
+    ],
+)
+def test_a_value_of_another_type_is_named(value: object, kind: type, said: str) -> None:
+    with pytest.raises(Problem, match=f"^{said}$") as refused:
+        typed(value, kind, "audio.rate")
+    assert refused.value.parameter == "audio.rate"
+
+
+def test_an_object_in_an_object_may_be_missing() -> None:
+    assert inner(None, "audio") == {}
+    with pytest.raises(Problem, match="audio is not an object"):
+        inner([], "audio")

@@ -7,6 +7,7 @@ from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.server import openai_shapes
 from nemotron_asr.server.checks import OURS, language_asked, numbers
 from nemotron_asr.server.formats import AUTO, AudioFormat
+from nemotron_asr.server.objects import inner, typed
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.realtime_messages import new_id
 from nemotron_asr.server.weights import from_riva
@@ -108,9 +109,7 @@ def wants_words(session: Session) -> bool:
 def _boost(session: Session) -> dict[str, float]:
     boosting, weights = _part(session, "word_boosting"), dict[str, float]()
     entries = boosting.get("word_boosting_list") or [] if boosting.get("enable_word_boosting") else []
-    if not isinstance(entries, list):
-        raise invalid("word_boosting_list is not a list", "word_boosting")
-    for entry in entries:
+    for entry in typed(entries, list, "word_boosting.word_boosting_list"):
         boost = entry.get("boost", 0) if isinstance(entry, dict) else None
         if not isinstance(boost, int | float) or not isinstance(entry.get("phrases"), list):
             raise invalid("word_boosting_list has an entry without phrases or boost", "word_boosting")
@@ -125,14 +124,8 @@ def _custom(text: object) -> dict[str, str]:
 
 
 def _part(session: Session, name: str) -> Session:
-    part = session.get(name) or {}
-    if not isinstance(part, dict):
-        raise invalid(f"{name} is not an object", name)
-    return part
+    return inner(session.get(name) or None, name)
 
 
 def _whole(values: Session, name: str, default: int) -> int:
-    value = values.get(name, default)
-    if not isinstance(value, int):
-        raise invalid(f"{name} is {str(value)[:40]!r}, not a whole number", name)
-    return value
+    return typed(values.get(name, default), int, name)

@@ -2,9 +2,11 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 from nemotron_asr.server.problems import Kind, Problem, invalid
+
+T = TypeVar("T")
 
 Message = dict[str, Any]
 
@@ -16,6 +18,8 @@ DEEPEST = 32
 
 _WIDEST = 63
 """Bits of a whole number."""
+
+_CALLED: dict[type, str] = {int: "a whole number", str: "a string", list: "a list"}
 
 
 def object_of(data: str | bytes, what: str = "the message", most: int = LARGEST) -> Message:
@@ -47,6 +51,35 @@ def object_of(data: str | bytes, what: str = "the message", most: int = LARGEST)
     if _deeper(content, DEEPEST):
         raise _too_deep(what)
     return content
+
+
+def typed(value: Any, kind: type[T], where: str) -> T:
+    """A value in an object, which must be of a type.
+
+    Args:
+        value: what there is.
+        kind: int, str or list.
+        where: its name; before it, with dots, those of the objects that it is in.
+
+    Raises:
+        Problem: it is of another type.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise invalid(f"{where.rpartition('.')[2]} is {value!r}, not {_CALLED[kind]}"[:200], where)
+    return value
+
+
+def inner(value: Any, where: str) -> Message:
+    """An object in an object; an empty one if there is none.
+
+    Raises:
+        Problem: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid(f"{where} is not an object", where)
+    return value
 
 
 def _dump(content: Any) -> str:

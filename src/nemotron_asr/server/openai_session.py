@@ -9,6 +9,7 @@ from nemotron_asr.options import PAUSE_MS
 from nemotron_asr.server import openai_shapes as shapes
 from nemotron_asr.server.checks import LEAST_PAUSE_MS, check_names_and_types, language_asked
 from nemotron_asr.server.formats import AudioFormat
+from nemotron_asr.server.objects import inner, typed
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.realtime_messages import new_id
 
@@ -76,13 +77,12 @@ def updated(session: Session, update: Any) -> Session:
     if update.get("type", "transcription") != "transcription":
         raise invalid(f"session type {update['type']!r} is not offered; choose transcription", "session.type")
     include, where = update.get("include", session["include"]), "session.audio.input"
-    if not isinstance(include or [], list):
-        raise invalid("include is not a list", "session.include")
-    sound = _object(_object(update.get("audio"), "session.audio").get("input"), where)
+    typed(include or [], list, "session.include")
+    sound = inner(inner(update.get("audio"), "session.audio").get("input"), where)
     after = session["audio"]["input"] | {name: sound[name] for name in _REPLACED if name in sound}
     if sound.get("format") is not None:
-        after["format"] = {"type": "audio/pcm", **_object(sound["format"], f"{where}.format")}
-    wanted = _object(sound.get("transcription"), f"{where}.transcription")
+        after["format"] = {"type": "audio/pcm", **inner(sound["format"], f"{where}.format")}
+    wanted = inner(sound.get("transcription"), f"{where}.transcription")
     after["transcription"] = after["transcription"] | {name: wanted[name] for name in _TRANSCRIPTION & wanted.keys()}
     return session | {"include": include, "audio": {"input": after}}
 
@@ -126,31 +126,21 @@ def read(session: Session) -> Config:
         Problem: a value is not possible.
     """
     sound = session["audio"]["input"]
-    wanted = sound["transcription"]
-    for name in ("model", "language", "prompt"):
-        if not isinstance(wanted.get(name) or "", str):
-            raise invalid(
-                f"{name} is {wanted[name]!r}, not a string"[:200], f"session.audio.input.transcription.{name}"
-            )
+    wanted, where = sound["transcription"], "session.audio.input.transcription"
+    model, language, prompt = (
+        typed(wanted.get(name) or "", str, f"{where}.{name}") for name in ("model", "language", "prompt")
+    )
     keywords, languages = wanted.get("keywords") or [], wanted.get("languages") or []
     check_names_and_types({"boost": keywords, "languages": languages})
-    language = language_asked(wanted.get("language") or "")
+    language = language_asked(language)
     changeable = {
         "language": language,
         "languages": languages if language == AUTO else [],
         "latency_ms": _latency(wanted.get("delay")),
-        "boost": shapes.boost(keywords, wanted.get("prompt") or ""),
+        "boost": shapes.boost(keywords, prompt),
     }
-    include = session["include"] or []
-    if not isinstance(include, list):
-        raise invalid(f"include is {include!r}, not a list"[:200], "session.include")
-    return Config(
-        wanted.get("model") or "",
-        _form(sound["format"]),
-        _silence(sound["turn_detection"]),
-        changeable,
-        _LOGPROBS in include,
-    )
+    silence, logprobs = _silence(sound["turn_detection"]), _LOGPROBS in (session["include"] or [])
+    return Config(model, _form(sound["format"]), silence, changeable, logprobs)
 
 
 def _latency(delay: Any) -> int:
@@ -163,22 +153,18 @@ def _form(form: Mapping[str, Any]) -> AudioFormat:
     where = "session.audio.input.format"
     kind = _choice(form["type"], _ENCODINGS, f"{where}.type")
     rate = form.get("rate") or (_STUDIO if kind == "audio/pcm" else _TELEPHONE)
-    if not isinstance(rate, int):
-        raise invalid(f"rate is {rate!r}, not a whole number"[:200], f"{where}.rate")
-    return AudioFormat(_ENCODINGS[kind], rate)
+    return AudioFormat(_ENCODINGS[kind], typed(rate, int, f"{where}.rate"))
 
 
 def _silence(turns: Any) -> int | None:
     where = "session.audio.input.turn_detection"
     if turns is None:
         return None
-    kind = _choice(_object(turns, where).get("type"), ("server_vad", "semantic_vad"), f"{where}.type")
+    kind = _choice(inner(turns, where).get("type"), ("server_vad", "semantic_vad"), f"{where}.type")
     if kind == "semantic_vad":
         return EAGERNESS[_choice(turns.get("eagerness") or "auto", EAGERNESS, f"{where}.eagerness")]
     silence = turns.get("silence_duration_ms")
-    if silence is not None and not isinstance(silence, int):
-        raise invalid(f"silence_duration_ms is {silence!r}, not a whole number"[:200], f"{where}.silence_duration_ms")
-    return max(LEAST_PAUSE_MS, 500 if silence is None else silence)
+    return max(LEAST_PAUSE_MS, 500 if silence is None else typed(silence, int, f"{where}.silence_duration_ms"))
 
 
 def _choice(value: Any, offered: Any, where: str) -> str:
@@ -191,12 +177,4 @@ def _given(update: Any) -> Mapping[str, Any]:
     """An update; without one, a client speaks a dialect in which audio is something else."""
     if update is None:
         raise invalid("there is no session", "session")
-    return _object(update, "session")
-
-
-def _object(value: Any, where: str) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise invalid(f"{where} is not an object", where)
-    return value
+    return inner(update, "session")

@@ -10,7 +10,7 @@ from wyoming.event import Event
 
 from nemotron_asr.options import PAUSE_MS
 from nemotron_asr.server.formats import AudioFormat
-from nemotron_asr.server.objects import object_of
+from nemotron_asr.server.objects import object_of, typed
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.settings import Settings
 
@@ -71,13 +71,10 @@ def format_of(event: Event) -> AudioFormat:
     Raises:
         Problem: they are not offered.
     """
-    rate, width, channels = (event.data.get(name) for name in ("rate", "width", "channels"))
-    for name, value in (("rate", rate), ("width", width), ("channels", channels)):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise invalid(f"{event.type}: {name} is {value!r}, not a whole number"[:200], name)
+    rate, width, channels = (typed(event.data.get(name), int, name) for name in ("rate", "width", "channels"))
     if width not in _WIDTHS:
-        raise invalid(f"{event.type}: width is {width}; choose 1 to 4 bytes", "width")
-    return AudioFormat(_WIDTHS[width], int(rate or 0), int(channels or 0))
+        raise invalid(f"width is {width}; choose 1 to 4 bytes", "width")
+    return AudioFormat(_WIDTHS[width], rate, channels)
 
 
 def options_of(event: Event) -> dict[str, Any]:
@@ -89,9 +86,9 @@ def options_of(event: Event) -> dict[str, Any]:
     data, options = event.data, dict[str, Any]()
     for name, option in (("name", "model"), ("language", "language")):
         if value := data.get(name):
-            options[option] = _text(value, name)
+            options[option] = typed(value, str, name)
     if sensitivity := data.get("vad_sensitivity"):
-        if _text(sensitivity, "vad_sensitivity") not in _PAUSES:
+        if typed(sensitivity, str, "vad_sensitivity") not in _PAUSES:
             raise invalid(f"vad_sensitivity is {sensitivity!r}; choose {', '.join(_PAUSES)}", "vad_sensitivity")
         options["endpointing_ms"] = _PAUSES[sensitivity]
     terms, names = _texts(data, "transcript_terms"), _texts(data, "transcript_names")
@@ -100,14 +97,5 @@ def options_of(event: Event) -> dict[str, Any]:
     return options
 
 
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise invalid(f"{name} is {value!r}, not a string"[:200], name)
-    return value
-
-
 def _texts(data: dict[str, Any], name: str) -> list[str]:
-    values = data.get(name) or []
-    if not isinstance(values, list):
-        raise invalid(f"{name} is {values!r}, not a list of strings"[:200], name)
-    return [value for value in values if _text(value, name).strip()]
+    return [value for value in typed(data.get(name) or [], list, name) if typed(value, str, name).strip()]
