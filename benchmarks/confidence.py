@@ -16,11 +16,12 @@ from unittest.mock import patch
 
 import torch
 
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.decoding.greedy import Emission
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.evaluation.calibration import expected_calibration_error, reliability
 from nemotron_asr.evaluation.judging import judge
-from nemotron_asr.evaluation.manifests import Spoken, read_clips
+from nemotron_asr.evaluation.manifests import read_clips
 from nemotron_asr.evaluation.recognition import Mode, recognize_all
 from nemotron_asr.recognizer import Recognizer, load
 
@@ -56,7 +57,7 @@ WAYS: dict[str, Way] = {
 }
 
 
-def words(asr: Recognizer, clips: Sequence[Spoken], way: Way) -> Iterator[tuple[float, bool]]:
+def words(asr: Recognizer, clips: Sequence[Clip], way: Way) -> Iterator[tuple[float, bool]]:
     """The confidence of every word that is heard, made in some way, and whether the word is right."""
     with patch("nemotron_asr.transcript.words.confidence", way):
         for recognition in recognize_all(asr, clips, Mode.AUTO, LATENCY_MS, batch=16):
@@ -83,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     asr = load(options.model)
-    clips = [clip for clip in read_clips([options.manifest], asr.config) if isinstance(clip, Spoken)]
+    clips = [clip for clip in read_clips([options.manifest], asr.config) if isinstance(clip, Clip)]
     print("| | ECE | AUC |\n|---|---|---|")
     for name, way in WAYS.items():
         heard = list(words(asr, clips, way))

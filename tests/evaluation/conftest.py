@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import nemotron_asr
-from nemotron_asr.evaluation.manifests import Spoken
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.evaluation.recognition import Mode, Recognition, TimedWord
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
@@ -20,8 +20,8 @@ def recognizer(random_model_folder: Path) -> Recognizer:
 
 
 @pytest.fixture(scope="session")
-def clips(samples: list[Sample]) -> list[Spoken]:
-    return [Spoken(sample.path, sample.locale, sample.text) for sample in samples]
+def clips(samples: list[Sample]) -> list[Clip]:
+    return [Clip(Path(sample.path), 0.0, sample.text, sample.locale) for sample in samples]
 
 
 def recognition(reference: str, text: str, **changes: object) -> Recognition:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from nemotron_asr.config import ModelConfig
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.corpus.parts import Part
 from nemotron_asr.errors import ManifestError
-from nemotron_asr.evaluation.manifests import Spoken, read_clips
+from nemotron_asr.evaluation.manifests import read_clips
 from tests.conftest import Sample
 
 LINE = '{"audio_filepath": "a.wav", "duration": 1, "text": "Ein Haus.", "target_lang": "de"}'
@@ -24,8 +25,8 @@ def test_what_cannot_be_evaluated_stands_in_its_place(tmp_path: Path) -> None:
     ]
     manifest.write_text("\n".join(lines), encoding="utf-8")
     first, *bad, last = read_clips([str(manifest)], ModelConfig())
-    assert first == Spoken(str(tmp_path / "a.wav"), "de-DE", "Ein Haus.")
-    assert last == Spoken(str(tmp_path / "b.wav"), "de-DE", "Ein Haus.")
+    assert first == Clip(tmp_path / "a.wav", 0.0, "Ein Haus.", "de-DE")
+    assert last == Clip(tmp_path / "b.wav", 0.0, "Ein Haus.", "de-DE")
     messages = [str(error) for error in bad if isinstance(error, ManifestError)]
     assert len(messages) == 3
     assert "m.jsonl, line 2: not JSON" in messages[0]
@@ -38,7 +39,7 @@ def test_a_part_of_a_recording_is_named_as_such(tmp_path: Path) -> None:
     lines = [f'{LINE[:-1]}, "offset": 2.5}}', LINE.replace("Ein Haus", "..")[:-1] + ', "offset": 4}']
     manifest.write_text("\n".join(lines), encoding="utf-8")
     part, bad = read_clips([str(manifest)], ModelConfig())
-    assert part == Spoken(str(tmp_path / "a.wav"), "de-DE", "Ein Haus.", part=Part(2.5, 3.5))
+    assert part == Clip(tmp_path / "a.wav", 0.0, "Ein Haus.", "de-DE", part=Part(2.5, 3.5))
     assert "a.wav#t=4.0,5.0: '...' has no words" in str(bad)
 
 
@@ -47,8 +48,8 @@ def test_a_model_without_prompts_may_know_any_language(tmp_path: Path) -> None:
     manifest = tmp_path / "m.jsonl"
     manifest.write_text("\n".join([LINE, LINE.replace('"de"', '"klingon"')]), encoding="utf-8")
     german, bad = read_clips([str(manifest)], ModelConfig(n_prompts=0, d_prompt=0))
-    assert isinstance(german, Spoken)
-    assert german.locale == "de-DE"
+    assert isinstance(german, Clip)
+    assert german.language == "de-DE"
     assert "language 'klingon' is unknown" in str(bad)
 
 
@@ -56,7 +57,7 @@ def test_a_folder_is_heard_in_the_language_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     (tmp_path / "a.txt").write_text("Ein Haus.", encoding="utf-8")
     assert list(read_clips([str(tmp_path)], ModelConfig(), "de")) == [
-        Spoken(str(tmp_path / "a.wav"), "de-DE", "Ein Haus.")
+        Clip(tmp_path / "a.wav", 0.0, "Ein Haus.", "de-DE")
     ]
     with pytest.raises(ManifestError, match="say the language"):
         list(read_clips([str(tmp_path)], ModelConfig()))
@@ -72,7 +73,7 @@ def test_ends_of_words_are_those_of_all_words(tmp_path: Path) -> None:
     lines = [f'{LINE[:-1]}, "word_ends": {some}}}' for some in ends]
     manifest.write_text("\n".join(lines), encoding="utf-8")
     good, bad = read_clips([str(manifest)], ModelConfig())
-    assert isinstance(good, Spoken)
+    assert isinstance(good, Clip)
     assert good.ends == (0.5, 1.0)
     assert "the ends of 1 words are given, but its text has 2" in str(bad)
 

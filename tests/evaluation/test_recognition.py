@@ -10,9 +10,9 @@ import pytest
 from nemotron_asr.audio import Samples, load
 from nemotron_asr.config import chunk_frames
 from nemotron_asr.corpus import parts
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.corpus.parts import Part
 from nemotron_asr.errors import AudioError, NemotronError
-from nemotron_asr.evaluation.manifests import Spoken
 from nemotron_asr.evaluation.recognition import Mode, Recognition, end_of_speech, recognize, recognize_all
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
@@ -25,19 +25,19 @@ def heard(result: Recognition | NemotronError) -> Recognition:
 
 @pytest.mark.parametrize("latency_ms", [160, 1120])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_hears_what_transcribe_hears(recognizer: Recognizer, clips: list[Spoken], mode: Mode, latency_ms: int) -> None:
+def test_hears_what_transcribe_hears(recognizer: Recognizer, clips: list[Clip], mode: Mode, latency_ms: int) -> None:
     some = clips[:3]
     found = list(map(heard, recognize_all(recognizer, some, mode, latency_ms, batch=2)))
-    assert [one.audio for one in found] == [clip.path for clip in some]
+    assert [one.audio for one in found] == [clip.name for clip in some]
     for clip, one in zip(some, found, strict=True):
-        language = clip.locale if mode is Mode.LANGUAGE else "auto"
+        language = clip.language if mode is Mode.LANGUAGE else "auto"
         transcript = recognizer.transcribe(clip.path, language=language, latency_ms=latency_ms)
         assert (one.text, one.detected, one.duration) == (transcript.text, transcript.language, transcript.duration)
         assert [word.word for word in one.words] == [word.word for word in transcript.words]
         assert one.compute > 0
 
 
-def test_a_beam_hears_what_transcribe_hears_with_one(recognizer: Recognizer, clips: list[Spoken]) -> None:
+def test_a_beam_hears_what_transcribe_hears_with_one(recognizer: Recognizer, clips: list[Clip]) -> None:
     greedy, beam = (
         [heard(one).text for one in recognize_all(recognizer, clips, Mode.AUTO, 320, batch=2, beam=beam)]
         for beam in (1, 4)
@@ -48,7 +48,7 @@ def test_a_beam_hears_what_transcribe_hears_with_one(recognizer: Recognizer, cli
 
 @pytest.mark.parametrize("latency_ms", [80, 320, 1120])
 def test_a_word_appears_with_the_chunk_of_its_last_token(
-    recognizer: Recognizer, clips: list[Spoken], latency_ms: int
+    recognizer: Recognizer, clips: list[Clip], latency_ms: int
 ) -> None:
     chunk, checked = chunk_frames(latency_ms), 0
     for clip in clips[:2]:
@@ -64,7 +64,7 @@ def test_a_word_appears_with_the_chunk_of_its_last_token(
     assert checked > 5
 
 
-def test_of_a_part_nothing_else_is_heard(recognizer: Recognizer, clips: list[Spoken]) -> None:
+def test_of_a_part_nothing_else_is_heard(recognizer: Recognizer, clips: list[Clip]) -> None:
     samples = load(clips[0].path)
     one = heard(recognize(recognizer, replace(clips[0], part=Part(0.5, 2.0)), Mode.AUTO, 320))
     assert (one.audio, one.duration) == (f"{clips[0].path}#t=0.5,2.0", 1.5)
@@ -75,11 +75,11 @@ def test_of_a_part_nothing_else_is_heard(recognizer: Recognizer, clips: list[Spo
 
 
 def test_a_recording_is_decoded_once_for_all_its_parts(
-    recognizer: Recognizer, clips: list[Spoken], monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded: list[str] = []
+    decoded: list[Path] = []
 
-    def decode(path: str) -> Samples:
+    def decode(path: Path) -> Samples:
         decoded.append(path)
         return load(path)
 
@@ -90,14 +90,14 @@ def test_a_recording_is_decoded_once_for_all_its_parts(
     assert [one.duration for one in found] == [0.5] * 8
 
 
-def test_what_cannot_be_heard_stands_in_its_place(recognizer: Recognizer, clips: list[Spoken], tmp_path: Path) -> None:
+def test_what_cannot_be_heard_stands_in_its_place(recognizer: Recognizer, clips: list[Clip], tmp_path: Path) -> None:
     noise = tmp_path / "notes.wav"
     noise.write_text("no recording")
-    bad = [Spoken(path, "de-DE", "etwas") for path in (str(noise), "none.wav", str(tmp_path), "")]
+    bad = [Clip(path, 0.0, "etwas", "de-DE") for path in (noise, Path("none.wav"), tmp_path)]
     found = list(recognize_all(recognizer, [*bad, clips[0]], Mode.AUTO, 1120, batch=2))
-    assert all(isinstance(one, AudioError) for one in found[:4])
+    assert all(isinstance(one, AudioError) for one in found[:3])
     assert str(noise) in str(found[0])
-    assert heard(found[4]).audio == clips[0].path
+    assert heard(found[3]).audio == clips[0].name
 
 
 def test_speech_ends_where_it_gets_quiet(samples: list[Sample]) -> None:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.corpus.parts import Part
 from nemotron_asr.errors import OptionError
-from nemotron_asr.evaluation.manifests import Spoken
 from nemotron_asr.evaluation.recognition import Mode, Recognition
 from nemotron_asr.evaluation.records import Records, recognize_rest
 from nemotron_asr.recognizer import Recognizer
 from tests.evaluation.conftest import recognition
 
 MODEL = {"model": "tiny", "weights": "abc"}
-CLIP = Spoken("a.wav", "de-DE", "zwei Wörter")
+CLIP = Clip(Path("a.wav"), 0.0, "zwei Wörter", "de-DE")
 HEARD = recognition(CLIP.text, "zwo \U0001f600 \u2028 \ud800", ends=(1.0, 1.5))
 
 
@@ -31,7 +31,7 @@ def test_what_was_written_is_found_again(written: Path) -> None:
         assert records.find(CLIP, Mode.AUTO, 80) == HEARD
         assert records.find(CLIP, Mode.AUTO, 160) is None
         assert records.find(CLIP, Mode.LANGUAGE, 80) is None
-        assert records.find(Spoken("a.wav", "de-DE", "andere Wörter"), Mode.AUTO, 80) is None
+        assert records.find(replace(CLIP, text="andere Wörter"), Mode.AUTO, 80) is None
         assert records.find(replace(CLIP, part=Part(1.0, 2.0)), Mode.AUTO, 80) is None
     assert written.read_bytes().count(b"\n") == 2
 
@@ -49,7 +49,7 @@ def test_a_line_that_was_not_finished_is_dropped(written: Path) -> None:
         records.add(recognition("drei", "drei", audio="b.wav"))
     with Records(written, MODEL) as records:
         assert records.find(CLIP, Mode.AUTO, 80) == HEARD
-        assert records.find(Spoken("b.wav", "de-DE", "drei"), Mode.AUTO, 80)
+        assert records.find(replace(CLIP, path=Path("b.wav"), text="drei"), Mode.AUTO, 80)
     assert written.read_bytes().startswith(whole)
 
 
@@ -80,12 +80,12 @@ def test_another_kind_of_file_is_left_alone(tmp_path: Path, content: str) -> Non
     assert path.read_text(encoding="latin-1") == content
 
 
-def test_only_what_is_missing_is_heard(recognizer: Recognizer, clips: list[Spoken], tmp_path: Path) -> None:
+def test_only_what_is_missing_is_heard(recognizer: Recognizer, clips: list[Clip], tmp_path: Path) -> None:
     path, some = tmp_path / "results.jsonl", clips[:2]
     with Records(path, MODEL) as records:
         first = list(recognize_rest(recognizer, some[:1], [(Mode.AUTO, 1120)], records, 1))
     with Records(path, MODEL) as records:
-        both = list(recognize_rest(recognizer, [*some, Spoken("none", "de-DE", "x")], [(Mode.AUTO, 1120)], records, 1))
+        both = list(recognize_rest(recognizer, [*some, CLIP], [(Mode.AUTO, 1120)], records, 1))
     assert both[0] == first[0]
     assert isinstance(both[1], Recognition)
     assert not isinstance(both[2], Recognition)  # tried again next time

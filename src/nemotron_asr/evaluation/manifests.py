@@ -1,38 +1,21 @@
 """Manifests named on the command line -> clips to be heard."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from nemotron_asr.config import ModelConfig
 from nemotron_asr.corpus import sources
 from nemotron_asr.corpus.manifest import Clip
-from nemotron_asr.corpus.parts import WHOLE, Part
 from nemotron_asr.errors import LanguageError, ManifestError, NemotronError
 from nemotron_asr.evaluation.fleurs import fetch, is_fleurs
 from nemotron_asr.evaluation.normalisation import units, words
 from nemotron_asr.languages import canonical, prompt_row
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """A recording, or a part of it, what is said in it, and in which locale."""
-
-    path: str
-    locale: str
-    text: str
-    ends: tuple[float, ...] = ()  # seconds of the part at which its words end, if the manifest knows
-    part: Part = WHOLE
-
-    @property
-    def name(self) -> str:
-        """What tells it from other clips."""
-        return f"{self.path}{self.part}"
-
-
-def read_clips(manifests: Iterable[str], config: ModelConfig, language: str = "") -> Iterator[Spoken | NemotronError]:
-    """All clips of manifests; what cannot be evaluated is an error in its place.
+def read_clips(manifests: Iterable[str], config: ModelConfig, language: str = "") -> Iterator[Clip | NemotronError]:
+    """All clips of manifests, each with its locale; what cannot be evaluated is an error in its place.
 
     Args:
         manifests: paths, of folders of recordings with their texts, too, or names of FLEURS test sets.
@@ -45,7 +28,7 @@ def read_clips(manifests: Iterable[str], config: ModelConfig, language: str = ""
     """
     for manifest in chain.from_iterable(map(_paths, manifests)):
         for entry in sources.read_clips(manifest, language):
-            yield entry if isinstance(entry, ManifestError) else _spoken(entry, config)
+            yield entry if isinstance(entry, ManifestError) else _checked(entry, config)
 
 
 def _paths(manifest: str) -> Iterator[Path]:
@@ -55,7 +38,7 @@ def _paths(manifest: str) -> Iterator[Path]:
         yield Path(manifest)
 
 
-def _spoken(clip: Clip, config: ModelConfig) -> Spoken | NemotronError:
+def _checked(clip: Clip, config: ModelConfig) -> Clip | NemotronError:
     try:
         if config.n_prompts:  # what a model without prompts hears, only its makers know
             prompt_row(clip.language, config)
@@ -66,4 +49,4 @@ def _spoken(clip: Clip, config: ModelConfig) -> Spoken | NemotronError:
         return ManifestError(f"{clip.name}: {clip.text!r} has no words")
     if clip.ends and len(clip.ends) != (spoken := len(words(clip.text, locale))):
         return ManifestError(f"{clip.name}: the ends of {len(clip.ends)} words are given, but its text has {spoken}")
-    return Spoken(str(clip.path), locale, clip.text, clip.ends, clip.part)
+    return replace(clip, language=locale, duration=0.0)  # lines that claim other lengths mean the same clip

@@ -11,10 +11,10 @@ import numpy as np
 
 from nemotron_asr.audio import Samples
 from nemotron_asr.config import SAMPLE_RATE, chunk_frames
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.corpus.parts import PartReader
 from nemotron_asr.engine import Session
 from nemotron_asr.errors import NemotronError
-from nemotron_asr.evaluation.manifests import Spoken
 from nemotron_asr.events import Event, Final, Partial, Word
 from nemotron_asr.features import window_samples, window_start
 from nemotron_asr.languages import AUTO
@@ -59,7 +59,7 @@ class Recognition:
 
 
 def recognize_all(
-    recognizer: Recognizer, clips: Sequence[Spoken], mode: Mode, latency_ms: int, batch: int, beam: int = 1
+    recognizer: Recognizer, clips: Sequence[Clip], mode: Mode, latency_ms: int, batch: int, beam: int = 1
 ) -> Iterator[Recognition | NemotronError]:
     """Hear clips, so many at once; in order, what goes wrong with one in its place.
 
@@ -81,14 +81,14 @@ def recognize_all(
 
 def recognize(
     recognizer: Recognizer,
-    clip: Spoken,
+    clip: Clip,
     mode: Mode,
     latency_ms: int,
     beam: int = 1,
     recordings: PartReader | None = None,
 ) -> Recognition | NemotronError:
     """Stream one clip; who hears many parts of a recording brings its reader."""
-    language = clip.locale if mode is Mode.LANGUAGE and recognizer.config.n_prompts else AUTO
+    language = clip.language if mode is Mode.LANGUAGE and recognizer.config.n_prompts else AUTO
     try:
         samples = (recordings or PartReader()).read(clip.path, clip.part)
         session = recognizer.engine.open(language=language, latency_ms=latency_ms, beam=beam, recording=True)
@@ -97,7 +97,7 @@ def recognize(
         return error
     heard = collect(events, session.duration, session.detected, language)
     return Recognition(
-        clip.name, clip.locale, mode, latency_ms, clip.text, heard.text, heard.language, session.duration, 0.0,
+        clip.name, clip.language, mode, latency_ms, clip.text, heard.text, heard.language, session.duration, 0.0,
         words, clip.ends or (end_of_speech(samples),),
     )  # fmt: skip
 

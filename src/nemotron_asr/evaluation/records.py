@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.errors import NemotronError, OptionError
-from nemotron_asr.evaluation.manifests import Spoken
 from nemotron_asr.evaluation.recognition import Mode, Recognition, TimedWord, recognize_all
 from nemotron_asr.recognizer import Recognizer
 
@@ -47,9 +47,9 @@ class Records:
         if self._file is not None:
             self._file.close()
 
-    def find(self, clip: Spoken, mode: Mode, latency_ms: int) -> Recognition | None:
+    def find(self, clip: Clip, mode: Mode, latency_ms: int) -> Recognition | None:
         """The recognition of a clip in this manner, if there was one; the ends of its words may be known since."""
-        found = self._recognitions.get((clip.name, clip.locale, clip.text, mode, latency_ms))
+        found = self._recognitions.get((clip.name, clip.language, clip.text, mode, latency_ms))
         return replace(found, ends=clip.ends or found.ends) if found else None
 
     def add(self, recognition: Recognition) -> None:
@@ -84,7 +84,7 @@ class Records:
 
 def recognize_rest(
     recognizer: Recognizer,
-    clips: Sequence[Spoken],
+    clips: Sequence[Clip],
     manners: Iterable[tuple[Mode, int]],
     records: Records,
     batch: int,
