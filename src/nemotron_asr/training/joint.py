@@ -24,7 +24,7 @@ NEGLIGIBLE = 1e-12
 def joint_arcs(
     enc: Tensor, pred: Tensor, head: nn.Linear, targets: Tensor, cells: Tensor, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of blank and of the next label in some cells, as `arc_log_probs` gives them.
+    """Log-probabilities of blank and of the next label in some cells, as `lattice_loss` takes them.
 
     Args:
         enc: projected encoder frames (B, T, d_joint).

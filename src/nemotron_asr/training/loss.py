@@ -1,8 +1,6 @@
-"""The transducer loss, in two steps that each have their own backward.
+"""The transducer loss, from the two numbers a lattice cell needs: the log-probability of blank and of the next label.
 
-`arc_log_probs` turns logits into the two numbers a lattice cell needs: the log-probability of blank and of the next
-label. `_Lattice` sums over all alignments, one anti-diagonal at a time, for the whole batch and both directions at
-once. Neither keeps a second tensor as large as the logits.
+It sums over all alignments, one anti-diagonal at a time, for the whole batch and both directions at once.
 
 Reference: Graves, "Sequence Transduction with Recurrent Neural Networks", 2012.
 """
@@ -18,44 +16,29 @@ IMPOSSIBLE = -1e30
 """Log-probability of what cannot happen: finite, so that sums of it stay numbers."""
 
 
-def rnnt_loss(
-    logits: Tensor, targets: Tensor, frame_lengths: Tensor, target_lengths: Tensor, blank: int, fastemit: float = 0.0
+def lattice_loss(
+    blanks: Tensor, labels: Tensor, frame_lengths: Tensor, target_lengths: Tensor, fastemit: float = 0.0
 ) -> Tensor:
     """Negative log-probability of each target, summed over all its alignments.
 
     Args:
-        logits: joint outputs (B, T, U + 1, V), any floating type; the lattice is float32 (float64 stays float64).
-        targets: token ids (B, U); ids past an utterance's length are ignored but must lie in 0..V-1.
+        blanks: log-probability of blank in every cell (B, T, U + 1), float32 or float64.
+        labels: the same of the next label (B, T, U).
         frame_lengths: frames of each utterance (B,), 1..T.
         target_lengths: tokens of each utterance (B,), 0..U.
-        blank: id of the blank.
         fastemit: the gradient of every label arc is scaled by 1 + fastemit, so that tokens come earlier; the loss
             itself does not change (Yu et al., "FastEmit", 2021).
 
     Returns:
         Losses (B,). A target whose every alignment has probability zero has infinite loss and no gradient. Where a
-        logit is no number, neither is the loss, nor its gradient.
+        log-probability is no number, neither is the loss, nor its gradient.
 
     Raises:
         ValueError: a length outside its range.
     """
-    blanks, labels = arc_log_probs(logits, targets, blank)
-    return lattice_loss(blanks, labels, frame_lengths, target_lengths, fastemit)
-
-
-def lattice_loss(
-    blanks: Tensor, labels: Tensor, frame_lengths: Tensor, target_lengths: Tensor, fastemit: float = 0.0
-) -> Tensor:
-    """`rnnt_loss` from the log-probabilities of blank (B, T, U + 1) and of the next label (B, T, U) in every cell."""
     _check(blanks, labels, frame_lengths, target_lengths)
     apply = cast("Callable[..., Tensor]", _Lattice.apply)
     return apply(blanks, labels, frame_lengths, target_lengths, fastemit)
-
-
-def arc_log_probs(logits: Tensor, targets: Tensor, blank: int) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of blank (B, T, U + 1) and of the next label (B, T, U), at least float32."""
-    apply = cast("Callable[..., tuple[Tensor, Tensor]]", _Arcs.apply)
-    return apply(logits, targets, blank)
 
 
 def _check(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> None:
@@ -66,30 +49,6 @@ def _check(blanks: Tensor, labels: Tensor, frames: Tensor, tokens: Tensor) -> No
         raise ValueError(f"frame lengths {frames.tolist()} are not all in 1..{t}")
     if not bool(((tokens >= 0) & (tokens <= u)).all()):
         raise ValueError(f"target lengths {tokens.tolist()} are not all in 0..{u}")
-
-
-class _Arcs(torch.autograd.Function):
-    """Log-softmax of which only two columns are wanted: blank and the next label."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, blank: int) -> tuple[Tensor, Tensor]:
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        index = targets[:, None, :, None].expand(-1, logits.shape[1], -1, -1)
-        total = torch.logsumexp(logits, -1).to(wide) if logits.dtype == wide else torch.logsumexp(logits.to(wide), -1)
-        blanks = logits[..., blank].to(wide) - total
-        labels = logits[:, :, :-1].gather(3, index)[..., 0].to(wide) - total[:, :, :-1]
-        ctx.save_for_backward(logits, index, total)
-        ctx.blank = blank
-        return blanks, labels
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        logits, index, total = ctx.saved_tensors
-        blanks, labels = grads
-        grad = torch.sub(logits, total[..., None]).exp_().mul_(-(blanks + F.pad(labels, (0, 1)))[..., None])
-        grad[..., ctx.blank] += blanks
-        grad[:, :, :-1].scatter_add_(3, index, labels[..., None])
-        return grad.to(logits.dtype), None, None
 
 
 class _Lattice(torch.autograd.Function):
