@@ -12,15 +12,8 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-Entry = dict[str, Any]
-
-
-def read(manifest: Path) -> list[Entry]:
-    """The lines of a manifest, whose paths count from its folder."""
-    lines = (json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines())
-    return [{**line, "audio_filepath": str(manifest.parent.resolve() / line["audio_filepath"])} for line in lines]
+from recipes.tiny.manifests import Entry, read
 
 
 def choose(entries: Sequence[Entry], count: int, others: int, seed: int) -> tuple[list[Entry], list[Entry]]:

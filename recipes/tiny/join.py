@@ -10,7 +10,6 @@ whisper of noise below all of them. Writes `OUTPUT/joined/*.flac` and the manife
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -18,10 +17,8 @@ from numpy.random import Generator
 from nemotron_asr.audio import Samples, load
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.training.augment import add_noise, at_level, coloured_noise
-from recipes.tiny.manifests import read
+from recipes.tiny.manifests import Entry, read
 from recipes.tiny.splice import keep
-
-Entry = dict[str, Any]
 
 UTTERANCES = (2, 3)
 LONGEST = 13.5  # seconds of all together: training takes no more than 14

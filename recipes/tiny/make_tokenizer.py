@@ -6,12 +6,12 @@ Writes `OUTPUT.model`.
 """
 
 import argparse
-import json
 import random
 from pathlib import Path
 
 import sentencepiece
 
+from nemotron_asr.corpus.manifest import read_manifest
 from recipes.tiny.text import ALPHABETS, LOCALES, clean, is_native
 
 VOCABULARY_SIZE = 1024
@@ -23,9 +23,8 @@ SENTENCES_WITH_RECORDINGS = 4000
 def transcripts(manifest: Path) -> dict[str, list[str]]:
     """Returns the cleaned texts of a manifest by locale."""
     texts: dict[str, list[str]] = {}
-    for line in manifest.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        texts.setdefault(entry["target_lang"], []).append(clean(entry["text"]))
+    for clip in read_manifest(manifest):
+        texts.setdefault(clip.language, []).append(clean(clip.text))
     return texts
 
 

@@ -26,7 +26,7 @@ LOST_LETTERS = {" ? ": " è ", "pu? ": "può ", "sar? ": "sarà ", "cos? ": "cos
 
 
 def read(manifest: Path) -> list[Entry]:
-    """Returns the entries of a manifest with cleaned text and absolute paths."""
+    """Returns the entries of a manifest with absolute paths and cleaned text; it may have been cleaned before."""
     folder, entries = manifest.parent.resolve(), []
     for line in manifest.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from nemotron_asr.audio import Samples, load
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.tokenizer import Tokenizer
 from recipes.tiny.align import Aligner
+from recipes.tiny.manifests import Entry, read
 from recipes.tiny.synthesize import write_flac
 
 STEP = SAMPLE_RATE // 100  # samples; loudness is measured this often
@@ -116,26 +116,25 @@ class Splicer:
         return small if self.known[small] > self.known[word] else word
 
 
-def read_speakers(manifest: Path) -> dict[str, list[dict[str, Any]]]:
-    """The lines of a manifest by speaker and locale, whose name is that of a folder."""
-    speakers: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for line in manifest.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+def read_speakers(manifest: Path) -> dict[str, list[Entry]]:
+    """The entries of a manifest by speaker and locale, whose name is that of a folder."""
+    speakers: dict[str, list[Entry]] = defaultdict(list)
+    for entry in read(manifest):
         speakers[f"{entry['speaker']}-{entry['target_lang']}"].append(entry)
     return speakers
 
 
-def cut_up(entries: Sequence[dict[str, Any]], folder: Path, aligner: Aligner) -> list[Piece]:
-    """All pieces of some recordings, whose paths count from `folder`."""
+def cut_up(entries: Sequence[Entry], aligner: Aligner) -> list[Piece]:
+    """All pieces of some recordings."""
     stock: list[Piece] = []
     for entry in entries:
-        samples, words = load(folder / entry["audio_filepath"]), entry["text"].split()
+        samples, words = load(entry["audio_filepath"]), entry["text"].split()
         if spans := aligner.spans(samples, words):
             stock += pieces(samples, words, spans)
     return stock
 
 
-def say(splicer: Splicer, count: int, folder: Path, like: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def say(splicer: Splicer, count: int, folder: Path, like: Entry) -> Iterator[Entry]:
     """Write `count` sentences into `folder`; gives the lines of a manifest beside it, about a speaker `like` that."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
@@ -143,7 +142,7 @@ def say(splicer: Splicer, count: int, folder: Path, like: dict[str, Any]) -> Ite
         yield keep(folder / f"{number:05d}.flac", sentence.samples, " ".join(sentence.words), like, "spliced")
 
 
-def keep(path: Path, samples: Samples, text: str, like: dict[str, Any], source: str) -> dict[str, Any]:
+def keep(path: Path, samples: Samples, text: str, like: Entry, source: str) -> Entry:
     """Write a clip; gives its line for a manifest beside the folder of all speakers, about a speaker `like` that."""
     write_flac(path, samples)
     return {
@@ -165,9 +164,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     aligner = Aligner(options.run, Tokenizer.from_sentencepiece((options.data / "tokenizer.model").read_bytes()))
-    lines: list[dict[str, Any]] = []
+    lines: list[Entry] = []
     for speaker, entries in sorted(read_speakers(options.data / "human.jsonl").items()):
-        stock = cut_up(entries, options.data, aligner)
+        stock = cut_up(entries, aligner)
         hours = sum(len(piece.samples) for piece in stock) / SAMPLE_RATE / 3600
         print(f"{speaker}: {len(entries)} recordings, {hours:.2f} h, {len(stock)} pieces", flush=True)
         splicer = Splicer(stock, random.Random(speaker))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.audio import Samples, load
-from recipes.tiny.manifests import unmeasured
+from recipes.tiny.manifests import Entry, unmeasured
 from recipes.tiny.phones import FRAME, SILENCE, Features, Phone, Words, cepstra, label, pronounce
 from recipes.tiny.splice import keep, read_speakers
 from recipes.tiny.synthesize import LONGEST_SENTENCE
@@ -183,7 +183,7 @@ def new_texts(texts: Sequence[str], locale: str, measured: Path) -> list[str]:
     return [entry["text"] for entry in unmeasured([{"target_lang": locale, "text": text} for text in texts], measured)]
 
 
-def record(entries: Sequence[dict[str, Any]], dice: np.random.Generator) -> Voice:
+def record(entries: Sequence[Entry], dice: np.random.Generator) -> Voice:
     """The voice of the speaker of some lines of a manifest."""
     texts = [
         [word for clause in pronounce(entry["text"], entry["target_lang"]) for word in clause] for entry in entries
@@ -191,7 +191,7 @@ def record(entries: Sequence[dict[str, Any]], dice: np.random.Generator) -> Voic
     return Voice([load(entry["audio_filepath"]) for entry in entries], texts, dice)
 
 
-def speak(voice: Voice, texts: Sequence[str], folder: Path, like: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def speak(voice: Voice, texts: Sequence[str], folder: Path, like: Entry) -> Iterator[Entry]:
     """Write sentences into `folder`; gives the lines of a manifest beside it, about a speaker `like` that."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, text in enumerate(texts):
