@@ -13,11 +13,11 @@ from torch import Tensor
 
 from nemotron_asr.audio import load
 from nemotron_asr.config import HOP, SAMPLE_RATE, ModelConfig
+from nemotron_asr.corpus import parts
 from nemotron_asr.corpus.manifest import read_manifest
 from nemotron_asr.errors import ManifestError
 from nemotron_asr.features import WINDOW, mel_frames, window_samples, window_start
 from nemotron_asr.tokenizer import Tokenizer
-from nemotron_asr.training import cache
 from nemotron_asr.training.augment import AugmentConfig
 from nemotron_asr.training.cache import AudioCache
 from nemotron_asr.training.data import Batch, Batches, Bucket, DataConfig, Source, collate, make_buckets
@@ -39,7 +39,7 @@ def test_the_cache_holds_what_the_decoder_gives_and_decodes_once(
 ) -> None:
     clips = read_manifest(manifest)
     first = AudioCache(clips, tmp_path, "clips")
-    monkeypatch.setattr(cache, "load", None)  # a second decoding would fail
+    monkeypatch.setattr(parts, "load", None)  # a second decoding would fail
     second = AudioCache(clips, tmp_path, "clips")
     for row, clip in enumerate(clips):
         np.testing.assert_allclose(first[row], load(clip.path), atol=0.5001 / 32768)
