@@ -92,6 +92,7 @@ def test_a_region_that_a_model_does_not_have(asked: str, taken: str) -> None:
 
 def test_the_locales_of_a_model() -> None:
     assert languages_of(ModelConfig()) == [language.locale for language in LANGUAGES]
+    assert languages_of(ModelConfig(), ["de-DE", "af-ZA"])[-1] == "af-ZA"
     own = {"auto": 101, "cy-GB": 3, "de-DE": 9, "de": 9}
     assert languages_of(ModelConfig(prompts=own)) == ["de-DE", "cy-GB"]
     assert languages_of(ModelConfig(n_prompts=0, d_prompt=0)) == ["en-US"]

@@ -1,7 +1,7 @@
 """The languages that the model knows: 40 locales in three tiers, prompt rows, aliases, and the tags that it emits."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -179,13 +179,18 @@ def without_region(language: str, config: ModelConfig) -> str:
     return language
 
 
-def languages_of(config: ModelConfig) -> list[str]:
-    """The locales that a model can be asked for: those of the 40 that it has, best tier first, then its own."""
+def languages_of(config: ModelConfig, tags: Collection[str] = ()) -> list[str]:
+    """The locales that a model can be asked for: those of the 40 that it has, best tier first, then its own.
+
+    Args:
+        config: of the model.
+        tags: the locales that it can name; the built-in table has rows for others that nothing was trained on.
+    """
     if not config.n_prompts:
         return ["en-US"]
     table = config.prompts or PROMPTS
     known = [language.locale for language in LANGUAGES if language.locale in table]
-    return known + [locale for locale in table if locale not in PROMPTS]
+    return known + [locale for locale in table if locale not in known and (locale not in PROMPTS or locale in tags)]
 
 
 def language_of(locale: str) -> str:

@@ -76,6 +76,8 @@ def test_a_folder_of_recordings_and_texts(run: Run, samples: list[Sample], tmp_p
     status, out, err = run("evaluate", tmp_path, *MODEL, "--language", sample.locale, "--format", "json")
     assert (status, err) == (0, "")
     assert {(score["locale"], score["clips"]) for score in json.loads(out)["locales"]} == {(sample.locale, 1)}
+    refused = "error: --language auto is none that is spoken; say which the recordings have\n"
+    assert run("evaluate", tmp_path, *MODEL, "--language", "auto") == (2, "", refused)
 
 
 def test_what_cannot_be_used_is_named_and_the_rest_evaluated(run: Run, samples: list[Sample], tmp_path: Path) -> None:

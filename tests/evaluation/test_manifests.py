@@ -21,6 +21,7 @@ def test_what_cannot_be_evaluated_stands_in_its_place(tmp_path: Path) -> None:
         "{",
         LINE.replace('"de"', '"xx-XX"'),
         LINE.replace("Ein Haus", "..."),
+        LINE.replace('"de"', '"auto"'),
         LINE.replace("a.wav", "b.wav"),
     ]
     manifest.write_text("\n".join(lines), encoding="utf-8")
@@ -28,10 +29,11 @@ def test_what_cannot_be_evaluated_stands_in_its_place(tmp_path: Path) -> None:
     assert first == Clip(tmp_path / "a.wav", 0.0, "Ein Haus.", "de-DE")
     assert last == Clip(tmp_path / "b.wav", 0.0, "Ein Haus.", "de-DE")
     messages = [str(error) for error in bad if isinstance(error, ManifestError)]
-    assert len(messages) == 3
+    assert len(messages) == 4
     assert "m.jsonl, line 2: not JSON" in messages[0]
     assert "a.wav: language 'xx-XX' is unknown" in messages[1]
     assert "a.wav: '....' has no words" in messages[2]
+    assert "a.wav: language 'auto' is none that is spoken" in messages[3]
 
 
 def test_a_part_of_a_recording_is_named_as_such(tmp_path: Path) -> None:

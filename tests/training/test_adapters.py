@@ -62,6 +62,16 @@ def test_merged_equals_unmerged(adapted: NemotronASR, base: Checkpoint, tmp_path
     torch.testing.assert_close(outputs(merged(tmp_path / "adapter")), outputs(adapted), rtol=1e-4, atol=1e-4)
 
 
+def test_an_adapter_says_what_it_was_made_from(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
+    save_adapter(weights(adapted), tmp_path / "adapter", str(tmp_path / "base"), base, "# Card")
+    assert load_checkpoint(tmp_path / "adapter").about["fine_tuned_from"] == str(tmp_path / "base")
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(
+        CheckpointError, match=r"adapter is an adapter for another model, which its adapter_config\.json"
+    ):
+        load_checkpoint(tmp_path / "adapter")
+
+
 def test_peft_reads_what_we_write(adapted: NemotronASR, base: Checkpoint, tmp_path: Path) -> None:
     from peft import PeftModel
 

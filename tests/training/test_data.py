@@ -15,7 +15,7 @@ from nemotron_asr.audio import load
 from nemotron_asr.config import HOP, SAMPLE_RATE, ModelConfig
 from nemotron_asr.corpus import parts
 from nemotron_asr.corpus.manifest import read_manifest
-from nemotron_asr.errors import ManifestError
+from nemotron_asr.errors import ManifestError, printable
 from nemotron_asr.features import WINDOW, mel_frames, window_samples, window_start
 from nemotron_asr.tokenizer import Tokenizer
 from nemotron_asr.training.augment import AugmentConfig
@@ -100,7 +100,7 @@ def test_a_line_or_a_name_that_cannot_be_is_left_out(
     assert [item.example.clip.text for item in bucket.items] == [lines[2]["text"]]
     [named] = (tmp_path / "cache").glob("*-left-out.jsonl")
     rejected = [json.loads(entry) for entry in named.read_text(encoding="utf-8").splitlines()]
-    assert rejected[0]["reason"] == "unreadable"
+    assert rejected[0]["reason"].startswith(printable(str(path.parent / name)))
     assert f"{path}, line 1: " in rejected[1]["reason"]
 
 
@@ -118,6 +118,13 @@ def test_unreadable_audio_is_left_out_not_fatal(
         np.testing.assert_allclose(item.load(), load(item.example.clip.path), atol=0.5001 / 32768)
     assert "left out, unreadable: 2" in caplog.text
     assert "missing.wav" in caplog.text
+    for _ in range(2):  # it is known in a run that goes on, too
+        [named] = tmp_path.glob("*-left-out.jsonl")
+        reasons = [json.loads(line)["reason"] for line in named.read_text(encoding="utf-8").splitlines()]
+        assert "this is not audio or video that can be decoded" in reasons[0]
+        assert reasons[1].endswith("missing.wav: No such file or directory")
+        named.unlink()
+        Batches(DataConfig((Source(path),), tmp_path, augment=None), tokenizer, config)
 
 
 def test_nothing_usable_is_an_error(

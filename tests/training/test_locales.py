@@ -7,7 +7,7 @@ import torch
 
 from nemotron_asr.checkpoint import Checkpoint
 from nemotron_asr.errors import LanguageError
-from nemotron_asr.languages import PROMPTS
+from nemotron_asr.languages import PROMPTS, languages_of
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.training.locales import add_locale
 from tests.conftest import PIECES, checkpoint_of, random_model, tiny_config
@@ -48,6 +48,30 @@ def test_what_it_begins_as_may_be_an_alias(checkpoint: Checkpoint, like: str, lo
     )
 
 
+def test_a_prompt_that_nothing_was_trained_on_begins_as_another_too(checkpoint: Checkpoint) -> None:
+    """The released table has rows for languages that the model has no tags for."""
+    row = PROMPTS["af-ZA"]
+    before = checkpoint.weights["prompt.language.weight"]
+    for like, source in (("de-DE", PROMPTS["de-DE"]), ("auto", row)):
+        added = add_locale(checkpoint, "af-ZA", like)
+        rows = added.weights["prompt.language.weight"]
+        torch.testing.assert_close(rows[row], before[source])
+        torch.testing.assert_close(
+            torch.cat([rows[:row], rows[row + 1 :]]), torch.cat([before[:row], before[row + 1 :]])
+        )
+        tags = added.tokenizer.language_tags.values()
+        assert languages_of(added.config, tags) == [*languages_of(checkpoint.config), "af-ZA"]
+
+
+@pytest.mark.parametrize(
+    ("written", "locale"), [("cy-gb", "cy-GB"), ("CY_GB", "cy-GB"), ("zh-ZH", "zh-CN"), ("EL-gr", "el-GR")]
+)
+def test_it_is_spelled_as_all_are(checkpoint: Checkpoint, written: str, locale: str) -> None:
+    added = add_locale(checkpoint, written)
+    assert locale in added.config.prompts or locale in PROMPTS
+    assert added.tokenizer.language_tags[checkpoint.config.blank] == locale
+
+
 def test_its_tag_is_one_token_in_a_text_and_all_others_stay(checkpoint: Checkpoint) -> None:
     added, text = add_locale(checkpoint, "cy-GB"), "▁the ▁cat"
     ids = added.tokenizer.encode(f"{text} <cy-GB>")
@@ -58,6 +82,7 @@ def test_its_tag_is_one_token_in_a_text_and_all_others_stay(checkpoint: Checkpoi
 
 def test_what_is_there_stays_and_what_cannot_be_is_named(checkpoint: Checkpoint) -> None:
     assert add_locale(checkpoint, "de-DE") is checkpoint
+    assert add_locale(checkpoint, "de-de", "en-US") is checkpoint
     with pytest.raises(LanguageError, match="'welsh' has not the form"):
         add_locale(checkpoint, "welsh")
     full = replace(checkpoint, config=replace(checkpoint.config, prompts={f"x{i}": i for i in range(128)}))

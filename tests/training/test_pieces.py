@@ -91,6 +91,11 @@ def test_nothing_is_added_for_what_can_be_written_or_is_seldom(checkpoint: Check
     assert add_pieces(checkpoint, [*LATIN, "ω"] * (SELDOM - 1), 10) is checkpoint
 
 
+def test_one_word_of_one_letter_is_enough(checkpoint: Checkpoint) -> None:
+    added = add_pieces(checkpoint, ["ჟ ჟ"] * SELDOM, 1)
+    assert added.tokenizer.unknown not in added.tokenizer.encode("ჟ")
+
+
 def test_too_few_pieces_are_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(OptionError, match=r"5 new pieces are too few: the texts have \d+ characters that are new"):
         add_pieces(checkpoint, GREEK, 5)

@@ -36,5 +36,8 @@ def test_a_text_may_have_its_tag_already(tokenizer: Tokenizer, config: ModelConf
     tagged = [replace(clip, text=f"{clip.text} <de-DE>"), replace(clip, text=f"{clip.text}<de-DE>", language="de")]
     plain, *others = select([clip, *tagged], tokenizer, config, longest=20.0).examples
     assert [example.tokens for example in others] == [plain.tokens] * 2
+    [other] = select([replace(clip, text="Neben <de-DE> Deutsch <en-US>")], tokenizer, config, longest=20.0).examples
+    assert [tokenizer.language_tags.get(token) for token in (plain.tokens[-1], other.tokens[-1])] == ["de-DE", "en-US"]
+    assert len(other.tokens) == len(plain.tokens)
     [bare] = select([replace(clip, text="<de-DE>")], tokenizer, config, longest=20.0).rejected
     assert bare == "empty text"

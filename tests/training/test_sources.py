@@ -44,6 +44,13 @@ def test_a_folder_pairs_recordings_with_texts(folder: Path, lines: list[Line]) -
     assert {clip.language for clip in clips} == {"de-DE"}
 
 
+def test_what_is_hidden_is_no_data(folder: Path) -> None:
+    clips = read_clips(folder, "de-DE")
+    shutil.copytree(folder / "more", folder / ".ipynb_checkpoints")
+    shutil.copy(folder / "a.opus", folder / ".b.opus")
+    assert read_clips(folder, "de-DE") == clips
+
+
 def test_what_lies_beside_a_recording_does_not_stand_in_for_it(folder: Path) -> None:
     for name in ("a.xml", "a.srt", "a.wrd", "more/b.lab"):
         (folder / name).write_text("no recording")
@@ -209,7 +216,11 @@ def test_rows_of_a_dataset_may_be_empty(
     [bucket] = Batches(DataConfig((Source(manifest),), tmp_path / "cache"), tokenizer, config).buckets
     assert [item.example.clip.text for item in bucket.items] == [lines[0]["text"]]
     named = left_out(tmp_path / "cache")
-    assert [named.count(reason) for reason in ("empty text", "unreadable", "line 3: target_lang is None")] == [1, 3, 1]
+    assert [named.count(reason) for reason in ("empty text", "the file is empty", "line 3: target_lang is None")] == [
+        1,
+        3,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(

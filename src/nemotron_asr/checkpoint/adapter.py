@@ -83,12 +83,16 @@ def read_adapter(folder: Path, load: Callable[[str], Checkpoint]) -> Checkpoint:
     name = settings.get("base_model_name_or_path")
     if not isinstance(name, str) or is_adapter(Path(name)):
         raise CheckpointError(f"{folder}: base_model_name_or_path is {str(name)[:80]!r}; it must name a whole model")
-    base = load(name)
+    try:
+        base = load(name)
+    except CheckpointError as error:
+        raise type(error)(f"{folder} is an adapter for another model, which its {CONFIG} names: {error}") from None
     weights = to_float(base.weights)
     factors, metadata = _read(folder / TENSORS)
     if not _belongs(metadata, weights):
         raise CheckpointError(f"{folder} was made for another version of the model {name!r}")
-    return replace(base, weights=merge(weights, factors, alpha / rank, str(folder)))
+    merged = merge(weights, factors, alpha / rank, str(folder))
+    return replace(base, weights=merged, about={**base.about, "fine_tuned_from": name})
 
 
 def _rank_and_alpha(settings: ConfigSection) -> tuple[int, int]:

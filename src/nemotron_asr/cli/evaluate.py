@@ -14,7 +14,7 @@ from rich.progress import track
 from nemotron_asr.cli.options import DEVICE, DTYPE, NewPath, latencies_option
 from nemotron_asr.cli.running import DONE, FAILED, debug, note
 from nemotron_asr.cli.several import Several
-from nemotron_asr.errors import ManifestError, NemotronError, needs_extra
+from nemotron_asr.errors import LanguageError, ManifestError, NemotronError, needs_extra
 
 if TYPE_CHECKING:
     from nemotron_asr.config import ModelConfig
@@ -113,12 +113,12 @@ def _check_extra(*packages: str) -> None:
 def _measure(plan: _Plan) -> "tuple[Report, list[Judged]]":
     from nemotron_asr.evaluation.judging import judge
     from nemotron_asr.evaluation.report import make_report
-    from nemotron_asr.languages import canonical
+    from nemotron_asr.languages import AUTO, canonical
     from nemotron_asr.recognizer import load
 
     recognizer = load(plan.model, plan.device, plan.dtype)
-    if plan.language:
-        canonical(plan.language, recognizer.config.prompts)  # an unknown one is said once, not of every clip
+    if plan.language and canonical(plan.language, recognizer.config.prompts) == AUTO:  # said once, not of every clip
+        raise LanguageError("--language auto is none that is spoken; say which the recordings have")
     judged = [judge(recognition) for recognition in _heard(plan, recognizer)]
     if not judged:
         raise ManifestError("no clip was heard: there is nothing to report")

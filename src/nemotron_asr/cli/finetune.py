@@ -107,7 +107,7 @@ def _config(*, latency: str, precision: str, device: str, output: Path, **option
     language, datasets = options.pop("language"), output / "datasets"
     replay, share = options.pop("replay"), options.pop("replay_share")
     learnt = [_source(text, language, datasets) for text in options.pop("train")]
-    repeated = [_source(text, "", datasets) for text in replay if share]  # of other languages, as they say themselves
+    repeated = [_replayed(text, datasets) for text in replay if share]
     whole = sum(source.weight for source in repeated)
     repeated = [replace(source, share=share * source.weight / whole) for source in repeated]
     where = choose_device(device)
@@ -120,6 +120,14 @@ def _config(*, latency: str, precision: str, device: str, output: Path, **option
         device=str(where),
         **options,
     )
+
+
+def _replayed(text: str, datasets: Path) -> "Source":
+    """Clips of other languages, as they say themselves."""
+    source = _source(text, "", datasets)
+    if source.manifest.is_dir():
+        raise OptionError(f"--replay {text!r} is a folder; give a manifest, whose lines say their languages")
+    return source
 
 
 def _measured(text: str, language: str, datasets: Path) -> "Source":

@@ -49,7 +49,7 @@ def read_clips(path: Path, language: str = "") -> list[Clip | ManifestError]:
 
 def _pairs(folder: Path, language: str) -> Iterator[Clip | ManifestError]:
     """Recordings and texts by the same name; where one of the two is missing, the clip is left out later, by name."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path, folder)]
     texts = {path.with_suffix(""): path for path in files if path.suffix.lower() == ".txt"}
     others: dict[Path, list[Path]] = {}
     for path in files:
@@ -57,6 +57,10 @@ def _pairs(folder: Path, language: str) -> Iterator[Clip | ManifestError]:
             others.setdefault(path.with_suffix(""), []).append(path)
     for stem in sorted({*texts, *others} if others else ()):
         yield _pair(_recordings(others.get(stem, [stem])), texts.get(stem), language)
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _recordings(files: Sequence[Path]) -> Sequence[Path]:

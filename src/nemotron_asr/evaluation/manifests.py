@@ -11,7 +11,7 @@ from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.errors import LanguageError, ManifestError, NemotronError
 from nemotron_asr.evaluation.fleurs import fetch, is_fleurs
 from nemotron_asr.evaluation.normalisation import units, words
-from nemotron_asr.languages import canonical, prompt_row
+from nemotron_asr.languages import AUTO, canonical, prompt_row
 
 
 def read_clips(manifests: Iterable[str], config: ModelConfig, language: str = "") -> Iterator[Clip | NemotronError]:
@@ -45,6 +45,8 @@ def _checked(clip: Clip, config: ModelConfig) -> Clip | NemotronError:
         locale = canonical(clip.language, config.prompts)
     except LanguageError as error:
         return ManifestError(f"{clip.name}: {error}")
+    if locale == AUTO:
+        return ManifestError(f"{clip.name}: language {clip.language!r} is none that is spoken")
     if not units(clip.text, locale):
         return ManifestError(f"{clip.name}: {clip.text!r} has no words")
     if clip.ends and len(clip.ends) != (spoken := len(words(clip.text, locale))):

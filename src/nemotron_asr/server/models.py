@@ -41,7 +41,7 @@ class Model:
     @property
     def languages(self) -> list[str]:
         """The locales that it can be asked for."""
-        return languages_of(self.recognizer.config)
+        return languages_of(self.recognizer.config, self.recognizer.tokenizer.language_tags.values())
 
 
 class Models:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ class AudioCache:
     Attributes:
         name: that of the list, with what tells it from another list of this name.
         lengths: samples of every clip.
+        problems: why a clip has none, by its place in the list.
     """
 
     def __init__(self, clips: Sequence[Clip], folder: Path, name: str) -> None:
@@ -34,10 +36,13 @@ class AudioCache:
         index, data = folder / f"{self.name}.json", folder / f"{self.name}.pcm"
         if not index.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            lengths = _decode(clips, data)
+            lengths, problems = _decode(clips, data)
             with drafted(index) as draft:
-                draft.write_text(json.dumps(lengths))
-        self.lengths: NDArray[np.int64] = np.array(json.loads(index.read_text()), dtype=np.int64)
+                draft.write_text(json.dumps({"lengths": lengths, "problems": problems}))
+        told = json.loads(index.read_text())
+        told = {"lengths": told, "problems": {}} if isinstance(told, list) else told  # as older versions wrote it
+        self.lengths: NDArray[np.int64] = np.array(told["lengths"], dtype=np.int64)
+        self.problems: dict[int, str] = {int(row): problem for row, problem in told["problems"].items()}
         self._ends = np.cumsum(self.lengths)
         self._path = data
 
@@ -62,26 +67,28 @@ def _fingerprint(clips: Sequence[Clip]) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and time of change of a file; None where nobody can look."""
+    """Size and time of change of a file; None where nobody can look into it."""
     try:
         stat = path.stat()
+        return (stat.st_size, stat.st_mtime_ns) if os.access(path, os.R_OK) else None
     except (OSError, ValueError):
         return None
-    return stat.st_size, stat.st_mtime_ns
 
 
-def _decode(clips: Sequence[Clip], target: Path) -> list[int]:
-    """Write the samples of all clips one after the other; returns their numbers."""
+def _decode(clips: Sequence[Clip], target: Path) -> tuple[list[int], dict[int, str]]:
+    """Write the samples of all clips one after the other; returns their numbers, and why there are none, by place."""
     log.info("decoding %d clips into %s", len(clips), target)
-    lengths = []
+    lengths: list[int] = []
+    problems: dict[int, str] = {}
     recordings = PartReader()
     with drafted(target) as draft, draft.open("wb") as file:
         for clip in clips:
             try:
                 samples = recordings.read(clip.path, clip.part)
             except AudioError as error:
-                log.warning("left out: %s", printable(str(error)))
+                problems[len(lengths)] = printable(str(error))
+                log.warning("left out: %s", problems[len(lengths)])
                 samples = np.zeros(0, np.float32)
             file.write(np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16).tobytes())
             lengths.append(len(samples))
-    return lengths
+    return lengths, problems

@@ -1,6 +1,7 @@
 """The model card of a fine-tuned model."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from nemotron_asr.checkpoint import Checkpoint
 from nemotron_asr.training.options import FinetuneConfig
@@ -30,7 +31,7 @@ def model_card(
     method = f"LoRA of rank {config.lora_rank}" if config.lora_rank else "all weights"
     method = "all weights but the encoder's" if config.freeze_encoder else method
     heard = ", ".join(f"{locale} {value:.2f} h" for locale, value in sorted(hours.items()))
-    manifests = ", ".join(f"`{source.manifest.name}`" for source in config.train)
+    manifests = ", ".join(f"`{Path(*source.manifest.parts[-2:])}`" for source in config.train)
     licence = checkpoint.about.get("licence", "that of the model it was made from; mind those of the recordings")
     lines = [
         f"# Fine-tuned from {config.model}",

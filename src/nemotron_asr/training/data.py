@@ -127,7 +127,8 @@ def load_source(
         _need_words(selection)
     for line in selection.report():
         log.info("%s: %s", source.manifest, line)
-    _record(selection, config.cache / f"{audio.name}{'-validation' if measured else ''}-left-out.jsonl")
+    path = config.cache / f"{audio.name}{'-validation' if measured else ''}-left-out.jsonl"
+    _record(selection, path, audio.problems)
     weights = config.language_weights
     return [
         Item(example, audio, source.weight * weights.get(example.clip.language, 1.0), source.synthetic)
@@ -145,9 +146,9 @@ def _need_words(selection: Selection) -> None:
             selection.reject("no words", example.clip)
 
 
-def _record(selection: Selection, path: Path) -> None:
-    """Write down every clip that is left out, and why."""
-    named = [(clip, reason) for reason, clips in selection.rejected.items() for clip in clips]
+def _record(selection: Selection, path: Path, problems: Mapping[int, str]) -> None:
+    """Write down every clip that is left out, and why; of one that cannot be read, what the decoder said."""
+    named = [(clip, problems.get(clip.row, why)) for why, clips in selection.rejected.items() for clip in clips]
     entries = [{"audio_filepath": clip.name, "text": clip.text, "reason": reason} for clip, reason in named]
     entries += [{"reason": str(error)} for error in selection.errors]
     path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries), encoding="utf-8")
@@ -172,10 +173,14 @@ def share_out(loaded: Sequence[tuple[Source, list[Item]]]) -> list[Item]:
         raise ManifestError("replay leaves nothing for the manifests to train on; give it a share below one")
     result: list[Item] = []
     for source, items in loaded:
-        own = _heard(items)
-        factor = source.share * total / rest / own if source.share and total and own else 1.0
+        factor = _factor(source.share * total / rest, _heard(items)) if source.share and total else 1.0
         result += [replace(item, weight=item.weight * factor) for item in items]
     return result
+
+
+def _factor(wanted: float, heard: float) -> float:
+    """What makes so much audio of what is heard."""
+    return wanted / heard if heard else 1.0
 
 
 def _heard(items: Sequence[Item]) -> float:

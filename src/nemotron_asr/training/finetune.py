@@ -16,7 +16,7 @@ from nemotron_asr.checkpoint.adapter import fingerprint
 from nemotron_asr.config import LATENCIES
 from nemotron_asr.corpus.manifest import Clip
 from nemotron_asr.corpus.sources import read_clips
-from nemotron_asr.errors import ManifestError
+from nemotron_asr.errors import LanguageError, ManifestError
 from nemotron_asr.languages import AUTO, canonical
 from nemotron_asr.model import NemotronASR
 from nemotron_asr.training.adapters import add_adapters, merged_weights, narrow_frozen, save_adapter
@@ -92,13 +92,20 @@ def check_sources(checkpoint: Checkpoint, config: FinetuneConfig) -> None:
 
     Raises:
         ManifestError: a source is missing.
-        LanguageError: the model does not know the language that was said of a source.
+        LanguageError: the model does not know the language that was said of a source, or cannot name it.
     """
+    tags = checkpoint.tokenizer.language_tags.values()
     for source in (*config.train, *config.validation):
         if not os.path.exists(source.manifest):  # noqa: PTH110 - a name may be too long for a path's method
             raise ManifestError(f"cannot read manifest {source.manifest}: there is no such file")
         if source.language:
-            canonical(source.language, checkpoint.config.prompts)
+            locale = canonical(source.language, checkpoint.config.prompts)
+            if locale == AUTO:
+                raise LanguageError(
+                    f"language {source.language!r} of {source.manifest} is none that is spoken; give it"
+                )
+            if tags and locale not in tags:
+                raise LanguageError(f"the model has no tag for {locale}; add it: --new-locale {locale}")
 
 
 def prepare(checkpoint: Checkpoint, config: FinetuneConfig) -> NemotronASR:

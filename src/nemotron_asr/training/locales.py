@@ -1,6 +1,7 @@
 """A language that a model does not have yet: a prompt of its own, and a tag to say it by."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import tokenizers
@@ -17,33 +18,51 @@ def add_locale(checkpoint: Checkpoint, locale: str, like: str = AUTO) -> Checkpo
 
     Args:
         checkpoint: a model that takes prompts.
-        locale: e.g. "cy-GB". One that the model has already stays as it is.
+        locale: e.g. "cy-GB", in any case. One that the model has already stays as it is; one that it has a prompt for,
+            and no tag, as the released one has for "af-ZA", gets the tag, and keeps its prompt unless `like` is given.
         like: the language whose prompt and tag it begins with, or an alias: the nearest one that the model knows. With
             "auto", the tag begins as the first one.
 
     Raises:
         LanguageError: not of the form of a locale, or the model has no prompts or no free row, or `like` has no tag.
     """
-    if not TAG.fullmatch(f"<{locale}>"):
-        raise LanguageError(f"locale {locale!r} has not the form of en-US or haw-US")
+    locale = _spelled(locale, checkpoint)
     if not checkpoint.config.n_prompts:
         raise LanguageError(f"locale {locale!r} cannot be added: the model takes no prompts")
     return _with_tag(_with_prompt(checkpoint, locale, like), locale, like)
+
+
+def _spelled(locale: str, checkpoint: Checkpoint) -> str:
+    """A locale as the model has it, be it by an alias; a new one in the case of all."""
+    language, _, region = locale.strip().replace("_", "-").partition("-")
+    spelled = f"{language.lower()}-{region.upper()}"
+    if not TAG.fullmatch(f"<{spelled}>"):
+        raise LanguageError(f"locale {locale!r} has not the form of en-US or haw-US")
+    with suppress(LanguageError):
+        return canonical(spelled, checkpoint.config.prompts)
+    return spelled
 
 
 def _with_prompt(checkpoint: Checkpoint, locale: str, like: str) -> Checkpoint:
     config = checkpoint.config
     table = dict(config.prompts or PROMPTS)
     if locale in table:
-        return checkpoint
+        tags = checkpoint.tokenizer.language_tags.values()
+        is_new = bool(tags) and locale not in tags
+        return _with_row(checkpoint, table, locale, like) if is_new and like != AUTO else checkpoint
     free = sorted(set(range(config.n_prompts)) - set(table.values()))
     if not free:
         raise LanguageError(f"locale {locale!r} cannot be added: all {config.n_prompts} prompts are taken")
+    return _with_row(checkpoint, {**table, locale: free[0]}, locale, like)
+
+
+def _with_row(checkpoint: Checkpoint, table: dict[str, int], locale: str, like: str) -> Checkpoint:
+    """The row of a locale begins as another's."""
     weights = to_float(checkpoint.weights)
     rows = weights["prompt.language.weight"].clone()
-    rows[free[0]] = rows[resolve(like, table)]
+    rows[table[locale]] = rows[resolve(like, table)]
     weights["prompt.language.weight"] = rows
-    return replace(checkpoint, config=replace(config, prompts={**table, locale: free[0]}), weights=weights)
+    return replace(checkpoint, config=replace(checkpoint.config, prompts=table), weights=weights)
 
 
 def _with_tag(checkpoint: Checkpoint, locale: str, like: str) -> Checkpoint:

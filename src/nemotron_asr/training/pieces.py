@@ -69,7 +69,7 @@ def new_pieces(tokenizer: Tokenizer, texts: Iterable[str], most: int) -> dict[st
     if len(lacking) > most:
         raise OptionError(f"{most} new pieces are too few: the texts have {len(lacking)} characters that are new")
     foreign = [word for word in sorted(words.elements()) if lacking & set(word)]
-    scores = _learn(foreign, most + len(counts), tokenizer)
+    scores = _learn(foreign, most + len(counts) + 2, tokenizer)  # the unknown piece and the space are two more
     found = sorted((piece for piece in scores if lacking & set(piece)), key=lambda piece: -scores[piece])
     longer = [piece for piece in found if len(piece) > 1][: most - len(lacking)]
     return {piece: scores.get(piece, min(scores.values())) for piece in (*sorted(lacking), *longer)}

@@ -74,7 +74,8 @@ def select(clips: Iterable[Clip], tokenizer: Tokenizer, config: ModelConfig, lon
             selection.reject(f"language {clip.language!r} is unknown", clip)
             continue
         own = replace(clip, language=language, text=clip.text.removesuffix(f"<{language}>").rstrip())
-        tokens = tuple(tokenizer.encode(f"{own.text} <{language}>" if tags else own.text))
+        ended = not tags or own.text.endswith(tuple(f"<{tag}>" for tag in tags))
+        tokens = tuple(tokenizer.encode(own.text if ended else f"{own.text} <{language}>"))
         if tags and language not in tags:
             selection.reject(f"no tag for {language}", clip)
         elif reason := _objection(own, tokens, tokenizer, longest):
