@@ -84,21 +84,29 @@ class FinetuneConfig:
                 manifest that says something else now.
             ManifestError: a manifest cannot be read.
         """
-        options = json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in FREE}, default=str))
         clips = {str(source.manifest): _digest(source) for source in (*self.train, *self.validation)}
-        ours = options | {"processes": processes(), "weights": weights, "clips": clips}
+        options = {name: value for name, value in asdict(self).items() if name not in FREE}
+        ours = json.loads(
+            json.dumps({**options, "processes": processes(), "weights": weights, "clips": clips}, default=str)
+        )
         path = self.output / "options.json"
-        begun = path.exists() and any((self.output / name).exists() for name in (LAST, BEST))
-        theirs = ours | (json.loads(path.read_text(encoding="utf-8")) if begun else {})  # older versions say less
-        changed = [name for name in ours if ours[name] != theirs[name]]
-        if said := ", ".join(f"{name} {_said(theirs[name])}" for name in changed if name not in {"weights", "clips"}):
-            raise OptionError(f"{self.output} holds a run with {said}; repeat that, or choose another folder")
-        if "weights" in changed:
-            raise OptionError(f"{self.output} holds a run on other weights of {self.model}; choose another folder")
-        if edited := [name for name in clips if clips[name] != theirs["clips"][name]]:
-            raise OptionError(f"{self.output} holds a run on other clips of {edited[0]}; choose another folder")
+        if path.exists() and any((self.output / name).exists() for name in (LAST, BEST)):
+            self._check_same(ours, json.loads(path.read_text(encoding="utf-8")))
         self.output.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(ours, indent=2))
+
+    def _check_same(self, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+        """Refuse to go on with another run than that which was begun; older versions told less of theirs."""
+        changed = {name: theirs[name] for name in ours if name in theirs and theirs[name] != ours[name]}
+        weights, clips = changed.pop("weights", None), changed.pop("clips", {})
+        if changed:
+            said = ", ".join(f"{name} {_said(value)}" for name, value in changed.items())
+            raise OptionError(f"{self.output} holds a run with {said}; repeat that, or choose another folder")
+        if weights:
+            raise OptionError(f"{self.output} holds a run on other weights of {self.model}; choose another folder")
+        for manifest, digest in clips.items():
+            if digest != ours["clips"][manifest]:
+                raise OptionError(f"{self.output} holds a run on other clips of {manifest}; choose another folder")
 
 
 def _digest(source: Source) -> str:
