@@ -36,6 +36,19 @@ def test_hours_of_equal_steps_do_not_make_it_forget_what_others_cost(slowness: i
     assert cost.fixed == pytest.approx(slowness * 0.02, rel=0.1)
 
 
+def test_noisy_recordings_do_not_close_a_machine_to_live_streams() -> None:
+    """Their steps are long, and say little about the cost before the first frame."""
+    draw, calibrated, capacity = random.Random(1), StepCost(), Capacity()
+    for frames in (1, 14, 112):
+        calibrated.add(frames, 0.012 + 0.001 * frames)
+    capacity.cost.become(calibrated)
+    before = capacity.limit(1)
+    for _ in range(300):
+        frames = 14 * draw.randint(2, 8)
+        capacity.cost.add(frames, (0.012 + 0.001 * frames) * draw.uniform(0.6, 1.4))
+        assert before / 2 < capacity.limit(1) < 2 * before
+
+
 def test_little_knowledge_is_used_with_care() -> None:
     cost = StepCost()
     assert cost.seconds(1000) == 0

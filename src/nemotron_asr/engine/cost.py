@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nemotron_asr.config import FRAME_SECONDS
 
@@ -13,9 +14,9 @@ FORGET = 0.98
 HEADROOM = 0.9
 """Share of the machine that live streams may fill."""
 
-TELLING = 0.1
-"""Variance of the frames of recent steps, as a share of their mean square, from which on a line through them is
-believed. Hours of equal steps say nothing about steps of other sizes."""
+TRUST = 25
+"""Steps' weight of what was calibrated, beside that of the recent ones, which weigh 1 / (1 - FORGET) at most: hours of
+equal steps say nothing about steps of other sizes, and noisy ones little about the cost before the first frame."""
 
 PATIENCE = 0.3
 """Share of a live chunk's duration that a step of other lanes may take."""
@@ -29,60 +30,86 @@ def patience(live_chunks: Iterable[int]) -> float:
     return PATIENCE * FRAME_SECONDS * min(live_chunks, default=math.inf)
 
 
+class Sums(NamedTuple):
+    """What a least-squares line through measured steps needs: sums over steps, which may have weights."""
+
+    steps: float = 0.0
+    frames: float = 0.0
+    seconds: float = 0.0
+    squares: float = 0.0  # of frames
+    products: float = 0.0  # of frames and seconds
+
+    def times(self, weight: float, slower: float = 1.0) -> "Sums":
+        """With another weight, as if every step had taken so many times as long."""
+        steps, frames, seconds, squares, products = (weight * each for each in self)
+        return Sums(steps, frames, slower * seconds, squares, slower * products)
+
+    def plus(self, other: "Sums") -> "Sums":
+        """Of both."""
+        return Sums(*map(sum, zip(self, other, strict=True)))
+
+    def line(self) -> tuple[float, float]:
+        """Seconds of a step before its first frame, and of each frame; neither is below zero."""
+        if not self.frames:
+            return 0.0, 0.0
+        spread, mean = self.steps * self.squares - self.frames**2, self.seconds / self.frames
+        alike = spread <= 1e-9 * self.steps * self.squares  # all steps were
+        slope = mean if alike else (self.steps * self.products - self.frames * self.seconds) / spread
+        per_frame = min(max(slope, 0.0), mean)
+        return (self.seconds - per_frame * self.frames) / self.steps, per_frame
+
+
 @dataclass
 class StepCost:
     """Seconds of a step as `fixed + per_frame * rows * frames`: reading the weights, and computing with them.
 
-    A least-squares line through recent measurements; where these are too much alike, the line that was calibrated,
-    as steep and as high as makes it right for them on average. Knows nothing before the first: every step is free.
+    A least-squares line through recent steps, and through those of the calibration, made as many times slower as the
+    machine has become since. Knows nothing before the first step: every one is free.
     """
 
-    _n: float = 0.0
-    _x: float = 0.0
-    _y: float = 0.0
-    _xx: float = 0.0
-    _xy: float = 0.0
-    _calibrated: tuple[float, float] | None = None  # fixed and per frame
+    _recent: Sums = field(default_factory=Sums)
+    _calibrated: Sums = field(default_factory=Sums)
+    _line: tuple[float, float] = (0.0, 0.0)  # fixed, per frame: asked for more often than steps are measured
 
     def add(self, frames: int, seconds: float) -> None:
         """Take in one step: the frames of all its rows together, and how long it took."""
-        self._n, self._x, self._y = FORGET * self._n + 1, FORGET * self._x + frames, FORGET * self._y + seconds
-        self._xx, self._xy = FORGET * self._xx + frames**2, FORGET * self._xy + frames * seconds
+        self._recent = self._recent.times(FORGET).plus(Sums(1, frames, seconds, frames**2, frames * seconds))
+        self._line = self._fit()
 
     def become(self, other: "StepCost") -> None:
-        """Know what the other one knows, and nothing else; for good, what a step's two costs are to each other."""
-        vars(self).update(vars(other) | {"_calibrated": (other.fixed, other.per_frame)})
+        """Know what a calibration knows, and nothing else."""
+        vars(self).update(vars(other))
+        self._calibrated = self._recent
 
     @property
     def per_frame(self) -> float:
         """Seconds that one more frame of one stream costs."""
-        spread = self._n * self._xx - self._x**2
-        if spread < TELLING * self._n * self._xx and self._calibrated:
-            return self._scale(*self._calibrated)
-        if spread <= 1e-9 * self._n * self._xx:  # all steps were alike
-            return self._y / self._x if self._x else 0.0
-        slope = (self._n * self._xy - self._x * self._y) / spread
-        return min(max(slope, 0.0), self._y / self._x)
-
-    def _scale(self, fixed: float, per_frame: float) -> float:
-        """A calibrated cost of a frame, now that the machine is slower or faster."""
-        expected = self._n * fixed + self._x * per_frame
-        return per_frame * self._y / expected if expected else 0.0
+        return self._line[1]
 
     @property
     def fixed(self) -> float:
         """Seconds that a step costs before its first frame."""
-        return (self._y - self.per_frame * self._x) / self._n if self._n else 0.0
+        return self._line[0]
+
+    def _fit(self) -> tuple[float, float]:
+        fixed, per_frame = self._calibrated.line()
+        expected = self._recent.steps * fixed + self._recent.frames * per_frame
+        if not expected:
+            return self._recent.line()
+        then = self._calibrated.times(TRUST / self._calibrated.steps, self._recent.seconds / expected)
+        return self._recent.plus(then).line()
 
     def seconds(self, frames: int) -> float:
         """A step of so many frames, all rows together."""
-        return self.fixed + self.per_frame * frames
+        fixed, per_frame = self._line
+        return fixed + per_frame * frames
 
     def rows_within(self, limit: float, frames: int) -> int:
         """How many rows of so many frames a step of at most `limit` seconds can have; no fewer than none."""
-        if self.per_frame == 0 or math.isinf(limit):
+        fixed, per_frame = self._line
+        if per_frame == 0 or math.isinf(limit):
             return 10**6
-        return max(0, int((limit - self.fixed) / (self.per_frame * frames)))
+        return max(0, int((limit - fixed) / (per_frame * frames)))
 
 
 @dataclass
