@@ -58,6 +58,12 @@ def test_imports_go_down(path: Path) -> None:
             assert LEVEL[other] <= LEVEL[home], f"{dotted(path)} (level {LEVEL[home]}) imports {name}"
 
 
+def test_the_types_are_for_users_too() -> None:
+    """Without this file type checkers take everything for `Any`."""
+    assert (PACKAGE / "py.typed").is_file()
+    assert set(nemotron_asr.__all__) == set(dir(nemotron_asr))
+
+
 def test_there_are_no_circles() -> None:
     known = {dotted(path) for path in MODULES}
     graph = {dotted(path): (imports(path) & known) - {"nemotron_asr", dotted(path)} for path in MODULES}

@@ -251,6 +251,27 @@ def marking(mark: str) -> Callable[[Segment], Segment]:
     return lambda segment: rewrite(segment, [(0, 1, segment.words[0].word + mark)])
 
 
+@pytest.mark.parametrize(
+    ("gone", "left"),
+    [((1, 2), "Well, yes, indeed!"), ((0, 1), "um, yes, indeed!"), ((3, 4), "Well, um, yes,"), ((0, 4), "")],
+)
+def test_words_can_be_left_out(gone: tuple[int, int], left: str) -> None:
+    made = rewrite(segment("Well, um, yes, indeed!"), [(*gone, "")])
+    assert made.text == left
+    assert [word.word for word in made.words] == left.split()
+
+
+def test_two_words_apart_can_be_left_out() -> None:
+    made = rewrite(segment("Um, well, um, yes!"), [(0, 1, ""), (2, 3, "")])
+    assert (made.text, [word.word for word in made.words]) == ("well, yes!", ["well,", "yes!"])
+
+
+@pytest.mark.parametrize("edit", [(1, 1, "x"), (1, 3, "x"), (-1, 1, "x")])
+def test_an_edit_is_of_words(edit: tuple[int, int, str]) -> None:
+    with pytest.raises(ValueError, match="none of the 2 of this segment"):
+        rewrite(segment("Well, yes!"), [edit])
+
+
 def test_a_postprocessor_for_each_language() -> None:
     choose = by_language({"en": marking("1"), "de_de": marking("2"), "en-GB": marking("3")})
     shown = [choose(segment("a", locale)).text for locale in ("en-US", "en-GB", "de-DE", "fr-FR", None)]
@@ -263,9 +284,9 @@ def test_one_for_all_languages() -> None:
     assert by_language(marking("!"))(segment("a", None)).text == "a!"
 
 
-@pytest.mark.parametrize("language", ["xx", "de-DX"])
-def test_an_unknown_language_is_named(language: str) -> None:
-    with pytest.raises(LanguageError, match=f"'{language}' is unknown"):
+@pytest.mark.parametrize(("language", "said"), [("xx", "unknown"), ("de-DX", "unknown"), ("auto", "give one function")])
+def test_an_unknown_language_is_named(language: str, said: str) -> None:
+    with pytest.raises(LanguageError, match=f"'{language}'.* {said}"):
         by_language({language: marking("!")})
 
 

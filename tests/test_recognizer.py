@@ -5,6 +5,7 @@ import re
 import signal
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from nemotron_asr.errors import (
     OptionError,
     StreamClosedError,
 )
-from nemotron_asr.events import Event, Final, Partial, Segment
+from nemotron_asr.events import Event, Final, Partial, Segment, SpeechEnded
 from nemotron_asr.features import LogMel
 from nemotron_asr.recognizer import Recognizer
 from nemotron_asr.transcript import Transcript
@@ -83,6 +84,22 @@ def test_a_stream_says_what_the_file_says(recognizer: Recognizer, samples: list[
             events = [event for packet in np.array_split(sample.audio, 61) for event in stream.feed(packet)]
             events += stream.finish()
         assert finals(events) == said(offline.segments)
+
+
+def test_a_stream_can_be_finalized_and_changed(recognizer: Recognizer, samples: list[Sample]) -> None:
+    expected = recognizer.transcribe((samples[0].audio, 16000), language="de", latency_ms=160)
+    with recognizer.stream(latency_ms=320, endpointing_ms=None) as stream:
+        stream.set_language("de")
+        stream.set_latency(160)
+        stream.set_boost([])
+        events = stream.feed(samples[0].audio)
+        ended = stream.finalize()
+        assert isinstance(ended[-1], SpeechEnded)
+        assert finals([*events, *ended]) == said(expected.segments)
+        assert not finals(stream.finish())
+    for call in (stream.finalize, partial(stream.set_latency, 80), stream.set_language, partial(stream.set_boost, [])):
+        with pytest.raises(StreamClosedError):
+            call()
 
 
 @given(sizes=st.lists(st.integers(1, 30000), min_size=1, max_size=8))

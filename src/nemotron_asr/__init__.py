@@ -37,6 +37,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """What there is to be had, for those who type a name's first letters."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for."""
     if name in {"errors", "events"}:

@@ -1,7 +1,7 @@
 """What is said upward: the one vocabulary of words and events that every adapter translates from. Times in seconds."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Alternative:
 class SpeechStarted:
     """Somebody began to speak; `SpeechEnded` follows, with any number of finals in between."""
 
-    type: ClassVar[str] = "speech_started"
+    type: ClassVar[Literal["speech_started"]] = "speech_started"
     time: float  # start of the first word; with voice activity, of the voice
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class SpeechStarted:
 class SpeechEnded:
     """Nobody speaks any more: there was silence, or the stream or `finalize` ended it."""
 
-    type: ClassVar[str] = "speech_ended"
+    type: ClassVar[Literal["speech_ended"]] = "speech_ended"
     time: float  # end of the last word; with voice activity, of the voice
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class SpeechEnded:
 class Partial:
     """The whole current segment so far; within a segment its text only grows."""
 
-    type: ClassVar[str] = "partial"
+    type: ClassVar[Literal["partial"]] = "partial"
     time: float  # how much of the stream has been decoded
     segment: Segment
 
@@ -92,7 +92,7 @@ class Partial:
 class Final:
     """A segment that will not change."""
 
-    type: ClassVar[str] = "final"
+    type: ClassVar[Literal["final"]] = "final"
     time: float  # how much of the stream has been decoded
     segment: Segment
 

@@ -111,6 +111,10 @@ def _weights(value: Any) -> bool:
     return _text(value) or _texts(value)
 
 
+def _steps(value: Any) -> bool:
+    return value is None or all(map(callable, value.values() if isinstance(value, Mapping) else [value]))
+
+
 _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "language": (_text, "a string"),
     "languages": (_texts, "a list of strings"),
@@ -123,5 +127,5 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "longest_segment_ms": (_whole, "a whole number"),
     "vad": (_yes_or_no, "true or false"),
     "keep_language_tags": (_yes_or_no, "true or false"),
-    "postprocess": (lambda value: value is None or callable(value) or isinstance(value, Mapping), "a function"),
+    "postprocess": (_steps, "a function, or one for each language"),
 }

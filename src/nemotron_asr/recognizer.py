@@ -1,7 +1,7 @@
 """Files and arrays: open a stream, feed all of it, close, collect."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -14,12 +14,14 @@ from nemotron_asr.audio import AudioSource
 from nemotron_asr.audio.samples import as_array
 from nemotron_asr.checkpoint import Checkpoint, load_checkpoint
 from nemotron_asr.config import SAMPLE_RATE, ModelConfig
+from nemotron_asr.decoding.boosting import Boost
 from nemotron_asr.engine import Engine, Session
 from nemotron_asr.engine.building import build_model, make_runner
 from nemotron_asr.engine.devices import DTYPES, choose_device, choose_dtype
 from nemotron_asr.engine.settings import Settings, check_options
 from nemotron_asr.errors import AudioError, NemotronError, StreamClosedError
 from nemotron_asr.events import Event
+from nemotron_asr.languages import AUTO
 from nemotron_asr.options import RECORDING_MS, Options, check_count
 from nemotron_asr.recordings import Channels, Reading, as_finished, check_channels, check_sources, in_order
 from nemotron_asr.tokenizer import Tokenizer
@@ -183,6 +185,28 @@ class LiveTranscription:
         self._session.feed(samples)
         self._session.settle().result()
         return self._session.take()
+
+    def finalize(self) -> list[Event]:
+        """End the current segment at once, as where a turn ends; return what it made known. The stream goes on.
+
+        Raises:
+            StreamClosedError: the stream has ended before.
+        """
+        self._check_open()
+        self._session.finalize().result()
+        return self._session.take()
+
+    def set_language(self, language: str = AUTO, languages: Sequence[str] = ()) -> None:
+        """Listen for another language from the next chunk on, see `Session.set_language`."""
+        self._session.set_language(language, languages)
+
+    def set_latency(self, latency_ms: int) -> None:
+        """Look ahead less or further from the next chunk on, see `Session.set_latency`."""
+        self._session.set_latency(latency_ms)
+
+    def set_boost(self, boost: Boost) -> None:
+        """Take other phrases for likely from the next chunk on, see `Session.set_boost`."""
+        self._session.set_boost(boost)
 
     def finish(self) -> list[Event]:
         """End the stream and return the rest.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nemotron_asr.engine import Engine
-from nemotron_asr.errors import LanguageError, StreamFailedError
+from nemotron_asr.errors import LanguageError, OptionError, StreamFailedError
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.postprocess import Postprocess, mask_words, rewrite
 from nemotron_asr.recognizer import Recognizer
@@ -118,6 +118,37 @@ def test_a_mistake_ends_its_stream_only(
     assert texts(sound, Final)
     assert "Traceback" in caplog.text
     assert engine.statistics.streams == 0
+
+
+def test_a_hook_that_asks_its_own_recognizer_does_not_wait_for_itself(
+    recognizer: Recognizer, samples: list[Sample]
+) -> None:
+    def again(segment: Segment) -> Segment:
+        recognizer.transcribe(samples[1].path)
+        return segment
+
+    with pytest.raises(StreamFailedError, match="cannot open a stream of its own engine"):
+        recognizer.transcribe(samples[0].path, postprocess=again)
+    assert recognizer.transcribe(samples[0].path).text
+
+
+def test_what_is_no_function_is_said_when_a_stream_opens(engine: Engine) -> None:
+    with pytest.raises(OptionError, match=r"postprocess is .*, not a function, or one for each language"):
+        engine.open(postprocess={"en": "x"})  # type: ignore[dict-item]
+
+
+def test_a_transcript_has_no_trace_of_a_segment_without_text(recognizer: Recognizer, samples: list[Sample]) -> None:
+    audio = np.concatenate([sample.audio for sample in samples[:3]])
+    plain = recognizer.transcribe((audio, 16000)).segments
+    assert len(plain) > 2
+
+    def silent(segment: Segment) -> Segment:
+        return replace(segment, text="", words=()) if segment.start == plain[1].start else segment
+
+    made = recognizer.transcribe((audio, 16000), postprocess=silent)
+    assert "  " not in made.text
+    assert len(made.segments) == len(plain)
+    assert made.to_srt()
 
 
 def test_a_mistake_at_a_flush_answers_it(engine: Engine, samples: list[Sample]) -> None:

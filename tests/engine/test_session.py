@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from nemotron_asr.engine.cost import StepCost
 from nemotron_asr.engine.live import Live
 from nemotron_asr.engine.runner import Part
 from nemotron_asr.engine.stream import Stream, Target
-from nemotron_asr.errors import AtCapacity, LanguageError, OptionError, StreamClosedError
+from nemotron_asr.errors import AtCapacity, AudioError, LanguageError, OptionError, StreamClosedError
 from nemotron_asr.events import Event, Final, Partial, Segment
 from nemotron_asr.recognizer import Recognizer
 from tests.conftest import Sample
@@ -362,6 +363,23 @@ def test_a_dropped_session_gives_its_place_back(recognizer: Recognizer, samples:
             session = None
             gc.collect()
             open_again(engine).abort()
+
+
+@pytest.mark.parametrize("end", ["abort", "broken", "raised", "dropped"])
+def test_the_place_of_a_stream_that_ended_is_free_at_once(recognizer: Recognizer, end: str) -> None:
+    with Engine(recognizer, max_streams=1) as engine:
+        for _ in range(20):
+            session: Session | None = engine.open()
+            assert session is not None
+            if end == "abort":
+                session.abort()
+            elif end == "broken":
+                with pytest.raises(AudioError):
+                    session.feed(np.array([np.nan]))
+            elif end == "raised":
+                with suppress(KeyError), session:
+                    raise KeyError
+            session = None
 
 
 def test_a_session_keeps_its_engine_and_a_stream_its_recognizer(

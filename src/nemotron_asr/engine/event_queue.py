@@ -121,8 +121,9 @@ def _changed(event: Event, postprocess: Postprocessor) -> Event | None:
         return replace(event, segment=seen) if seen else None
     if not isinstance(event, Final):
         return event
+    final = _final(event.segment, postprocess)
     others = tuple(replace(other, segment=_final(other.segment, postprocess)) for other in event.segment.alternatives)
-    return replace(event, segment=replace(_final(event.segment, postprocess), alternatives=others))
+    return replace(event, segment=replace(final, alternatives=others))
 
 
 def _final(segment: Segment, postprocess: Postprocessor) -> Segment:

@@ -84,8 +84,13 @@ class Loop:
 
         Raises:
             EngineClosedError: they may not, or not in this process.
+            StreamFailedError: a function that postprocesses asks; it would wait for itself.
         """
         self._inbox.check_process()
+        if threading.current_thread() is self._thread:
+            raise StreamFailedError(
+                "a postprocessor cannot open a stream of its own engine; do it where events are read"
+            )
         if self.closing:
             raise EngineClosedError("the engine is closed") from self.fault
 

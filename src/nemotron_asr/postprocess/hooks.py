@@ -2,14 +2,14 @@
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Protocol, runtime_checkable
 
 from nemotron_asr.errors import LanguageError
-from nemotron_asr.events import Segment
-from nemotron_asr.languages import canonical, language_of
+from nemotron_asr.events import Segment, Word
+from nemotron_asr.languages import AUTO, canonical, language_of
 
 Postprocessor = Callable[[Segment], Segment]
 """What takes a finished segment and gives it back, changed or not."""
@@ -92,6 +92,8 @@ def _key(language: str, prompts: Mapping[str, int] | None) -> str:
         locale = canonical(language)
     except LanguageError:
         locale = canonical(language, prompts)
+    if locale == AUTO:
+        raise LanguageError(f"postprocess has {language!r}, which no segment's language is; give one function for all")
     plain = language.strip().lower()
     return plain if plain == language_of(locale) else locale
 
@@ -102,18 +104,31 @@ def rewrite(segment: Segment, edits: Iterable[Edit]) -> Segment:
     Args:
         segment: a segment.
         edits: in order and apart. What several words become is one word, which lasts from the start of the first to the
-            end of the last; its confidence is their geometric mean.
+            end of the last; its confidence is their geometric mean. Words that become "" are left out.
+
+    Raises:
+        ValueError: an edit is of no word.
     """
     place = places(segment)
     words, text, done, position = list(segment.words[:0]), "", 0, 0
     for first, last, written in edits:
-        spoken = segment.words[first:last]
-        confidence = round(math.prod(word.confidence for word in spoken) ** (1 / len(spoken)), 4)
+        if not 0 <= first < last <= len(place):
+            raise ValueError(f"words {first} to {last} are none of the {len(place)} of this segment")
         words += segment.words[done:first]
-        words.append(replace(spoken[0], word=written, end=spoken[-1].end, confidence=confidence))
         text += segment.text[position : place[first].start] + written
         done, position = last, place[last - 1].stop
-    return replace(segment, text=text + segment.text[position:], words=(*words, *segment.words[done:]))
+        if written:
+            words.append(_one(segment.words[first:last], written))
+        elif segment.text[position : position + 1] == " " and text[-1:] in {"", " "}:
+            position += 1  # one of the two spaces around it goes, too
+    text += segment.text[position:]
+    return replace(segment, text=text.rstrip() if len(words) < done else text, words=(*words, *segment.words[done:]))
+
+
+def _one(spoken: Sequence[Word], written: str) -> Word:
+    """What some words become."""
+    confidence = round(math.prod(word.confidence for word in spoken) ** (1 / len(spoken)), 4)
+    return replace(spoken[0], word=written, end=spoken[-1].end, confidence=confidence)
 
 
 def replace_text(segment: Segment, parts: Iterable[Edit]) -> Segment:

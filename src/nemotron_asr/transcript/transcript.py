@@ -22,7 +22,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """All segments as one text."""
-        return "".join((" " if s.spaced else "") + s.text for s in self.segments).strip()
+        return "".join((" " if s.spaced else "") + s.text for s in self.segments if s.text).strip()
 
     @property
     def words(self) -> tuple[Word, ...]:
