@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nemotron_asr.audio import Samples
+from nemotron_asr.audio.pcm import Array
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import NemotronError
 from nemotron_asr.server.formats import (
@@ -20,7 +21,6 @@ from nemotron_asr.server.formats import (
     looks_like_container,
 )
 from nemotron_asr.server.media import Decoders, Decoding
-from nemotron_asr.server.pcm import Array
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.spool import Spool, spooled
 from nemotron_asr.server.wav import is_wav, read_header

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from nemotron_asr.audio.pcm import Array
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine import Session
 from nemotron_asr.engine.promise import Promise
@@ -15,7 +16,6 @@ from nemotron_asr.languages import AUTO
 from nemotron_asr.server.answers import Finalized, RequestedFinal, StreamEvent
 from nemotron_asr.server.audio_input import AudioInput
 from nemotron_asr.server.bounds import Bounds, Clock
-from nemotron_asr.server.pcm import Array
 from nemotron_asr.server.problems import Kind, Problem, invalid, problem_of, translated
 from nemotron_asr.server.telling import Telling
 from nemotron_asr.server.watch import Watch

@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nemotron_asr.audio import Resampler
+from nemotron_asr.audio.pcm import ENCODINGS as PLAIN
+from nemotron_asr.audio.pcm import Array, PcmReader, sample_bytes
 from nemotron_asr.audio.resampler import checked_rate
 from nemotron_asr.audio.samples import MAX_CHANNELS
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import AudioError
-from nemotron_asr.server.pcm import COMPANDED, LINEAR, Array, PcmReader, sample_bytes
 from nemotron_asr.server.problems import invalid
 
 AUTO, CONTAINER = "auto", "container"
 
-ENCODINGS = (AUTO, CONTAINER, *LINEAR, "s24le", *COMPANDED)
+ENCODINGS = (AUTO, CONTAINER, *PLAIN)
 """`container`: any file or stream that FFmpeg knows. `auto`: that, if it looks like one, otherwise s16le."""
 
 ENOUGH = 12

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nemotron_asr.audio.pcm import COMPANDED
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.engine.settings import WIDEST_BEAM
 from nemotron_asr.events import Final, Partial, Segment, Word
@@ -15,7 +16,6 @@ from nemotron_asr.languages import AUTO as ANY_LANGUAGE
 from nemotron_asr.server.checks import OURS_AND_PAUSE, flag, language_asked, numbers
 from nemotron_asr.server.conversation import Finalized, StreamEvent
 from nemotron_asr.server.formats import AUTO, CONTAINER, AudioFormat, looks_like_container
-from nemotron_asr.server.pcm import COMPANDED
 from nemotron_asr.server.problems import invalid
 from nemotron_asr.server.riva_messages import Alternative, Proto, Result, StreamingResult, WordInfo
 from nemotron_asr.server.wav import is_wav

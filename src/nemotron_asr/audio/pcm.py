@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nemotron_asr.audio.samples import to_mono
+from nemotron_asr.errors import OptionError
 
 Array = NDArray[np.int16] | NDArray[np.int32] | NDArray[np.uint8] | NDArray[np.float32]
 
@@ -16,6 +17,9 @@ COMPANDED = ("mulaw", "alaw")
 """Encodings of ITU-T G.711, 8 bits a sample."""
 
 
+ENCODINGS = (*LINEAR, "s24le", *COMPANDED)
+
+
 class PcmReader:
     """Reads the plain samples of one stream.
 
@@ -23,9 +27,16 @@ class PcmReader:
         encoding: one of `LINEAR` and `COMPANDED`, or "s24le".
         channels: interleaved in the bytes.
         channel: the one to hear; None averages all.
+
+    Raises:
+        OptionError: there is no such encoding, or channel.
     """
 
     def __init__(self, encoding: str, channels: int = 1, channel: int | None = None) -> None:
+        if encoding not in ENCODINGS:
+            raise OptionError(f"encoding {encoding!r:.40} is unknown; choose {', '.join(ENCODINGS)}")
+        if channels < 1 or not 0 <= (channel or 0) < channels:
+            raise OptionError(f"channel {channel} of {channels} is none")
         self._encoding, self._channels, self._channel = encoding, channels, channel
         self._frame = channels * sample_bytes(encoding)
         self._rest = b""

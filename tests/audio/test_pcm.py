@@ -1,6 +1,7 @@
 """Plain samples, against FFmpeg's decoders."""
 
 import itertools
+from typing import Any
 
 import av
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron_asr.server.pcm import PcmReader, sample_bytes
+from nemotron_asr.audio.pcm import PcmReader, sample_bytes
+from nemotron_asr.errors import OptionError
 
 FFMPEG = {"mulaw": "pcm_mulaw", "alaw": "pcm_alaw", "s16le": "pcm_s16le", "s32le": "pcm_s32le", "u8": "pcm_u8"}
 
@@ -39,6 +41,14 @@ def test_packets_are_cut_anywhere(data: bytes, cuts: list[int], channels: int, c
     parts = [reader.read(data[a:b]) for a, b in itertools.pairwise(places)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     assert len(whole) == len(data) // (channels * sample_bytes(encoding))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(("ulaw",), "'ulaw' is unknown; choose s16le"), (("s16le", 1, 1), "channel 1 of 1")]
+)
+def test_what_cannot_be_read(arguments: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        PcmReader(*arguments)
 
 
 def test_channels() -> None:
