@@ -3,7 +3,7 @@
 service.py        Service: models, keys, limits, metrics; opens conversations
 conversation.py   Conversation: one stream as an adapter sees it; bytes in, events out
 answers.py        the order of what is told: telling.py; channels.py: side by side; sides.py: both sides of a stream
-audio_input.py    bytes of any format -> samples: formats.py, pcm.py, wav.py; media.py and decoder.py, spool.py
+audio_input.py    bytes of any format -> samples: formats.py, wav.py; media.py and decoder.py, spool.py
 checks.py         options from outside: phrases.py, weights.py: what is likely; bounds.py: how long a stream may be
 problems.py       what goes wrong, in no protocol's words; objects.py: JSON of strangers
 keys.py           who may come in; origins.py: whose pages; settings.py: how the server is set up; models.py: its models
