@@ -77,8 +77,11 @@ def test_files_are_utf8_and_whole(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (recording,) = recordings("a.wav")
-    results = Folder(tmp_path, "text", [recording])
+    recording = talk(tmp_path / "in" / "a.wav", b"one")
+    out = tmp_path / "out"
+    written(out, [recording])
+    talk(tmp_path / "in" / "a.wav", b"anew")
+    results = Folder(out, "text", [recording])
 
     def fail(_: Path, __: Path) -> Path:
         raise OSError(28, "No space left on device")
@@ -86,7 +89,8 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         results.write(recording, SAID)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in out.iterdir()] == [".transcripts.jsonl"]
+    assert not Folder(out, "text", [recording]).has(recording)
 
 
 def test_speakers_have_a_line_for_each_turn() -> None:
@@ -145,11 +149,63 @@ def test_a_recording_that_has_moved_is_done_and_one_that_has_changed_is_not(tmp_
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
 def test_a_pipe_with_a_name_is_not_read_again(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
-    assert written(tmp_path / "out", [Input(str(tmp_path / "a.wav"), PurePath("a.wav"))]) == ["a.txt"]
+    recording = Input(str(tmp_path / "a.wav"), PurePath("a.wav"))
+    for _ in range(2):  # nobody knows what will come out of it the second time
+        results = Folder(tmp_path / "out", "text", [recording])
+        assert not results.has(recording)
+        results.write(recording, SAID)
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["a.txt"]
+
+
+@pytest.mark.parametrize("age", [0, 2**31])
+def test_a_file_of_the_user_is_neither_replaced_nor_taken_for_a_transcript(tmp_path: Path, age: int) -> None:
+    recording, notes = talk(tmp_path / "a.wav", b"one"), tmp_path / "a.txt"
+    notes.write_text("show notes")
+    os.utime(notes, (age, age))
+    assert written(tmp_path, [recording]) == ["a.txt", "a.wav", "a.wav.txt"]
+    assert notes.read_text() == "show notes"
+    notes.unlink()
+    assert Folder(tmp_path, "text", [recording]).has(recording)
+
+
+def test_a_file_of_the_user_that_has_the_long_name_is_not_replaced_either(tmp_path: Path) -> None:
+    recording = talk(tmp_path / "a.wav", b"one")
+    (tmp_path / "a.wav.txt").touch()
+    assert Folder(tmp_path, "text", [recording]).has(recording) is False
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(click.UsageError, match=r"a.wav would replace a.wav.txt, which is no transcript of it"):
+        Folder(tmp_path, "text", [recording])
+
+
+def test_a_file_that_the_user_writes_meanwhile_stays(tmp_path: Path) -> None:
+    recording = talk(tmp_path / "a.wav", b"one")
+    results = Folder(tmp_path, "text", [recording])
+    (tmp_path / "a.txt").write_text("show notes")
+    with pytest.raises(FileExistsError, match="somebody else has put a file there"):
+        results.write(recording, SAID)
+    assert (tmp_path / "a.txt").read_text() == "show notes"
+    assert written(tmp_path, [recording]) == ["a.txt", "a.wav", "a.wav.txt"]
+
+
+def test_a_kill_as_soon_as_the_file_is_there_leaves_no_unknown_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, place, replace_it = talk(tmp_path / "a.wav", b"one"), tmp_path / "out" / "a.txt", Path.replace
+
+    def kill(draft: Path, target: Path) -> Path:
+        replace_it(draft, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", kill)
+    with pytest.raises(KeyboardInterrupt):
+        Folder(place.parent, "text", [recording]).write(recording, SAID)
+    assert Folder(place.parent, "text", [recording]).has(recording)
+    place.unlink()
+    assert not Folder(place.parent, "text", [recording]).has(recording)
 
 
 def test_what_is_said_of_transcripts_may_be_damaged(tmp_path: Path) -> None:
     recording = talk(tmp_path / "a.wav", b"one")
-    written(tmp_path, [recording])
     (tmp_path / ".transcripts.jsonl").write_bytes(b'\xff{"transcript"\n[1]\n{"transcript": "a.txt"}\n')
+    written(tmp_path, [recording])
     assert Folder(tmp_path, "text", [recording]).has(recording)

@@ -161,25 +161,23 @@ def test_output_has_a_file_for_each_and_keeps_folders(run: Run, clips: Path, tmp
 
 
 def test_output_skips_what_is_done(run: Run, clips: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "a.json").write_text("done before")
-    command = ("transcribe", clips, "--recursive", "--model", "MODEL", "--output", out, "--format", "json")
-    assert run(*command) == (0, "", "1 of 3 done already, skipped\n")
-    assert (out / "a.json").read_text() == "done before"
-    assert json.loads((out / "more" / "c.json").read_text(encoding="utf-8"))["file"] == str(clips / "more" / "c.OPUS")
-    assert run(*command) == (0, "", "3 of 3 done already, skipped\n")
+    command = ("transcribe", "--model", "MODEL", "--output", tmp_path / "out", "--format", "json")
+    assert run(*command, clips / "a.opus") == (0, "", "")
+    assert run(*command, clips, "--recursive") == (0, "", "1 of 3 done already, skipped\n")
+    said = (tmp_path / "out" / "more" / "c.json").read_text(encoding="utf-8")
+    assert json.loads(said)["file"] == str(clips / "more" / "c.OPUS")
+    assert run(*command, clips, "--recursive") == (0, "", "3 of 3 done already, skipped\n")
 
 
-def test_a_newer_recording_is_not_done(run: Run, clips: Path, tmp_path: Path) -> None:
-    result = tmp_path / "out" / "a.txt"
-    result.parent.mkdir()
-    result.write_text("of an older recording")
-    command = ("transcribe", clips / "a.opus", "--model", "MODEL", "--output", result.parent)
-    os.utime(result, (0, 0))
+def test_transcripts_beside_the_recordings_leave_what_is_there(run: Run, clips: Path) -> None:
+    for name, written_at in (("a.txt", 0), ("b.txt", 2**31)):
+        (clips / name).write_text("show notes")
+        os.utime(clips / name, (written_at, written_at))
+    command = ("transcribe", clips, "--recursive", "--model", "MODEL", "--output", clips)
     assert run(*command) == (0, "", "")
-    assert result.read_text(encoding="utf-8") != "of an older recording"
-    assert run(*command) == (0, "", "1 of 1 done already, skipped\n")
+    assert [(clips / name).read_text() for name in ("a.txt", "b.txt")] == ["show notes"] * 2
+    assert all((clips / name).is_file() for name in ("a.opus.txt", "b.opus.txt", "more/c.txt"))
+    assert run(*command) == (0, "", "3 of 3 done already, skipped\n")
 
 
 def test_a_failure_is_tried_again(run: Run, clips: Path, tmp_path: Path) -> None:
@@ -257,16 +255,16 @@ def test_stderr_is_silent_in_a_process_of_its_own(process: Run, samples: list[Sa
 
 def test_what_cannot_be_written_is_named_and_the_rest_is(run: Run, samples: list[Sample], tmp_path: Path) -> None:
     """A name may be as long as names can be."""
-    out, sources = tmp_path / "out", [tmp_path / f"{stem}.opus" for stem in ("b" * 249, "c")]
+    out, sources = tmp_path / "out", [tmp_path / f"{stem}.wav" for stem in ("b" * 249, "c" * 251)]
     for source in sources:
         shutil.copy(samples[0].path, source)
-    assert run("transcribe", "--model", "MODEL", *sources, "--format", "json", "--output", out)[0] == 0
-    assert {path.name for path in out.glob("[!.]*")} == {f"{'b' * 249}.json", "c.json"}
-    (tmp_path / "c.txt").mkdir()
-    status, _, errors = run("transcribe", "--model", "MODEL", *sources, "--output", tmp_path)
+    assert run("transcribe", "--model", "MODEL", *sources, "--output", out)[0] == 0
+    assert {path.name for path in out.glob("[!.]*")} == {source.with_suffix(".txt").name for source in sources}
+    status, _, errors = run("transcribe", "--model", "MODEL", *sources, "--format", "json", "--output", out)
     assert status == 1
-    assert f"c.opus was transcribed, but the transcript cannot be written: {tmp_path / 'c.txt'}: " in errors
-    assert (tmp_path / f"{'b' * 249}.txt").is_file()
+    target = out / f"{'c' * 251}.json"
+    assert f"c.wav was transcribed, but the transcript cannot be written: {target}: " in errors
+    assert (out / f"{'b' * 249}.json").is_file()
 
 
 def test_a_folder_that_cannot_be_is_known_first(run: Run, samples: list[Sample], tmp_path: Path) -> None:

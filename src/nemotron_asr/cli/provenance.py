@@ -15,23 +15,27 @@ EDGE = 1 << 16
 
 @dataclass(frozen=True)
 class Origin:
-    """A recording: where it was, and what tells it from others wherever it is now."""
+    """A recording: where it was, and what tells it from others wherever it is now, if anything does."""
 
     path: str
     mark: str
 
     @classmethod
-    def of(cls, path: Path) -> "Origin | None":
-        """That of a file; None where it cannot be read, or not once more."""
-        try:
-            if not path.is_file():  # a pipe with a name would be waited for
-                return None
-            with path.open("rb") as file:
-                size, head = os.fstat(file.fileno()).st_size, file.read(EDGE)
-                file.seek(max(EDGE, size - EDGE))
-                return cls(str(path.absolute()), hashlib.sha256(b"%d " % size + head + file.read(EDGE)).hexdigest())
-        except (OSError, ValueError):
-            return None
+    def of(cls, path: Path) -> "Origin":
+        """That of a file; without a mark where it cannot be read, or not once more."""
+        return cls(str(path.absolute()), _mark(path))
+
+
+def _mark(path: Path) -> str:
+    try:
+        if not path.is_file():  # a pipe with a name would be waited for
+            return ""
+        with path.open("rb") as file:
+            size, head = os.fstat(file.fileno()).st_size, file.read(EDGE)
+            file.seek(max(EDGE, size - EDGE))
+            return hashlib.sha256(b"%d " % size + head + file.read(EDGE)).hexdigest()
+    except (OSError, ValueError):
+        return ""
 
 
 class Provenance:
@@ -52,13 +56,14 @@ class Provenance:
         except (ValueError, TypeError, KeyError):
             return
 
-    def same(self, place: PurePath, recording: Path) -> bool | None:
-        """Whether a transcript is of just this recording; None if it is not known of which."""
+    def same(self, place: PurePath, recording: Path) -> bool:
+        """Whether a transcript is of just this recording."""
         known = self._known.get(place.as_posix())
-        if known is None:
-            return None
-        found = Origin.of(recording)
-        return found is not None and found.mark == known.mark
+        return known is not None and known.mark != "" and known.mark == Origin.of(recording).mark
+
+    def foreign(self, place: PurePath) -> bool:
+        """Whether a file is there that nothing is known of: it is the user's own."""
+        return place.as_posix() not in self._known and os.path.lexists(self._list.parent / place)
 
     def other(self, place: PurePath, recording: Path) -> str:
         """The path of another recording that a transcript is of; nothing if it is of this one, now or as it was."""
@@ -68,14 +73,12 @@ class Provenance:
         return known.path
 
     def add(self, place: PurePath, recording: Path) -> None:
-        """A transcript was written.
+        """A transcript is about to be written.
 
         Raises:
             OSError: the list cannot be written.
         """
         origin = Origin.of(recording)
-        if origin is None:
-            return
         self._known[place.as_posix()] = origin
         entry = {"transcript": place.as_posix(), "recording": origin.path, "mark": origin.mark}
         with self._list.open("a", encoding="utf-8") as file:

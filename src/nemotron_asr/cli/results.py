@@ -1,5 +1,6 @@
 """Where transcripts go: to standard output, or one file per recording."""
 
+import errno
 import json
 import os
 from collections import defaultdict
@@ -121,18 +122,9 @@ class Folder:
         folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, recording: Input, /) -> bool:
-        """Whether a recording is done already.
-
-        Without an entry in the list of origins, a transcript counts if it is not older than the recording.
-        """
-        source, place = Path(recording.name), self._places[recording]
-        target, same = self._folder / place, self._origins.same(place, source)
-        try:
-            if same is not None:
-                return same and target.is_file()
-            return target.is_file() and target.stat().st_mtime >= source.stat().st_mtime
-        except (OSError, ValueError):
-            return False  # why it cannot be read is said where it is
+        """Whether a recording is done already."""
+        place = self._places[recording]
+        return self._origins.same(place, Path(recording.name)) and (self._folder / place).is_file()
 
     def write(self, recording: Input, /, transcript: "Transcript") -> None:
         """Write a transcript to its file.
@@ -147,16 +139,19 @@ class Folder:
         try:
             with drafted(target, shared=True) as draft:
                 draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+                if self._origins.foreign(place):
+                    raise FileExistsError(errno.EEXIST, "somebody else has put a file there")
+                target.unlink(missing_ok=True)  # what is there is of the recording as it was
+                self._origins.add(place, Path(recording.name))  # first: a kill in between leaves no file unknown
         except OSError as error:
             raise OSError(error.errno, error.strerror, os.fspath(target)) from error  # the user knows of no draft
-        self._origins.add(place, Path(recording.name))
 
     def close(self) -> None:
         """Nothing is left to do: every file is complete."""
 
 
 def _places(recordings: Sequence[Input], suffix: str, origins: Provenance) -> dict[Input, PurePath]:
-    """Names of files: `a.wav` -> `a.txt`; where that is another recording's, too, or was before, `a.wav.txt`.
+    """Names of files: `a.wav` -> `a.txt`; where that is another recording's, too, or the user's own file, `a.wav.txt`.
 
     Raises:
         UsageError: that is another one's as well.
@@ -164,9 +159,10 @@ def _places(recordings: Sequence[Input], suffix: str, origins: Provenance) -> di
     places = {recording: recording.place.with_suffix(f".{suffix}") for recording in recordings}
     disputed = set(chain.from_iterable(_disputes(places)))
     for recording, place in places.items():
-        source = Path(recording.name)
-        if not origins.same(place, source) and (recording in disputed or origins.other(place, source)):
-            places[recording] = place.with_name(f"{recording.place.name}.{suffix}")
+        source, full = Path(recording.name), place.with_name(f"{recording.place.name}.{suffix}")
+        taken = recording in disputed or origins.other(place, source) or origins.same(full, source)
+        if not origins.same(place, source) and (taken or origins.foreign(place)):
+            places[recording] = full
     _check_places(places, origins)
     return places
 
@@ -182,6 +178,8 @@ def _check_places(places: Mapping[Input, PurePath], origins: Provenance) -> None
     for recording, place in places.items():
         if before := origins.other(place, Path(recording.name)):
             raise click.UsageError(f"{recording.name} would replace {place}, which is of {before}; use another folder")
+        if origins.foreign(place):
+            raise click.UsageError(f"{recording.name} would replace {place}, which is no transcript of it")
 
 
 def _disputes(places: Mapping[Input, PurePath]) -> list[list[Input]]:
