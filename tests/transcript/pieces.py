@@ -16,7 +16,7 @@ from nemotron_asr.transcript import Transcript, TranscriptBuilder, Voice, collec
 
 PIECES = (
     "<unk> <de-DE> <ja-JP> <haw-US> ▁ . , ! ▁Hal lo ▁wel t ▁wie ▁geht s 日 本 語 を ー 「 」 "
-    "▁กา ี น ▁한 국 어 ’ ▁naï ve e\u0301 。 ▁¿ ▁. .lo 日本語"
+    "▁กา ี น ▁한 국 어 ’ ▁naï ve e\u0301 。 ▁¿ ▁. .lo 日本語 ท ำ น้ เ ป็ ຳ ໄ ປ"
 ).split()
 TAGS = {1: "de-DE", 2: "ja-JP", 3: "haw-US"}
 TOKENIZER = Tokenizer(tokenizers.Tokenizer(Unigram([(piece, -1.0) for piece in PIECES], unk_id=0)))

@@ -14,13 +14,23 @@ def spelled(text: str) -> list[str]:
 
 def test_characters_are_words_where_the_script_has_no_spaces() -> None:
     assert spelled("日 本 語 を .") == ["日", "本", "語", "を."]
-    assert "".join(spelled("▁กา ี น")) == "กาีน"
+    assert spelled("▁กา ี น") == ["กาี", "น"]
     assert spelled("▁한 국 어 ▁Hal lo") == ["한국어", "Hallo"]
     assert spelled("▁Hal lo 日 本") == ["Hallo", "日", "本"]
 
 
 def test_opening_brackets_belong_to_what_follows() -> None:
     assert spelled("日 「 本 」 語") == ["日", "「本」", "語"]
+
+
+def test_vowels_stay_with_the_consonant_that_they_are_written_around() -> None:
+    assert spelled("▁ ท ำ น้ ำ เ ป็ น") == ["ทำ", "น้ำ", "เป็", "น"]
+    assert spelled("▁ ປ ຳ ໄ ປ . 「 เ ป็ 」") == ["ປຳ", "ໄປ.", "「เป็」"]
+
+
+def test_a_vowel_that_is_written_first_begins_the_word() -> None:
+    (segment,) = finals(events(said("▁ ท เ ป็ น"), 40, 1))
+    assert [(w.word, w.start) for w in segment.words] == [("ท", 0.56), ("เป็", 0.72), ("น", 1.04)]
 
 
 def test_marks_stay_with_their_letter() -> None:

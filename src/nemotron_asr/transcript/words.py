@@ -27,6 +27,9 @@ _ONE_WORD_PER_CHARACTER = (
 
 _OPENING = {"Ps", "Pi"}
 
+_BEFORE_CONSONANTS, _AFTER_CONSONANTS = frozenset("เแโใไເແໂໃໄ"), frozenset("ะาำๅๆฯະາຳໆ")
+"""Vowels and signs of Thai and Lao that are no word without the consonant, although Unicode calls them letters."""
+
 _BEGINS_WORDS = frozenset(
     "\"'#%&*@/\\_\N{INVERTED QUESTION MARK}\N{INVERTED EXCLAMATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
 )
@@ -190,9 +193,10 @@ def _closes(character: str) -> bool:
 def _attaches(character: str) -> bool:
     """Whether a character belongs to the one before it: marks, and punctuation that does not open anything."""
     category = unicodedata.category(character)
-    return category[0] in "MP" and category not in _OPENING
+    return (category[0] in "MP" and category not in _OPENING) or character in _AFTER_CONSONANTS
 
 
 def _opens(word: Sequence[Character]) -> bool:
-    """Whether a word so far is nothing but opening punctuation, which belongs to what follows."""
-    return all(unicodedata.category(character) in _OPENING for character, _ in word)
+    """Whether the end of a word so far belongs to what follows: a vowel, or opening punctuation that is all of it."""
+    opening = all(unicodedata.category(character) in _OPENING for character, _ in word)
+    return opening or word[-1][0] in _BEFORE_CONSONANTS
