@@ -61,8 +61,8 @@ def segment(
     return Segment(words[0].start, words[-1].end, text, "en-US", 0.9, tuple(words))
 
 
-WORDS = st.text(st.sampled_from("abcXYZ.,!?&<>'\"äßжあ漢ไท้-。、"), min_size=1, max_size=14)
-LONG_WORDS = st.text(st.sampled_from("abเ漢"), min_size=43, max_size=200)
+WORDS = st.text(st.sampled_from("abcXYZ.,!?&<>'\"äßжあー漢々ไท้-。、"), min_size=1, max_size=14)
+LONG_WORDS = st.text(st.sampled_from("abเ漢ー"), min_size=43, max_size=200)
 
 
 @st.composite
@@ -224,6 +224,21 @@ def test_text_without_spaces_gets_none(text: str) -> None:
     (cue,) = srt_cues(to_srt([segment(text, per_word=0.1, spaced=False)]))
     assert "".join(cue[2]) == text
     assert len(cue[2]) == 2
+
+
+@pytest.mark.parametrize("text", ["サーバー", "ちょっと", "人々"])
+def test_no_line_begins_within_a_sound(text: str) -> None:
+    for ahead in range(1, 22):
+        made = segment("漢" * ahead + text * 12, per_word=0.1, spaced=False)
+        lines = [line for _, _, lines in srt_cues(to_srt([made])) for line in lines]
+        assert "".join(lines) == made.text
+        assert not {line[0] for line in lines} & set("ーょっ々")
+
+
+def test_what_never_begins_a_line_does_where_a_line_is_full_of_it() -> None:
+    lines = [line for _, _, lines in srt_cues(to_srt([segment("ー" * 30, spaced=False)])) for line in lines]
+    assert "".join(lines) == "ー" * 30
+    assert max(map(width, lines)) <= 42
 
 
 def test_a_wide_character_takes_two_columns() -> None:

@@ -6,7 +6,7 @@ shorter on the screen than it takes to read them.
 
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -24,12 +24,13 @@ SHORTEST, LONGEST = 1.0, 7.0
 
 _SENTENCE_END = ".!?。؟।॥"
 _CLAUSE_END = ",;:、،؛·\N{EN DASH}\N{EM DASH}"
+_NEVER_FIRST = frozenset("ーっゃゅょぁぃぅぇぉゎッャュョァィゥェォヮヵヶ々ゝゞヽヾ")
 _TITLES = {"Mr.", "Mrs.", "Ms.", "Dr.", "Prof.", "St.", "Sr.", "Sra.", "Hr.", "Fr."}
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What is never torn apart: a word, or a line's length of a longer one; with the space before it, if any."""
+    """What is never torn apart: a word or words, or a line's length of a long one; with the space before it, if any."""
 
     text: str
     start: float  # seconds
@@ -66,7 +67,8 @@ class Frame:
 
 def cut(segment: Segment, frame: Frame) -> list[tuple[Sequence[Piece], ...]]:
     """The lines of each cue of a segment."""
-    pieces = list(_pieces(segment, COLUMNS - frame.label))
+    limit = COLUMNS - frame.label
+    pieces = _joined(_pieces(segment, limit), limit)
     return [_lines(group, frame) for group in _groups(pieces, frame)]
 
 
@@ -98,6 +100,19 @@ def _short_pieces(text: str, start: float, end: float, limit: int) -> Iterator[P
     for i, run in enumerate(runs):
         if run.strip():
             yield Piece(run, start + i * step, start + (i + 1) * step)
+
+
+def _joined(pieces: Iterable[Piece], limit: int) -> list[Piece]:
+    """Join what must not begin a line, such as a small kana, to what is before it, where a line holds both."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        together = [*joined[-1:], piece]
+        fits = _width(together) <= limit and piece.end - together[0].start <= LONGEST
+        if piece.text[0] in _NEVER_FIRST and fits:
+            joined[-1:] = [Piece("".join(each.text for each in together), together[0].start, piece.end)]
+        else:
+            joined.append(piece)
+    return joined
 
 
 def _groups(pieces: Sequence[Piece], frame: Frame) -> list[Sequence[Piece]]:
