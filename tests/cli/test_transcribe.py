@@ -1,5 +1,6 @@
 """`nemotron-asr transcribe`, from files on disk to what is printed or written."""
 
+import errno
 import json
 import os
 import shutil
@@ -265,6 +266,27 @@ def test_what_cannot_be_written_is_named_and_the_rest_is(run: Run, samples: list
     target = out / f"{'c' * 251}.json"
     assert f"c.wav was transcribed, but the transcript cannot be written: {target}: " in errors
     assert (out / f"{'b' * 249}.json").is_file()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_ends_it_and_the_same_command_continues(
+    run: Run, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    out, replace_it = tmp_path / "out", Path.replace
+    command = ("transcribe", clips, "--recursive", "--model", "MODEL", "--output", out)
+
+    def fill(draft: Path, target: Path) -> Path:
+        if any(out.rglob("*.txt")):
+            raise OSError(number, os.strerror(number))
+        return replace_it(draft, target)
+
+    monkeypatch.setattr(Path, "replace", fill)
+    status, printed, errors = run(*command)
+    assert (status, printed, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith(f"error: {out}")
+    assert errors.endswith(f": {os.strerror(number)}\n")
+    monkeypatch.undo()
+    assert run(*command) == (0, "", "1 of 3 done already, skipped\n")
 
 
 def test_a_folder_that_cannot_be_is_known_first(run: Run, samples: list[Sample], tmp_path: Path) -> None:

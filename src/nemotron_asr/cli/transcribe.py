@@ -1,5 +1,6 @@
 """`nemotron-asr transcribe`: recordings -> transcripts."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from nemotron_asr.recognizer import Recognizer
     from nemotron_asr.recordings import Channels
     from nemotron_asr.transcript import Transcript
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Why no other transcript can be written either."""
 
 
 @click.command()
@@ -106,14 +110,18 @@ def _transcriber(listening: Listening, ray: str | None) -> "Iterator[Recognizer 
 
 
 def _write(results: Results, recording: Input, result: "Transcript | NemotronError") -> bool:
-    """Write a transcript, or say what went wrong; whether it is written. Without a standard output nothing is."""
+    """Write a transcript, or say what went wrong; whether it is written.
+
+    Raises:
+        OSError: no other one can be written either.
+    """
     if isinstance(result, NemotronError):
         note(f"error: {result}")
         return False
     try:
         results.write(recording, replace(result, file=recording.name))
     except OSError as error:
-        if results.ordered:
+        if results.ordered or error.errno in _NO_ROOM:
             raise
         note(f"error: {recording.name} was transcribed, but the transcript cannot be written: {why(error)}")
         return False
