@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,25 @@ def test_an_empty_folder_counts_as_failed_and_the_rest_go_on(run: Run, clips: Pa
     status, out, err = run("transcribe", tmp_path / "empty", clips, "--recursive", "--model", "MODEL")
     assert (status, len(out.splitlines())) == (1, 3)
     assert err == f"error: {tmp_path / 'empty'} holds no audio or video file\n1 of 4 failed\n"
+
+
+def test_a_folder_that_cannot_be_read_counts_as_failed_and_the_rest_go_on(
+    run: Run, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, look = clips / "more", os.scandir
+
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:
+        """Refuse to list a folder; the user who runs the tests may list any."""
+        if Path(path) == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(locked))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    status, out, err = run("transcribe", clips, "--recursive", "--model", "MODEL")
+    assert (status, len(out.splitlines())) == (1, 2)
+    assert err == f"error: {locked}: Permission denied\n1 of 3 failed\n"
+    alone = run("transcribe", locked, "--recursive", "--model", "MODEL")
+    assert alone == (1, "", f"error: {locked}: Permission denied\n")
 
 
 def test_output_has_a_file_for_each_and_keeps_folders(run: Run, clips: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nemotron_asr.cli.inputs import Input, collect, without_recordings
+from nemotron_asr.cli.inputs import Input, collect
 from nemotron_asr.cli.options import Format, Listening, NewPath, listening_options
 from nemotron_asr.cli.progress import Meter
 from nemotron_asr.cli.results import RENDER, Folder, Printed, Results
@@ -62,14 +62,14 @@ def transcribe(
     One recording prints its text; several print a line each, after the file's name. With separate channels a line is
     what one of them says before another does.
     """
-    recordings, barren = collect(audio, recursive=recursive)
+    recordings, wrong = collect(audio, recursive=recursive)
     results = Folder(output, form, recordings) if output else Printed(form, recordings)
     pending = [recording for recording in recordings if not results.has(recording)]
     if len(pending) < len(recordings):
         note(f"{len(recordings) - len(pending)} of {len(recordings)} done already, skipped")
-    for folder in barren:
-        note(f"error: {without_recordings(folder)}")
-    wanted, failed = len(recordings) + len(barren), len(barren)
+    for folder in wrong:
+        note(f"error: {folder}")
+    wanted, failed = len(recordings) + len(wrong), len(wrong)
     if pending:
         failed += _transcribe(pending, results, channels, listening, ray)
     if failed and wanted > 1:
