@@ -18,6 +18,7 @@ from nemotron_asr import load
 from nemotron_asr.cli import microphone
 from nemotron_asr.cli.live import UntilInterrupted
 from nemotron_asr.errors import MissingExtraError
+from tests.audio.media import encode
 from tests.cli.conftest import COMMAND, Run
 from tests.conftest import Sample
 
@@ -92,6 +93,38 @@ def test_stdin_without_raw_samples_is_an_error(process: Run, stdin: bytes, said:
     status, out, err = process("stream", "-", "--model", "MODEL", stdin=stdin)
     assert (status, out) == (1, "")
     assert err.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "name"),
+    [
+        ("wav", "pcm_s16le", "WAV"),
+        ("aiff", "pcm_s16be", "AIFF"),
+        ("ogg", "libopus", "Ogg"),
+        ("flac", "flac", "FLAC"),
+        ("mp3", "libmp3lame", "MP3"),
+        ("mp4", "aac", "MP4"),
+        ("ipod", "aac", "MP4"),
+        ("matroska", "libopus", "Matroska or WebM"),
+        ("webm", "libopus", "Matroska or WebM"),
+    ],
+)
+def test_recordings_are_not_taken_for_raw_samples(
+    run: Run,
+    samples: list[Sample],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    container: str,
+    codec: str,
+    name: str,
+) -> None:
+    recording = tmp_path / "talk"
+    recording.write_bytes(encode(samples[1].audio, 16_000, container, codec))
+    with recording.open("rb") as standard_input:
+        monkeypatch.setattr("sys.stdin", standard_input)
+        status, out, err = run("stream", "-", "--model", "MODEL")
+    assert (status, out) == (1, "")
+    assert err == f"error: standard input: this is {name}, not raw 16-bit samples; give the file's name instead\n"
 
 
 def test_a_file_that_is_no_audio_is_an_error(run: Run, tmp_path: Path) -> None:

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from nemotron_asr.config import SAMPLE_RATE
 from nemotron_asr.errors import AudioError
 
-_CONTAINERS = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
+_CONTAINERS = {
+    (0, b"RIFF"): "WAV",
+    (0, b"FORM"): "AIFF",
+    (0, b"OggS"): "Ogg",
+    (0, b"fLaC"): "FLAC",
+    (0, b"ID3"): "MP3",
+    (4, b"ftyp"): "MP4",
+    (0, b"\x1a\x45\xdf\xa3"): "Matroska or WebM",
+}
+"""What is found at which byte of files that are no raw samples."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,8 @@ def _raw_samples(most: int) -> Iterator[NDArray[np.int16]]:
     held = os.read(sys.stdin.fileno(), most)
     if not held:
         raise AudioError("standard input: no audio samples")
-    for magic, name in _CONTAINERS.items():
-        if held.startswith(magic):
+    for (place, magic), name in _CONTAINERS.items():
+        if held.startswith(magic, place):
             raise AudioError(f"standard input: this is {name}, not raw 16-bit samples; give the file's name instead")
     while data := held:
         whole = len(data) // 2 * 2
