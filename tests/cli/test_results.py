@@ -66,7 +66,10 @@ def test_equal_stems_keep_their_suffixes(tmp_path: Path) -> None:
 
 def test_equal_names_are_an_error(tmp_path: Path) -> None:
     twins = [Input(f"{folder}/{name}", PurePath(name)) for folder in "xy" for name in ("a.wav", "b.wav")]
-    with pytest.raises(click.UsageError, match=r"x/a.wav and y/a.wav would be written to the same file"):
+    said = (
+        r"x/a.wav and y/a.wav would be written to the same file; .* give the folder that holds both, with --recursive"
+    )
+    with pytest.raises(click.UsageError, match=said):
         Folder(tmp_path, "text", twins)
 
 

@@ -174,7 +174,10 @@ def _check_places(places: Mapping[Input, PurePath], origins: Provenance) -> None
         UsageError: one does not.
     """
     for one, other, *_ in _disputes(places):
-        raise click.UsageError(f"{one.name} and {other.name} would be written to the same file; use two output folders")
+        raise click.UsageError(
+            f"{one.name} and {other.name} would be written to the same file; "
+            "use two output folders, or give the folder that holds both, with --recursive"
+        )
     for recording, place in places.items():
         if before := origins.other(place, Path(recording.name)):
             raise click.UsageError(f"{recording.name} would replace {place}, which is of {before}; use another folder")
