@@ -207,6 +207,18 @@ def test_a_kill_as_soon_as_the_file_is_there_leaves_no_unknown_file(
     assert not Folder(place.parent, "text", [recording]).has(recording)
 
 
+def test_a_line_that_was_cut_off_does_not_swallow_the_next(tmp_path: Path) -> None:
+    out, known = tmp_path / "out", tmp_path / "out" / ".transcripts.jsonl"
+    first, second, third = (talk(tmp_path / name, name.encode()) for name in ("a.wav", "b.wav", "c.wav"))
+    written(out, [first])
+    known.write_bytes(known.read_bytes() + b'{"transcript": "x.txt", "rec')
+    written(out, [second])
+    written(out, [third])
+    results = Folder(out, "text", [first, second, third])
+    assert all(map(results.has, (first, second, third)))
+    assert known.read_bytes().count(b"\n") == 4
+
+
 def test_what_is_said_of_transcripts_may_be_damaged(tmp_path: Path) -> None:
     recording = talk(tmp_path / "a.wav", b"one")
     (tmp_path / ".transcripts.jsonl").write_bytes(b'\xff{"transcript"\n[1]\n{"transcript": "a.txt"}\n')

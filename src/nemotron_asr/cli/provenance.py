@@ -81,5 +81,7 @@ class Provenance:
         origin = Origin.of(recording)
         self._known[place.as_posix()] = origin
         entry = {"transcript": place.as_posix(), "recording": origin.path, "mark": origin.mark}
-        with self._list.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        with self._list.open("ab+") as file:
+            file.seek(-min(file.tell(), 1), os.SEEK_END)
+            torn = file.read() not in {b"", b"\n"}  # a kill has cut the last line off
+            file.write(b"\n" * torn + json.dumps(entry).encode() + b"\n")
