@@ -99,6 +99,8 @@ def test_without_a_standard_output_nothing_is_begun(arguments: list[str]) -> Non
         (["transcribe", "a.wav", "--model", "MODEL", "--language", "klingon"], "language 'klingon' is unknown"),
         (["transcribe", "a.wav", "--model", "MODEL", "--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["transcribe", "a.wav", "--output", ""], "'--output': the name is empty; is a variable of the shell not set?"),
+        (["transcribe", "a.wav", "--languages", ""], "--languages: the list is empty; is a variable of the shell not"),
+        (["stream", "a.wav", "--languages", " ,"], "--languages: the list is empty"),
         (["transcribe", "https://host/a.mp3"], "https://host/a.mp3: recordings are not fetched; download it first"),
         (["transcribe", "-"], "a file on standard input is /dev/stdin on Linux and macOS"),
         (["stream", "https://host/a.mp3"], "recordings are not fetched"),

@@ -130,7 +130,10 @@ def _milliseconds(value: str) -> int | None:
 
 
 def _listed(names: str | None) -> list[str]:
-    return [name.strip() for name in (names or "").split(",") if name.strip()]
+    listed = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is not None and not listed:
+        raise click.BadParameter("the list is empty; is a variable of the shell not set?", param_hint="--languages")
+    return listed
 
 
 def _phrases(file: TextIO | None) -> list[str]:
