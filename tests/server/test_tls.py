@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import socket
 import ssl
@@ -99,11 +100,14 @@ def ping(server: Running, tls: ssl.SSLContext) -> bytes:
     return asyncio.run(talk())
 
 
-def test_who_shows_a_certificate_comes_in(mutual: Mutual, speech: NDArray[np.int16]) -> None:
+def test_who_shows_a_certificate_comes_in(
+    mutual: Mutual, speech: NDArray[np.int16], caplog: pytest.LogCaptureFixture
+) -> None:
     heard = mutual.server.recognizer.transcribe((speech, RATE), latency_ms=320)
     assert get(mutual.server, mutual.ours) == 200
     assert hear(mutual.server, mutual.ours, speech.tobytes()) == [segment.text for segment in heard.segments]
     assert json.loads(ping(mutual.server, mutual.ours))["type"] == "pong"
+    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize("speak", [get, hear, ping])

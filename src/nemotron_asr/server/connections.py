@@ -46,9 +46,12 @@ class Impatient(asyncio.Protocol):
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """What is not taken counts from its first bytes on, for a close waits for the last of them."""
-        cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)  # with 0, TLS would always be paused
+        """What is not taken counts from its first bytes on, for a close waits for the last of them.
+
+        Those of TLS's handshake may be waiting already: then writing is paused at once.
+        """
         super().connection_made(transport)
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=1)  # with 0, TLS would always be paused
 
     def pause_writing(self) -> None:
         """The client does not read."""
