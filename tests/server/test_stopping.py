@@ -1,12 +1,14 @@
 """A server that must stop before its clients are through: each is told so, and no part is passed off as the whole."""
 
+import asyncio
+import base64
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import grpc
 import httpx2 as httpx
 import numpy as np
 import pytest
+import websockets
 from numpy.typing import NDArray
 
 from nemotron_asr.server.riva_messages import SERVICE, RecognizeRequest
@@ -119,6 +122,68 @@ def test_what_came_of_a_recording_is_not_the_whole(server: Running, speech: NDAr
         last = json.loads(answer.result().text.splitlines()[-1])
     problem = last.get("error", last)  # a slow machine may not have told anything yet: then it is the whole answer
     assert (problem["kind"], problem["message"]) == ("unavailable", REASON)
+
+
+async def test_who_goes_on_speaking_is_told_the_last_words(
+    server: Running, speech: NDArray[np.int16], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all that was heard, at whatever moment that ended, and however slow the machine is."""
+    monkeypatch.setattr("nemotron_asr.server.service.LAST_WORDS", 60)
+    said = {latency: [asyncio.create_task(go_on(server, speech, latency)) for _ in range(3)] for latency in (80, 160)}
+    async with asyncio.timeout(30):
+        while sum(talk.duration > 1 for talk in server.service.conversations) < 6:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    talks = list(server.service.conversations)
+    server.stop()
+    finals = {latency: sorted([await speaker for speaker in speakers]) for latency, speakers in said.items()}
+    fed = {round(talk.duration * RATE) for talk in talks}
+    for latency, told in finals.items():
+        heard = {server.recognizer.transcribe((speech[:end], RATE), latency_ms=latency).text for end in fed}
+        assert all(told)
+        assert set(told) <= heard
+
+
+async def go_on(server: Running, speech: NDArray[np.int16], latency_ms: int) -> str:
+    """Speak as a microphone does until the server closes the stream, as if the client had; its finals."""
+    url = f"{server.websocket}/v1/stream?encoding=s16le&interim_results=no&latency_ms={latency_ms}"
+    async with websockets.connect(url) as socket:
+
+        async def speak() -> None:
+            with suppress(websockets.ConnectionClosed):
+                for start in range(0, len(speech), 320):
+                    await socket.send(speech[start : start + 320].tobytes())
+                    await asyncio.sleep(0.02)
+
+        speaking = asyncio.create_task(speak())
+        events = [json.loads(message) async for message in socket]
+        await speaking
+    assert socket.close_code == 1000
+    return " ".join(event["text"] for event in events if event["type"] == "final")
+
+
+async def test_a_connection_that_outlives_its_streams_is_told_why_it_ends(
+    server: Running, speech: NDArray[np.int16]
+) -> None:
+    async with websockets.connect(f"{server.websocket}/v1/realtime?intent=transcription") as socket:
+
+        async def speak() -> None:
+            with suppress(websockets.ConnectionClosed):
+                for start in range(0, len(speech), 2400):
+                    audio = base64.b64encode(speech[start : start + 2400].tobytes()).decode()
+                    await socket.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+                    await asyncio.sleep(0.1)
+
+        speaking, events = asyncio.create_task(speak()), list[dict[str, Any]]()
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                events.append(json.loads(await socket.recv()))
+                if events[-1]["type"].endswith("delta"):
+                    server.stop()
+        await speaking
+    *_, words, last = events
+    assert words["type"].startswith("conversation.item.input_audio_transcription.")
+    assert (last["error"]["type"], last["error"]["message"]) == ("server_error", REASON)
+    assert socket.close_code == 1013
 
 
 def uploading(server: Running, recording: bytes, rest: threading.Event) -> httpx.Response:

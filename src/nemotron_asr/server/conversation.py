@@ -40,6 +40,7 @@ class Conversation:
         id: names the stream in logs and messages.
         language: that was asked for, or "auto".
         recording: nobody waits for single words.
+        ended: by the server, whatever the client has still to say.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class Conversation:
         self._prepare = prepare
         self._telling = Telling(session, lambda: self.duration, watch.answered)
         self._clock = Clock(bounds, self.abort)
-        self._closed = False
+        self.ended = self._closed = False
+        self._heeding = asyncio.Lock()  # the client: only when what it asked for is done is the stream ended
         self._problem: Problem | None = None
 
     @property
@@ -67,8 +69,10 @@ class Conversation:
             Problem: they are not usable, or too many.
         """
         self._clock.touch()
-        with self._failing():
-            await self._input.feed(data)
+        async with self._heeding:
+            if not self.ended:
+                with self._failing():
+                    await self._input.feed(data)
 
     async def play(self, path: str) -> None:
         """Hear a file of any format to its end, and close; waits as `feed` does.
@@ -92,9 +96,11 @@ class Conversation:
         Raises:
             Problem: the stream has ended.
         """
-        with self._failing():
-            await self._hear_rest()
-            await self._telling.finalize()
+        async with self._heeding:
+            if not self.ended:
+                with self._failing():
+                    await self._hear_rest()
+                    await self._telling.finalize()
 
     async def change(self, /, **options: Any) -> None:
         """Change `CHANGES`, from the audio on that is fed next; waits while phrases are compiled.
@@ -105,17 +111,10 @@ class Conversation:
         if unknown := options.keys() - set(CHANGES):
             name = min(unknown)
             raise invalid(f"{name} cannot change in the course of a stream; choose {', '.join(CHANGES)}", name)
-        with translated():
-            options = await self._prepare(options)
-            await self._hear_rest()
-            if options.keys() & {"language", "languages"}:
-                language = options.get("language", AUTO)
-                self._session.set_language(language, options.get("languages", ()))
-                self.language = language
-            if "latency_ms" in options:
-                self._session.set_latency(options["latency_ms"])
-            if "boost" in options:
-                self._session.set_boost(options["boost"])
+        async with self._heeding:
+            if not self.ended:
+                with translated():
+                    await self._change(await self._prepare(options))
 
     async def close(self) -> None:
         """No more audio; the remaining events come, then the iteration ends.
@@ -127,6 +126,16 @@ class Conversation:
             self._all_said()
             with self._failing():
                 await self._input.close()
+
+    async def end(self) -> None:
+        """Close for the client, which may go on; what comes of it behind that is let go, and does no harm.
+
+        Raises:
+            Problem: what was fed was not usable.
+        """
+        self.ended = True
+        async with self._heeding:
+            await self.close()
 
     def abort(self, error: NemotronError) -> None:
         """End at once; iterating raises the error."""
@@ -192,6 +201,17 @@ class Conversation:
         finally:
             if not finished:
                 self.abort(Problem(Kind.INTERNAL, "taking in the audio broke off"))
+
+    async def _change(self, options: Mapping[str, Any]) -> None:
+        await self._hear_rest()
+        if options.keys() & {"language", "languages"}:
+            language = options.get("language", AUTO)
+            self._session.set_language(language, options.get("languages", ()))
+            self.language = language
+        if "latency_ms" in options:
+            self._session.set_latency(options["latency_ms"])
+        if "boost" in options:
+            self._session.set_boost(options["boost"])
 
     def _all_said(self) -> None:
         self._closed = True

@@ -17,6 +17,7 @@ from nemotron_asr.server.openai_turns import Turns
 from nemotron_asr.server.problems import Kind, Problem, invalid
 from nemotron_asr.server.realtime_messages import audio_of, to_text
 from nemotron_asr.server.service import Service
+from nemotron_asr.server.waits import stopping
 from nemotron_asr.server.web import CLOSE_CODES
 
 PROTOCOL = "openai-realtime"
@@ -215,6 +216,8 @@ class Realtime:
                     await self._say(message)
                 if self._cleared and not self._turns.waiting:
                     return
+            if stream.ended:
+                raise stopping()
         except WebSocketDisconnect:
             self._listening.cancel()  # what has come before it went away is heard for nobody
         except Problem as problem:

@@ -176,7 +176,7 @@ class Service:
             logger.warning("closing", extra={"fields": {"streams": len(self.conversations), "uploads": self._uploads}})
             self.waits.end()
             self._abort([talk for talk in self.conversations if talk.recording])  # a part of one is no transcript
-            await self._all_ended(LAST_WORDS, *(talk.close() for talk in self.conversations if not talk.recording))
+            await self._all_ended(LAST_WORDS, *(talk.end() for talk in self.conversations if not talk.recording))
             self._abort(self.conversations)
             await self._all_ended(LAST_WORDS)
         await asyncio.sleep(FAREWELL)
