@@ -210,6 +210,7 @@ async def test_connections_are_limited() -> None:
                 refused = await client.get("/v1/models")
                 assert refused.status_code == 503
                 assert refused.json()["error"]["message"] == "3 connections are open, which is the limit"
+                assert 'refused_total{kind="unavailable",protocol="http"} 1.0' in (await client.get("/metrics")).text
                 with pytest.raises(websockets.InvalidStatus, match="503"):
                     await websockets.connect(url)
                 watched = [(await client.get(path)).status_code for path in ("/health/live", "/v1/metrics")]

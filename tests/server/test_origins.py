@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from websockets.typing import Origin
 
 from nemotron_asr.server.origins import OwnPages
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.settings import Settings
 from tests.server.conftest import Running, running
 
 FOREIGN = "https://elsewhere.example"
@@ -62,7 +64,7 @@ def test_a_page_has_the_name_that_its_machine_has_elsewhere(address: str, answer
     def app(_: Request) -> PlainTextResponse:
         return PlainTextResponse("heard")
 
-    routes, middleware = [Route("/", app, methods=["POST"])], [Middleware(OwnPages, allowed=[])]
+    routes, middleware = [Route("/", app, methods=["POST"])], [Middleware(OwnPages, service=Service(Settings()))]
     client = TestClient(Starlette(routes=routes, middleware=middleware), client=(address, 4000))
     headers = {"Host": "asr.example", "Origin": "https://asr.example"}
     assert client.post("/", headers=headers).status_code == answer

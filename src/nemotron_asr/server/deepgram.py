@@ -41,13 +41,14 @@ def routes(service: Service) -> list[BaseRoute]:
         async with AsyncExitStack() as stack:
             try:
                 key = service.authenticate(token_of(websocket) or _spoken_token(websocket), PROTOCOL)
-                wanted = read(websocket.query_params)
-                if wanted.multichannel and wanted.form.encoding == CONTAINER and not wanted.channels_said:
-                    raise invalid("multichannel needs channels, unless it is a recording", "channels")
-                conversations = [
-                    await stack.enter_async_context(one)
-                    async for one in open_channels(service, key, wanted, wanted.form.channels)
-                ]
+                with service.refusing(PROTOCOL, key):
+                    wanted = read(websocket.query_params)
+                    if wanted.multichannel and wanted.form.encoding == CONTAINER and not wanted.channels_said:
+                        raise invalid("multichannel needs channels, unless it is a recording", "channels")
+                    conversations = [
+                        await stack.enter_async_context(one)
+                        async for one in open_channels(service, key, wanted, wanted.form.channels)
+                    ]
             except Problem as problem:
                 await websocket.send_denial_response(refusal(problem, request_id))
                 return

@@ -57,15 +57,17 @@ async def hear(request: Request, service: Service) -> Response:
 
     async with AsyncExitStack() as stack:
         try:
-            key, wanted = service.authenticate(token_of(request), PROTOCOL), read(request.query_params)
-            if request.headers.get("content-type", "").startswith("application/json"):
-                raise invalid("recordings are not fetched from a URL; send the audio itself")
-            stack.enter_context(service.uploading(key, PROTOCOL))
-            path = await stack.enter_async_context(stored(body()))
-            counted = wanted.multichannel and wanted.form.encoding == CONTAINER
-            channels = await service.channels(path) if counted else wanted.form.channels
-            opened = open_channels(service, key, wanted, channels, recording=True, latency_ms=RECORDING_MS)
-            conversations = [await stack.enter_async_context(one) async for one in opened]
+            key = service.authenticate(token_of(request), PROTOCOL)
+            with service.refusing(PROTOCOL, key):
+                wanted = read(request.query_params)
+                if request.headers.get("content-type", "").startswith("application/json"):
+                    raise invalid("recordings are not fetched from a URL; send the audio itself")
+                stack.enter_context(service.uploading(key, PROTOCOL))
+                path = await stack.enter_async_context(stored(body()))
+                counted = wanted.multichannel and wanted.form.encoding == CONTAINER
+                channels = await service.channels(path) if counted else wanted.form.channels
+                opened = open_channels(service, key, wanted, channels, recording=True, latency_ms=RECORDING_MS)
+                conversations = [await stack.enter_async_context(one) async for one in opened]
         except Problem as problem:
             return refusal(problem, request_id)
         name = service.models.find(wanted.model, FOREIGN_MODELS).name

@@ -66,8 +66,10 @@ def routes(service: Service) -> list[BaseRoute]:
 
     async def stream(websocket: WebSocket) -> None:
         try:
-            interim = flag(websocket.query_params, "interim_results", default=True)
-            conversation = await _open(service, _key(service, websocket), websocket.query_params)
+            key = _key(service, websocket)
+            with service.refusing(PROTOCOL, key):
+                interim = flag(websocket.query_params, "interim_results", default=True)
+                conversation = await _open(service, key, websocket.query_params)
         except Problem as problem:
             await refuse(websocket, problem)
             return
@@ -76,10 +78,11 @@ def routes(service: Service) -> list[BaseRoute]:
     async def post(request: Request) -> Response:
         async with AsyncExitStack() as stack:
             try:
-                interim = flag(request.query_params, "interim_results", default=True)
                 key = _key(service, request)
-                stack.enter_context(service.uploading(key, PROTOCOL))
-                conversation = await _open(service, key, request.query_params, recording=True)
+                with service.refusing(PROTOCOL, key):
+                    interim = flag(request.query_params, "interim_results", default=True)
+                    stack.enter_context(service.uploading(key, PROTOCOL))
+                    conversation = await _open(service, key, request.query_params, recording=True)
             except Problem as problem:
                 return answer_problem(problem)
             sse = "text/event-stream" in request.headers.get("accept", "")

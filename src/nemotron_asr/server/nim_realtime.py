@@ -51,21 +51,23 @@ class Nim:
         if first is None:
             conversation = {"id": new_id("conv"), "object": "realtime.conversation"}
             await self._say({"type": "conversation.created", "conversation": conversation})
-            first = await self._receive(self._service.settings.idle_seconds)
-        if first["type"] == _UPDATE:
-            self._session = sessions.updated(self._session, first.get("session"))
-        async with await self._open() as stream:
+            with self._service.refusing(PROTOCOL, self._key):
+                first = await self._receive(self._service.settings.idle_seconds)
+        async with await self._open(first) as stream:
             if first["type"] == _UPDATE:
                 await self._say({"type": "transcription_session.updated", "session": self._session})
                 first = None
             await side_by_side(self._listen(stream, first), self._tell(stream))
 
-    async def _open(self) -> Conversation:
-        wanted = self._session
-        return await self._service.open(
-            self._key, PROTOCOL, sessions.form_of(wanted), model=sessions.model_of(wanted), foreign=FOREIGN_MODELS,
-            **sessions.options_of(wanted),
-        )  # fmt: skip
+    async def _open(self, first: Message) -> Conversation:
+        with self._service.refusing(PROTOCOL, self._key):
+            if first["type"] == _UPDATE:
+                self._session = sessions.updated(self._session, first.get("session"))
+            wanted = self._session
+            return await self._service.open(
+                self._key, PROTOCOL, sessions.form_of(wanted), model=sessions.model_of(wanted), foreign=FOREIGN_MODELS,
+                **sessions.options_of(wanted),
+            )  # fmt: skip
 
     async def _receive(self, patience: float | None = None) -> Message:
         try:

@@ -33,21 +33,22 @@ def routes(service: Service) -> list[BaseRoute]:
         async with AsyncExitStack() as stack:
             try:
                 key = service.authenticate(token_of(request), PROTOCOL)
-                stack.enter_context(service.uploading(key, PROTOCOL))
-                form = await form_of(request, service)
-                stack.push_async_callback(form.close)
-                wanted = read(form)
-                path = await stack.enter_async_context(stored(pieces(wanted.file)))
-                await form.close()  # else it would lie there twice
-                conversations = [
-                    await stack.enter_async_context(
-                        await service.open(
-                            key, PROTOCOL, heard, model=wanted.model, foreign=shapes.FOREIGN_MODELS, recording=True,
-                            **wanted.options,
+                with service.refusing(PROTOCOL, key):
+                    stack.enter_context(service.uploading(key, PROTOCOL))
+                    form = await form_of(request, service)
+                    stack.push_async_callback(form.close)
+                    wanted = read(form)
+                    path = await stack.enter_async_context(stored(pieces(wanted.file)))
+                    await form.close()  # else it would lie there twice
+                    conversations = [
+                        await stack.enter_async_context(
+                            await service.open(
+                                key, PROTOCOL, heard, model=wanted.model, foreign=shapes.FOREIGN_MODELS, recording=True,
+                                **wanted.options,
+                            )
                         )
-                    )
-                    for heard in await _forms(service, path, wanted)
-                ]  # fmt: skip
+                        for heard in await _forms(service, path, wanted)
+                    ]  # fmt: skip
             except Problem as problem:
                 return shapes.answer_error(problem)
             texts = _texts(stack.pop_all(), conversations, path, request, wanted)

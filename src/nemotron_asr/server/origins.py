@@ -1,18 +1,20 @@
 """Pages of others in a user's browser: where no key is asked for, they may not use the server."""
 
-from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from nemotron_asr.server.problems import Kind, Problem
+from nemotron_asr.server.service import Service
+from nemotron_asr.server.web import PROTOCOL, answer_problem
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _READING = {"GET", "HEAD", "OPTIONS"}
 
 
 class OwnPages:
-    """Refuses what a browser sends for a page that is neither ours nor among the `allowed` origins.
+    """Refuses what a browser sends for a page that is neither ours nor among the origins that are allowed.
 
     A browser asks nobody before it opens a WebSocket or sends a form for any page that its user has opened (CORS only
     keeps answers from it), so that such a page could use a server on the user's own machine. Only browsers send an
@@ -22,8 +24,8 @@ class OwnPages:
     rebinding), or a proxy, for which the pages are to be named.
     """
 
-    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
-        self._app, self._allowed = app, allowed
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service, self._allowed = app, service, service.settings.cors_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -34,8 +36,9 @@ class OwnPages:
             await self._app(scope, receive, send)
             return
         message = f"pages of {origin[:100]} may not use this server, unless cors_origin names them"
-        error = {"kind": "forbidden", "message": message, "parameter": "cors_origin"}
-        await JSONResponse({"error": error}, 403)(scope, receive, send)
+        problem = Problem(Kind.FORBIDDEN, message, "cors_origin")
+        self._service.refused(problem, PROTOCOL)
+        await answer_problem(problem)(scope, receive, send)
 
     def _may(self, origin: str, headers: Headers, *, near: bool) -> bool:
         page, hosts = _host(origin), [_host(f"//{headers.get(name, '')}") for name in ("host", "x-forwarded-host")]

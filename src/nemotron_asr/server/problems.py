@@ -25,6 +25,7 @@ class Kind(Enum):
 
     INVALID = 400  # the request is wrong: an option, a message out of order, unusable audio
     UNAUTHENTICATED = 401  # no API key, or an unknown one
+    FORBIDDEN = 403  # a web page from elsewhere
     NOT_FOUND = 404  # no such model
     TIMEOUT = 408  # nothing came for too long, or the stream lasts too long
     TOO_LARGE = 413  # a message, an upload, or what it decodes to
@@ -44,11 +45,13 @@ class Problem(NemotronError):  # noqa: N818 - adapters raise it on purpose, and 
     Attributes:
         kind: which adapters translate.
         parameter: the option that is wrong, if one is.
+        counted: it is in the metrics and the log.
     """
 
     def __init__(self, kind: Kind, message: str, parameter: str | None = None) -> None:
         super().__init__(textwrap.shorten(message, LONGEST, placeholder="..."))
         self.kind, self.parameter = kind, parameter and parameter[:LONGEST_NAME]
+        self.counted = False
 
     @property
     def status(self) -> int:

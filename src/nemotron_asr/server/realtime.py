@@ -55,7 +55,9 @@ class _Endpoints:
         offered = websocket.scope["subprotocols"]
         token = token_of(websocket) or _offered_token(offered)
         try:
-            key, session = self._service.authenticate(token, PROTOCOL), self._session(websocket, token)
+            key = self._service.authenticate(token, PROTOCOL)
+            with self._service.refusing(PROTOCOL, key):
+                session = self._session(websocket, token)
         except Problem as problem:
             await websocket.send_denial_response(shapes.answer_error(problem))
             return
@@ -76,10 +78,11 @@ class _Endpoints:
     async def client_secrets(self, request: Request) -> Response:
         """A secret for OpenAI's protocol, and its session."""
         try:
-            key, wanted = await _minting(request, self._service)
-            session = sessions.updated(sessions.new_session(), wanted.get("session") or {})
-            await read_session(session, self._service)
-            secret, ends = self._mint(key, _seconds(wanted), session)
+            with self._service.refusing(PROTOCOL):
+                key, wanted = await _minting(request, self._service)
+                session = sessions.updated(sessions.new_session(), wanted.get("session") or {})
+                await read_session(session, self._service)
+                secret, ends = self._mint(key, _seconds(wanted), session)
         except Problem as problem:
             return shapes.answer_error(problem)
         return JSONResponse({"value": secret, "expires_at": ends, "session": session})
@@ -87,11 +90,12 @@ class _Endpoints:
     async def transcription_sessions(self, request: Request) -> Response:
         """A session with its secret: in the shape of OpenAI's beta; if nothing is asked for, in NIM's."""
         try:
-            key, wanted = await _minting(request, self._service)
-            session = sessions.updated(sessions.new_session(), sessions.from_beta(wanted))
-            await read_session(session, self._service)
-            nim = new_nim_session(self._service.models.find(None).name)
-            secret, ends = self._mint(key, _SECONDS[0], session)
+            with self._service.refusing(PROTOCOL):
+                key, wanted = await _minting(request, self._service)
+                session = sessions.updated(sessions.new_session(), sessions.from_beta(wanted))
+                await read_session(session, self._service)
+                nim = new_nim_session(self._service.models.find(None).name)
+                secret, ends = self._mint(key, _SECONDS[0], session)
         except Problem as problem:
             content = {"detail": str(problem), "error": shapes.error(problem)}
             return JSONResponse(content, problem.status, headers_of(problem))

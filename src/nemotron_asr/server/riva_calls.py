@@ -37,6 +37,7 @@ PIECE = 1 << 16
 STATUS = {
     Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
     Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Kind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
     Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Kind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
     Kind.TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -62,7 +63,8 @@ class Recognition:
         """A call, in its client's trace; a problem is its status."""
         with self._service.traces.joined(_metadata(context)):
             try:
-                yield
+                with self._service.refusing(PROTOCOL):
+                    yield
             except Problem as problem:
                 await context.abort(STATUS[problem.kind], str(problem))
 

@@ -87,7 +87,7 @@ class Service:
         Raises:
             Problem: none, or an unknown one.
         """
-        with self._refusing(protocol):
+        with self.refusing(protocol):
             return self.keys.check(token)
 
     async def open(
@@ -109,7 +109,7 @@ class Service:
         Raises:
             Problem: it is refused.
         """
-        with self._refusing(protocol, key):
+        with self.refusing(protocol, key):
             found = self.models.find(model, foreign)
             prepare = partial(self._prepared, model=found, foreign=bool(foreign))
             return await self._open(key, protocol, form, found, prepare, recording, options)
@@ -142,7 +142,7 @@ class Service:
             Problem: as many as may be are on their way, of this key or of all; or the server is about to stop.
         """
         with ExitStack() as room:
-            with self._refusing(protocol, key):
+            with self.refusing(protocol, key):
                 if self.draining:
                     raise stopping()
                 if self._uploads >= self.settings.max_uploads:
@@ -157,17 +157,24 @@ class Service:
                 self._left.set()
 
     @contextmanager
-    def _refusing(self, protocol: str, key: Key | None = None) -> Iterator[None]:
+    def refusing(self, protocol: str, key: Key | None = None) -> Iterator[None]:
         """Who is refused in here is counted and logged, as a problem."""
         try:
             yield
         except NemotronError as error:
             problem = problem_of(error)
-            self.traces.begin(f"{protocol} refused", protocol=protocol).end(problem)
-            self.metrics.refused.labels(protocol, problem.kind.word).inc()
-            fields = {"protocol": protocol, "key": key and key.name, "problem": str(problem)}
-            logger.info("refused", extra={"fields": fields})
+            self.refused(problem, protocol, key)
             raise problem from error
+
+    def refused(self, problem: Problem, protocol: str, key: Key | None = None) -> None:
+        """Somebody is told of a problem: count and log it, unless that was done where it came up."""
+        if problem.counted:
+            return
+        problem.counted = True
+        self.traces.begin(f"{protocol} refused", protocol=protocol).end(problem)
+        self.metrics.refused.labels(protocol, problem.kind.word).inc()
+        fields = {"protocol": protocol, "key": key and key.name, "problem": str(problem)}
+        logger.info("refused", extra={"fields": fields})
 
     async def drain(self) -> None:
         """Let nobody in, and wait until conversations and uploads have ended; in the end, end those that have not."""

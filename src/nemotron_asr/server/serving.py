@@ -80,9 +80,9 @@ def application(service: Service) -> Starlette:
     origins = list(service.settings.cors_origin)
     cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     routes = [*(route for of in ROUTES for route in of(service)), no_websockets_elsewhere()]
-    own, joining = Middleware(OwnPages, allowed=origins), Middleware(Joining, traces=service.traces)
+    own, joining = Middleware(OwnPages, service=service), Middleware(Joining, traces=service.traces)
     doors = ([cors] if origins else []) + ([] if service.settings.api_key_file else [own])
-    few = Middleware(Few, most=service.settings.max_connections)
+    few = Middleware(Few, service=service)
     return Starlette(routes=routes, middleware=[few, *doors, joining], exception_handlers={404: not_found})
 
 

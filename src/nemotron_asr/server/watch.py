@@ -82,6 +82,7 @@ class Watch:
         if problem is None:
             self._log(logging.INFO, "ended", **figures)
         else:
+            problem.counted = True
             self.metrics.failed.labels(self.protocol, problem.kind.word).inc()
             self._log(logging.WARNING, "failed", problem=f"{problem.kind.word}: {problem}", **figures)
         self.over()

@@ -28,9 +28,12 @@ SLOWEST = 1000
 """Bytes per second of a form, or of a recording that is heard when whole, beyond the time that it may stand still:
 it takes up room while it comes."""
 
+PROTOCOL = "http"
+"""Of who is refused before it is known what is wanted."""
+
 CLOSE_CODES = {
-    Kind.INVALID: 1008, Kind.UNAUTHENTICATED: 1008, Kind.NOT_FOUND: 1008, Kind.TIMEOUT: 1008, Kind.TOO_LARGE: 1009,
-    Kind.TOO_MANY: 1013, Kind.INTERNAL: 1011, Kind.UNAVAILABLE: 1013,
+    Kind.INVALID: 1008, Kind.UNAUTHENTICATED: 1008, Kind.FORBIDDEN: 1008, Kind.NOT_FOUND: 1008, Kind.TIMEOUT: 1008,
+    Kind.TOO_LARGE: 1009, Kind.TOO_MANY: 1013, Kind.INTERNAL: 1011, Kind.UNAVAILABLE: 1013,
 }  # fmt: skip
 """Codes with which a WebSocket is closed (RFC 6455, and IANA's registry for 1013, try again later)."""
 

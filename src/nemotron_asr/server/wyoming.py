@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from nemotron_asr.server.connections import close
+from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.sockets import bind, bound_file, tls_context
 from nemotron_asr.server.wyoming_client import PROTOCOL, Client
@@ -19,6 +20,9 @@ async def listen(service: Service) -> AsyncIterator[None]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = asyncio.current_task()
         if client is None or len(clients) >= settings.max_connections:
+            service.refused(
+                Problem(Kind.UNAVAILABLE, f"{len(clients)} connections are open, which is the limit"), PROTOCOL
+            )
             writer.close()
             return
         clients.add(client)

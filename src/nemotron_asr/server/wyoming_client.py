@@ -88,7 +88,8 @@ class Client:
 
     async def _listen(self) -> None:
         while (event := await read_event(self._reader, self._service.settings)) is not None:
-            await self._take(event)
+            with self._service.refusing(PROTOCOL):
+                await self._take(event)
         if self._telling is not None:
             self._telling.cancel()
 
