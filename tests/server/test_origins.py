@@ -59,7 +59,7 @@ def test_a_name_that_was_made_to_mean_this_machine(server: Running, header: str,
     assert httpx.post(f"{server.http}/v1/stream", headers=headers, content=b"").status_code == 403
 
 
-@pytest.mark.parametrize(("address", "answer"), [("192.0.2.7", 200), ("127.0.0.1", 403)])
+@pytest.mark.parametrize(("address", "answer"), [("192.0.2.7", 200), ("127.0.0.1", 403), ("::ffff:127.0.0.1", 403)])
 def test_a_page_has_the_name_that_its_machine_has_elsewhere(address: str, answer: int) -> None:
     def app(_: Request) -> PlainTextResponse:
         return PlainTextResponse("heard")

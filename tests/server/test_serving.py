@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import AF_INET6, create_connection, create_server, has_dualstack_ipv6
 from typing import Any
 
 import grpc
@@ -93,6 +94,18 @@ def test_a_port_that_is_taken_is_named(server: Running, protocol: str, setting: 
 def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(OptionError, match="choose another with --host"), running(host="192.0.2.1"):
         pass
+
+
+@pytest.mark.skipif(not has_dualstack_ipv6(), reason="needs IPv6 beside IPv4")
+def test_all_addresses_are_those_of_both_kinds(random_model_folder: Path) -> None:
+    try:
+        create_server(("::1", 0), family=AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with running(model=[str(random_model_folder)], host="::") as server:
+        for port in server.ports.values():
+            for host in ("127.0.0.1", "::1"):
+                create_connection((host, port), timeout=10).close()
 
 
 @pytest.mark.parametrize("asked", [False, True])

@@ -9,7 +9,7 @@ from nemotron_asr.server.problems import Kind, Problem
 from nemotron_asr.server.service import Service
 from nemotron_asr.server.web import PROTOCOL, answer_problem
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1", "::ffff:127.0.0.1"}  # the last is IPv4's as a socket of IPv6 sees it
 _READING = {"GET", "HEAD", "OPTIONS"}
 
 

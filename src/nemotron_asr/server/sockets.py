@@ -17,7 +17,7 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     """A socket that listens.
 
     Args:
-        host: an address of this machine.
+        host: an address of this machine; "::" is all of them, IPv4's too.
         port: 0 is a free one.
         setting: the port's flag.
 
@@ -25,8 +25,9 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         OptionError: the address is not this machine's, or taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]  # behind which Python repeats the address
         flag = setting if error.errno in _TAKEN else "--host"
