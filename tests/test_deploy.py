@@ -31,6 +31,22 @@ def test_flags_exist() -> None:
     assert set(re.findall(r"--[\w-]+", start)) <= flags
 
 
+def test_the_unit_hands_over_what_only_root_may_read() -> None:
+    lines = re.sub(
+        r"^#(?=[A-Z]\w+=)", "", (DEPLOY / "nemotron-asr.service").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    credentials = set(re.findall(r"^LoadCredential=(\w+):/etc/", lines, re.MULTILINE))
+    assert credentials == set(re.findall(r"NEMOTRON_ASR_\w+=%d/(\w+)", lines)) == {"keys"}
+
+
+def test_the_unit_keeps_kernels() -> None:
+    unit = (DEPLOY / "nemotron-asr.service").read_text(encoding="utf-8")
+    (folder,) = re.findall(r"^CacheDirectory=(.*)$", unit, re.MULTILINE)
+    caches = dict(re.findall(r"(\w+)_CACHE_DIR=(\S+)", unit))
+    assert caches.keys() == {"NUMBA", "TRITON"}
+    assert all(f"{path}/".startswith(f"%C/{folder}/") for path in caches.values())
+
+
 @pytest.mark.parametrize("file", [file for file in FILES if "Dockerfile" in file.name], ids=lambda file: file.name)
 def test_containers(file: Path) -> None:
     content = file.read_text(encoding="utf-8")
