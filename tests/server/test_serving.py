@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 from websockets.sync.client import connect
 
+from nemotron_asr.cli.serve import _announce
 from nemotron_asr.errors import CheckpointError, OptionError
 from nemotron_asr.server.riva_messages import SERVICE, RecognizeRequest
 from tests.server.conftest import Running, running
@@ -138,26 +139,33 @@ def test_a_process_ends_at_a_signal_and_logs_no_secrets(random_model_folder: Pat
     with process:
         assert process.stderr is not None
         hosts = dict[str, str]()
-        while not (line := process.stderr.readline().decode()).startswith("ready"):
-            assert line
-            if " at " in line:
-                protocol, _, url = line.split()
-                hosts[protocol] = url.removeprefix("http://")
         try:
+            while (line := json.loads(process.stderr.readline()))["message"] != "ready":
+                if line["message"] == "listening":
+                    hosts[line["protocol"]] = line["url"].removeprefix("http://")
             tell_the_key(hosts["http"])
             tell_riva_the_key(hosts["riva"])
         finally:
             process.send_signal(signal.SIGTERM)
         log = process.stderr.read().decode()
     assert process.returncode == 0
-    latencies = "4 at 80 ms, 4 at 160 ms, 4 at 320 ms, 4 at 560 ms, 4 at 1120 ms"
-    assert line == f"ready: {random_model_folder.name} has room for live streams: {latencies}\n"
+    assert line["model"] == random_model_folder.name
+    assert line["capacity"] == dict.fromkeys(("80", "160", "320", "560", "1120"), 4)
     assert "sesame" not in log
     ours = [line for line in map(json.loads, log.splitlines()) if line["logger"].startswith("nemotron_asr")]
     streams = [line["stream"] for line in ours if line["message"] == "ended"]
     assert [line["stream"] for line in ours if line["message"] == "opened"] == streams
     assert {line.get("key") for line in ours if line["message"] == "opened"} == {"ali"}
     assert [line["audio"] for line in ours if line["message"] == "ended"] == [2.0, 2.0, 2.0, 0.0, 2.0, 2.0]
+
+
+def test_a_server_says_where_it_listens(server: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    _announce(server.service)
+    *places, room = capsys.readouterr().err.splitlines()
+    assert f"http at {server.http}" in places
+    assert len(places) == len(server.ports)
+    assert room.startswith("ready: ")
+    assert "has room for live streams: 64 at 80 ms, " in room
 
 
 def tell_the_key(host: str) -> None:

@@ -1,5 +1,6 @@
 """`nemotron-asr serve`: one server that many clients speak to already."""
 
+import logging
 import tomllib
 from collections.abc import Callable
 from dataclasses import Field, fields
@@ -15,6 +16,8 @@ from nemotron_asr.server.settings import Settings
 
 if TYPE_CHECKING:
     from nemotron_asr.server.service import Service
+
+logger = logging.getLogger(__name__)
 
 _MEANT = {int: "a whole number", str: "a string", bool: "true or false", tuple: "a list of strings"}
 
@@ -109,11 +112,24 @@ def serve(print_config: bool, **values: Any) -> None:
 
 
 def _announce(service: "Service") -> None:
+    """Say where it listens, and how much room there is; whoever reads the log as JSON finds nothing else in it."""
     for protocol, port in service.ports.items():
-        note(f"{protocol} at {_url(service.settings, protocol, port)}")
+        url = _url(service.settings, protocol, port)
+        _say(service.settings, f"{protocol} at {url}", "listening", protocol=protocol, url=url)
     for name, engine in service.models.engines.items():
-        room = ", ".join(f"{most} at {latency} ms" for latency, most in engine.statistics.capacity.items())
-        note(f"ready: {name} has room for live streams: {room}")
+        capacity = engine.statistics.capacity
+        room = ", ".join(f"{most} at {latency} ms" for latency, most in capacity.items())
+        _say(
+            service.settings, f"ready: {name} has room for live streams: {room}", "ready", model=name, capacity=capacity
+        )
+
+
+def _say(settings: Settings, line: str, message: str, **fields: Any) -> None:
+    """In a line for people, or in one of the log for machines."""
+    if settings.log_format == "json":
+        logger.info(message, extra={"fields": fields})
+    else:
+        note(line)
 
 
 def _url(settings: Settings, protocol: str, port: int) -> str:
