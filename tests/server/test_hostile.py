@@ -66,6 +66,24 @@ async def test_headers_without_end(server: Running) -> None:
     writer.close()
 
 
+async def test_a_handshake_may_be_long(server: Running) -> None:
+    """As one with many likely words is."""
+    phrases = "".join(f"&boost=Person+Name{number}" for number in range(1000))
+    async with websockets.connect(server.websocket + STREAM + phrases) as socket:
+        await socket.send('{"type": "close"}')
+        await socket.wait_closed()
+    assert socket.close_code == 1000
+
+
+async def test_a_handshake_that_cannot_be_read_is_answered(server: Running) -> None:
+    head = b"GET /v1/stream HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.ports["http"])
+    writer.write(head + b"X-Many: yes\r\n" * 200 + b"\r\n")
+    answer = await asyncio.wait_for(reader.read(), 30)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [

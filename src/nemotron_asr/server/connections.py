@@ -6,6 +6,10 @@ from typing import cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets import http11
+
+http11.MAX_LINE_LENGTH = max(http11.MAX_LINE_LENGTH, 1 << 16)
+"""As long as all headers of an HTTP request may be: many likely words make a long address."""
 
 HEADERS = 20.0
 """Seconds within which a request's headers must have come."""
@@ -105,6 +109,13 @@ class WebSockets(Impatient, WebSocketsSansIOProtocol):
     """Keeps no pongs for who does not read, but the last ones; expects none that it could not have read."""
 
     _pongs: tuple[bytes, ...] = ()
+
+    def data_received(self, data: bytes) -> None:
+        """Say what is wrong with a handshake that cannot be read, which uvicorn does not."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
 
     def handle_ping(self) -> None:
         """Answer, now or when there is room."""
