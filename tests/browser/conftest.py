@@ -33,6 +33,21 @@ def open_file(page: webdriver.Chrome, path: str) -> None:
     wait(page, "document.getElementById('progress').value === 1")
 
 
+def said(page: webdriver.Chrome) -> list[str]:
+    """The captions, a text for each segment, without the marks of their languages."""
+    words = "[...document.querySelectorAll('#captions p')].map(p => [...p.childNodes].filter(n => n.className !== "
+    return list(page.execute_script(f"return {words}'language').map(n => n.textContent).join(''))"))
+
+
+def save(page: webdriver.Chrome, form: str, downloads: Path) -> str:
+    """The transcript as it is saved in a form."""
+    page.find_element(By.CSS_SELECTOR, f"[data-download={form}]").click()
+    wait(page, f"document.getElementById('done').textContent === 'Saved as {form}'")
+    WebDriverWait(page, LONG).until(lambda _: list(downloads.glob(f"*.{form}")))
+    (path,) = downloads.glob(f"*.{form}")
+    return path.read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Running]:
     with running(max_streams=8) as server:

@@ -14,6 +14,7 @@ let choices = { models: [], latencies_ms: [80, 160, 320, 560, 1120], key_needed:
 let live = null; // { stream, microphone, offset }
 let upload = null; // AbortController of the file that is being transcribed
 let heard = { name: "transcript", duration: 0 };
+let frame = 0; // of the browser's, in which the player is looked at next
 
 // Settings
 
@@ -70,10 +71,8 @@ function complain(problem) {
 // Speaking
 
 async function speak() {
-  upload?.abort();
+  leave();
   complain();
-  $("audio").pause(); // or the microphone hears it
-  $("player").hidden = true;
   const offset = heard.duration;
   const started = { stream: null, microphone: null, offset, waiting: [] };
   live = started;
@@ -115,15 +114,9 @@ function ended(which, problem) {
   which.microphone?.stop().catch(() => {});
   if (live !== which) return;
   live = null;
-  complain(problem);
+  captions.settle();
+  complain(problem ?? which.problem);
   press(false);
-}
-
-/** Stop, and hear no more of it. */
-function leave() {
-  const left = live;
-  stop();
-  ended(left);
 }
 
 function press(speaking) {
@@ -136,8 +129,10 @@ $("speak").addEventListener("click", () => (live ? stop() : speak()));
 // Files
 
 async function open(file) {
-  if (live) leave();
-  upload?.abort();
+  if (live) {
+    live.stream?.leave();
+    ended(live);
+  }
   clear();
   upload = new AbortController();
   const { signal } = upload;
@@ -148,6 +143,7 @@ async function open(file) {
   waveform.load(file);
   try {
     for await (const event of transcribe(file, { ...options(), latency_ms: 1120, encoding: "container" }, headers(), signal)) {
+      if (signal.aborted) return;
       heard.duration = Math.max(heard.duration, event.time);
       show(event, 0);
       advance(Math.min(0.99, heard.duration / ($("audio").duration || Infinity)));
@@ -155,8 +151,24 @@ async function open(file) {
     advance(1);
     heard.duration = $("audio").duration || heard.duration;
   } catch (error) {
-    if (error.name !== "AbortError") complain(error.message);
+    if (signal.aborted) return;
+    captions.settle();
+    complain(error.message);
   }
+}
+
+/** Hear no more of a file; the words that were heard of it stay. */
+function leave() {
+  upload?.abort();
+  if (!live) captions.settle();
+  $("audio").pause(); // or the microphone hears it
+  $("player").hidden = true;
+}
+
+/** Seconds of the recording; what a browser has recorded itself may say that it is endless. */
+function length() {
+  const { duration } = $("audio");
+  return Number.isFinite(duration) ? duration : heard.duration;
 }
 
 function advance(share) {
@@ -171,10 +183,11 @@ function play(seconds) {
 }
 
 function follow() {
-  const { currentTime, duration, paused } = $("audio");
-  const word = captions.play(currentTime);
-  waveform.show({ played: currentTime / (duration || 1), word, duration });
-  if (!paused) requestAnimationFrame(follow);
+  cancelAnimationFrame(frame); // a seek asks for one more
+  const { currentTime, paused } = $("audio");
+  const [word, duration] = [captions.play(currentTime), length() || 1];
+  waveform.show({ played: currentTime / duration, word, duration });
+  if (!paused) frame = requestAnimationFrame(follow);
 }
 
 $("audio").addEventListener("play", follow);
@@ -196,6 +209,7 @@ for (const type of ["dragover", "dragleave", "drop"]) {
 // Taking away
 
 function clear() {
+  leave();
   captions.clear();
   complain();
   heard = { name: "transcript", duration: 0 };

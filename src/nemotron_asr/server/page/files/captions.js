@@ -8,7 +8,11 @@ export class Captions {
   constructor(element, onWord) {
     this.element = element;
     this.segments = []; // finals
-    this.paragraph = null; // of the segment that still grows
+    this.growing = null; // the segment that is no final yet
+    this.paragraph = null; // in which it grows
+    this.cleared = 0; // words that it had when all was cleared
+    this.said = []; // words of the finals: { text, start, end, element }
+    this.playing = null; // the one of them that is heard
     this.onWord = onWord;
     element.addEventListener("click", ({ target }) => this.choose(target));
     element.addEventListener("keydown", (event) => this.press(event));
@@ -51,15 +55,15 @@ export class Captions {
   /** Show an event of the stream, whose times count from `offset`. */
   show(event, offset = 0) {
     if (event.type !== "partial" && event.type !== "final") return;
-    const words = event.words.map((word) => ({ ...word, start: word.start + offset, end: word.end + offset }));
-    const segment = { ...event, start: event.start + offset, end: event.end + offset, words };
+    const segment = moved(rest(event, this.cleared), offset);
     const following = this.element.scrollHeight - this.element.scrollTop - this.element.clientHeight < 80;
-    this.write(segment);
-    if (event.type === "final") this.settle(segment);
+    if (segment.words.length) this.write(segment);
+    if (event.type === "final") this.settle();
     if (following) this.element.scrollTop = this.element.scrollHeight;
   }
 
   write(segment) {
+    this.growing = segment;
     this.paragraph ??= this.element.appendChild(document.createElement("p"));
     this.paragraph.className = "partial";
     this.paragraph.dir = "auto";
@@ -83,34 +87,58 @@ export class Captions {
     element.title = `${word.start.toFixed(2)} s, ${Math.round(100 * word.confidence)} % sure`;
   }
 
-  settle(segment) {
-    const { start, end, text, language, confidence, words } = segment;
+  /** The segment will not grow any more: it is final, or its stream has ended, and then this is all there is of it. */
+  settle() {
+    this.cleared = 0;
+    if (!this.growing) return;
+    const { start, end, text, language, confidence, words } = this.growing;
     this.segments.push({ start, end, text, language, confidence, words });
     this.paragraph.className = "final";
     this.paragraph.ariaBusy = "false";
-    for (const word of this.paragraph.querySelectorAll(".word")) {
-      word.tabIndex = this.element.querySelector(".said") ? -1 : 0;
-      word.role = "button";
-      word.classList.add("said");
-    }
+    for (const word of this.paragraph.querySelectorAll(".word")) this.touchable(word);
     if (language) {
       const mark = this.paragraph.appendChild(document.createElement("span"));
       mark.className = "language";
       mark.textContent = language;
     }
-    this.paragraph = null;
+    this.growing = this.paragraph = null;
+  }
+
+  touchable(element) {
+    element.tabIndex = this.said.length ? -1 : 0;
+    element.role = "button";
+    element.classList.add("said");
+    const { start, end } = element.dataset;
+    this.said.push({ text: element.textContent, start: Number(start), end: Number(end), element });
   }
 
   /** Mark the word that is said at a time of the recording; the word with its times, or null between two. */
   play(seconds) {
-    let said = null;
-    for (const word of this.element.querySelectorAll(".said")) {
-      const { start, end } = word.dataset;
-      const playing = start <= seconds && seconds < end;
-      if (word.classList.toggle("playing", playing) && playing) word.scrollIntoView({ block: "nearest" });
-      if (playing) said = { text: word.textContent, start: Number(start), end: Number(end) };
+    const word = this.at(seconds);
+    if (word === this.playing) return word;
+    this.playing?.element.classList.remove("playing");
+    word?.element.classList.add("playing");
+    this.playing = word;
+    if (word) this.reveal(word.element);
+    return word;
+  }
+
+  /** The word that is said at a time: the last that has begun, unless it has ended. */
+  at(seconds) {
+    let [low, high] = [0, this.said.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.said[middle].start <= seconds) low = middle + 1;
+      else high = middle;
     }
-    return said;
+    const word = this.said[low - 1];
+    return word && seconds < word.end ? word : null;
+  }
+
+  /** Scroll the captions to a word; not the window, which is the reader's. */
+  reveal(element) {
+    const [word, box] = [element.getBoundingClientRect(), this.element.getBoundingClientRect()];
+    this.element.scrollTop += Math.min(0, word.top - box.top) + Math.max(0, word.bottom - box.bottom);
   }
 
   /** The transcript in the shape of `nemotron-asr transcribe --format json`. */
@@ -124,16 +152,35 @@ export class Captions {
     return { file, duration, language, text, segments: this.segments };
   }
 
+  /** Forget all words; those that come after them in the segment that grows are still shown. */
   clear() {
+    this.cleared += this.growing?.words.length ?? 0;
     this.segments = [];
-    this.paragraph = null;
+    this.said = [];
+    this.growing = this.paragraph = this.playing = null;
     this.element.replaceChildren();
   }
 }
 
+/** Where the text of so many of a segment's words ends. */
+function place(segment, count) {
+  return segment.words.slice(0, count).reduce((at, { word }) => segment.text.indexOf(word, at) + word.length, 0);
+}
+
 /** Whether the segment's text has a space before a word; some scripts have none. */
 function spaced(segment, index) {
-  let place = 0;
-  segment.words.slice(0, index).forEach(({ word }) => (place = segment.text.indexOf(word, place) + word.length));
-  return segment.text[place] === " ";
+  return segment.text[place(segment, index)] === " ";
+}
+
+/** A segment without so many of its first words. */
+function rest(segment, count) {
+  if (!count) return segment;
+  const words = segment.words.slice(count);
+  return { ...segment, start: words[0]?.start ?? segment.start, text: segment.text.slice(place(segment, count)).trim(), words };
+}
+
+/** A segment so many seconds later. */
+function moved(segment, offset) {
+  const later = (span) => ({ ...span, start: span.start + offset, end: span.end + offset });
+  return { ...later(segment), words: segment.words.map(later) };
 }
