@@ -1,10 +1,13 @@
 """The player of the page: a recording is heard, and its words light up, among the captions and on the waveform."""
 
+from pathlib import Path
+
+import av
 import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
-from tests.browser.conftest import open_file, wait
+from tests.browser.conftest import open_file, save, wait
 from tests.conftest import Sample
 
 
@@ -81,3 +84,74 @@ def test_words_light_up_on_the_waveform(page: Chrome, samples: list[Sample]) -> 
             f"document.querySelector('#captions .playing')?.dataset.start === '{word.get_attribute('data-start')}'",
         )
         assert page.execute_script(LIT) == pytest.approx([start, end], abs=0.02)
+
+
+FRAMES = """
+  window.frames_asked = new Set();
+  const [ask, drop] = [window.requestAnimationFrame, window.cancelAnimationFrame];
+  window.requestAnimationFrame = (call) => {
+    const frame = ask((time) => { frames_asked.delete(frame); call(time); });
+    frames_asked.add(frame);
+    return frame;
+  };
+  window.cancelAnimationFrame = (frame) => { frames_asked.delete(frame); drop(frame); };
+"""
+
+
+def test_seeking_asks_for_no_more_frames(page: Chrome, samples: list[Sample]) -> None:
+    open_file(page, samples[0].path)
+    page.execute_script(FRAMES)
+    page.execute_async_script("document.getElementById('audio').play().then(arguments[0])")
+    for time in (0.5, 0.1, 0.4, 0.2):
+        page.execute_async_script("""
+          const [time, done] = arguments;
+          document.getElementById("audio").addEventListener("seeked", () => done(), { once: true });
+          document.getElementById("audio").currentTime = time;
+        """, time)  # fmt: skip
+    assert page.execute_script("return frames_asked.size") <= 1
+
+
+def test_the_window_stays_where_the_reader_has_it(page: Chrome, samples: list[Sample]) -> None:
+    """The captions alone follow what is played."""
+    page.set_window_size(500, 400)
+    open_file(page, samples[0].path)
+    page.execute_script("""
+      document.querySelector(".stage").style.height = "6rem";
+      document.getElementById("captions").scrollTop = 0;
+      scrollTo(0, 10000);
+    """)
+    before = page.execute_script("return scrollY")
+    assert before > 0
+    last = page.find_elements(By.CSS_SELECTOR, "#captions .said")[-1]
+    page.execute_script("document.getElementById('audio').currentTime = Number(arguments[0].dataset.start)", last)
+    wait(page, "document.querySelector('#captions .playing')")
+    seen = page.execute_script("""
+      const [word, box] = [arguments[0], document.getElementById("captions")].map((of) => of.getBoundingClientRect());
+      return word.top >= box.top - 1 && word.bottom <= box.bottom + 1;
+    """, last)  # fmt: skip
+    assert seen
+    assert page.execute_script("return document.getElementById('captions').scrollTop") > 0
+    assert page.execute_script("return scrollY") == before
+
+
+def test_subtitles_of_what_a_browser_recorded(page: Chrome, samples: list[Sample], tmp_path: Path) -> None:
+    """Its WebM does not say how long it is."""
+    open_file(page, webm(samples[0].path, tmp_path))
+    wait(page, "document.getElementById('audio').duration === Infinity")
+    assert "-->" in save(page, "srt", tmp_path)
+    said = page.execute_async_script("""
+      const done = (error) => arguments[0](error.message);
+      import("/page/downloads.js").then(({ download }) => download({}, "srt", "none", {})).catch(done);
+    """)
+    assert "is not a transcript" in said
+
+
+def webm(path: str, folder: Path) -> str:
+    """A recording, written as it comes: its length was not known when its head was."""
+    made = str(folder / "recorded.webm")
+    with av.open(path) as source, av.open(made, "w", format="webm", options={"live": "1"}) as sink:
+        stream = sink.add_stream("libopus", rate=48_000)
+        for frame in source.decode(audio=0):
+            sink.mux(stream.encode(frame))
+        sink.mux(stream.encode(None))
+    return made

@@ -8,7 +8,7 @@ import { Waveform } from "/page/waveform.js";
 
 const $ = (id) => document.getElementById(id);
 const captions = new Captions($("captions"), (seconds) => play(seconds));
-const waveform = new Waveform($("waveform"), (share) => play(share * $("audio").duration));
+const waveform = new Waveform($("waveform"), (share) => play(share * length()));
 const names = new Map(); // locale -> name
 let choices = { models: [], latencies_ms: [80, 160, 320, 560, 1120], key_needed: false };
 let live = null; // { stream, microphone, offset }
@@ -140,16 +140,16 @@ async function open(file) {
   $("audio").src = URL.createObjectURL(file);
   $("player").hidden = false;
   $("progress").value = 0;
-  waveform.load(file);
+  waveform.load(file, $("audio"));
   try {
     for await (const event of transcribe(file, { ...options(), latency_ms: 1120, encoding: "container" }, headers(), signal)) {
       if (signal.aborted) return;
       heard.duration = Math.max(heard.duration, event.time);
       show(event, 0);
-      advance(Math.min(0.99, heard.duration / ($("audio").duration || Infinity)));
+      advance(Math.min(0.99, heard.duration / $("audio").duration || 0));
     }
     advance(1);
-    heard.duration = $("audio").duration || heard.duration;
+    heard.duration = length();
   } catch (error) {
     if (signal.aborted) return;
     captions.settle();

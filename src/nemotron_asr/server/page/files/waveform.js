@@ -1,7 +1,14 @@
 // A recording as a picture: how loud it is, how far it is transcribed, where it is played, and which word that is.
 
 const MOST_BYTES = 300e6; // beyond this a browser would run out of memory over the samples
+const LONGEST = 45 * 60; // seconds, likewise: silence is small until it is decoded
 const LABEL = 20; // pixels above the bars, for the word that is played
+
+/** Seconds of the recording that an element plays; where the browser does not know them, what 32 kbit/s would make. */
+async function seconds(audio, file) {
+  await new Promise((resolve) => (audio.onloadedmetadata = audio.onerror = resolve));
+  return Number.isFinite(audio.duration) ? audio.duration : file.size / 4000;
+}
 
 /** Loudness of a recording in so many parts, between 0 and 1; null when the browser cannot decode it. */
 async function loudness(file, parts) {
@@ -35,12 +42,15 @@ export class Waveform {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  async load(file) {
+  /** Draw a file, which an element begins to play; not one in whose place another has come. */
+  async load(file, audio) {
+    this.file = file;
     this.heard = this.played = 0;
     this.peaks = this.word = null;
     this.draw();
-    this.peaks = await loudness(file, 400);
-    this.draw();
+    if ((await seconds(audio, file)) > LONGEST || this.file !== file) return;
+    const peaks = await loudness(file, 400);
+    if (this.file === file) this.show({ peaks });
   }
 
   show(changes) {
