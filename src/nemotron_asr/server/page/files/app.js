@@ -3,7 +3,7 @@
 import { Captions } from "/page/captions.js";
 import { download } from "/page/downloads.js";
 import { Microphone } from "/page/microphone.js";
-import { Stream, transcribe } from "/page/stream.js";
+import { PATIENCE, Stream, transcribe } from "/page/stream.js";
 import { Waveform } from "/page/waveform.js";
 
 const $ = (id) => document.getElementById(id);
@@ -11,7 +11,7 @@ const captions = new Captions($("captions"), (seconds) => play(seconds));
 const waveform = new Waveform($("waveform"), (share) => play(share * length()));
 const names = new Map(); // locale -> name
 let choices = { models: [], latencies_ms: [80, 160, 320, 560, 1120], key_needed: false };
-let live = null; // { stream, microphone, offset }
+let live = null; // { stream, microphone, waiting, timer, problem }
 let upload = null; // AbortController of the file that is being transcribed
 let heard = { name: "transcript", duration: 0 };
 let frame = 0; // of the browser's, in which the player is looked at next
@@ -74,14 +74,14 @@ async function speak() {
   leave();
   complain();
   const offset = heard.duration;
-  const started = { stream: null, microphone: null, offset, waiting: [] };
+  const started = { stream: null, microphone: null, waiting: [] };
   live = started;
   press(true);
   try {
     started.microphone = await Microphone.open((packet) => {
       if (started.stream) started.stream.send(packet);
       else started.waiting.push(packet);
-    });
+    }, () => miss(started));
   } catch (error) {
     ended(started, `No microphone: ${error.message}`);
     return;
@@ -93,6 +93,7 @@ async function speak() {
   const asked = { ...options(), encoding: "s16le", sample_rate: started.microphone.rate, token: $("key").value };
   const onEvent = (event) => {
     if (live !== started) return;
+    if (started.timer) expect(started);
     heard.duration = Math.max(heard.duration, offset + event.time);
     show(event, offset);
   };
@@ -106,11 +107,34 @@ async function stop() {
     ended(stopped);
     return;
   }
+  if (stopped.timer) {
+    hang(stopped); // pressed again
+    return;
+  }
+  expect(stopped);
   await stopped.microphone.stop();
   stopped.stream.close();
 }
 
+/** After Stop, the server is waited for so long from the last that it said. */
+function expect(which) {
+  clearTimeout(which.timer);
+  which.timer = setTimeout(() => hang(which), PATIENCE);
+}
+
+function hang(which) {
+  which.stream.leave();
+  ended(which, which.problem ?? "The server does not answer.");
+}
+
+/** The microphone says no more; what it has said is still transcribed. */
+function miss(which) {
+  which.problem = "The microphone is gone.";
+  if (live === which && !which.timer) stop();
+}
+
 function ended(which, problem) {
+  clearTimeout(which.timer);
   which.microphone?.stop().catch(() => {});
   if (live !== which) return;
   live = null;
@@ -233,7 +257,7 @@ $("clear").addEventListener("click", clear);
 async function watch() {
   const state = $("state");
   try {
-    const response = await fetch("/page/state", { headers: headers() });
+    const response = await fetch("/page/state", { headers: headers(), signal: AbortSignal.timeout(PATIENCE) });
     if (response.ok) {
       const engines = Object.values(await response.json());
       const sum = (name) => engines.reduce((total, engine) => total + engine[name], 0);

@@ -1,12 +1,13 @@
 // The microphone -> packets of 16-bit samples, at the rate that the browser records at.
 
 export class Microphone {
-  /** Ask for the microphone and call `onPacket(ArrayBuffer)` until `stop()`; rejects when it may not be used. */
-  static async open(onPacket) {
+  /** Ask for the microphone and call `onPacket(ArrayBuffer)` until `stop()`, or `onGone()`; rejects when it may not be used. */
+  static async open(onPacket, onGone) {
     if (!navigator.mediaDevices) throw new Error("The microphone needs https, or localhost.");
     // The model was trained on voices as they are: what makes calls pleasant takes something away from them.
     const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    for (const track of stream.getTracks()) track.onended = onGone; // unplugged, or no longer allowed
     const microphone = new Microphone(stream, new AudioContext());
     try {
       await microphone.connect(onPacket);
@@ -36,8 +37,8 @@ export class Microphone {
   }
 
   /** Let go of the microphone. */
-  async stop() {
+  stop() {
     for (const track of this.stream.getTracks()) track.stop();
-    await this.context.close();
+    return (this.stopped ??= this.context.close());
   }
 }
