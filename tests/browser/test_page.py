@@ -16,15 +16,14 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from nemotron_asr.engine import Session
 from nemotron_asr.languages import LANGUAGES
-from tests.browser.conftest import LONG, open_file, wait
+from tests.browser.conftest import LONG, open_file, said, wait
 from tests.conftest import Sample
 from tests.server.conftest import Running
 
 
 def shown(page: Chrome) -> str:
     """All captions, without the marks of their languages."""
-    words = "[...document.querySelectorAll('#captions p')].map(p => [...p.childNodes].filter(n => n.className !== "
-    return str(page.execute_script(f"return {words}'language').map(n => n.textContent).join('')).join(' ')"))
+    return " ".join(said(page))
 
 
 def alike(one: str, other: str) -> float:
@@ -85,6 +84,41 @@ def test_speech_ends_the_transcription_of_a_file(page: Chrome, samples: list[Sam
     wait(page, "document.getElementById('speak').getAttribute('aria-pressed') === 'false'")
 
 
+def test_what_is_cleared_does_not_come_back(page: Chrome) -> None:
+    """Not even in the segment that was being spoken."""
+    page.find_element(By.ID, "speak").click()
+    wait(page, "document.querySelectorAll('#captions .partial .word').length > 2")
+    last = page.execute_script("""
+      const last = [...document.querySelectorAll("#captions .word")].at(-1).dataset.start;
+      document.getElementById("clear").click();
+      return Number(last);
+    """)
+    wait(page, "document.querySelector('#captions .word')")
+    page.find_element(By.ID, "speak").click()
+    wait(page, "document.getElementById('speak').getAttribute('aria-pressed') === 'false'")
+    starts = [word.get_attribute("data-start") for word in page.find_elements(By.CSS_SELECTOR, "#captions .word")]
+    assert min(float(start or 0) for start in starts) > last
+
+
+def test_a_file_is_cleared(page: Chrome, samples: list[Sample]) -> None:
+    page.execute_script("""
+      const ask = window.fetch;
+      window.fetch = async (url, options) => {
+        const answer = await ask(url, options);
+        if (!String(url).startsWith("/v1/stream")) return answer;
+        window.signal = options.signal;
+        const held = new TransformStream({ flush: () => new Promise(() => {}) });  // its end does not come
+        return new Response(answer.body.pipeThrough(held));
+      };
+    """)
+    page.find_element(By.ID, "file").send_keys(samples[1].path)
+    wait(page, "document.querySelector('#captions .word')")
+    page.find_element(By.ID, "clear").click()
+    assert page.execute_script("return window.signal.aborted")
+    assert not page.find_element(By.ID, "player").is_displayed()
+    assert not said(page)
+
+
 def test_settings_take_effect_while_speaking(page: Chrome, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = list[Any]()
     for name in ("set_language", "set_latency", "set_boost"):
@@ -93,6 +127,7 @@ def test_settings_take_effect_while_speaking(page: Chrome, server: Running, monk
     wait(page, "document.querySelector('#captions .word')")
     page.find_element(By.ID, "latency").send_keys(Keys.END)
     assert page.find_element(By.ID, "latency-shown").text == "1120 ms"
+    assert not page.find_element(By.ID, "model").is_enabled()  # a stream keeps its own
     page.find_element(By.ID, "boost").send_keys("Nemotron, Ada:2" + Keys.TAB)
     Select(page.find_element(By.ID, "language")).select_by_value("de-DE")
     (conversation,) = server.service.conversations
@@ -153,6 +188,23 @@ def test_a_file_is_dropped_drawn_and_copied(page: Chrome, server: Running, sampl
     wait(page, "document.getElementById('done').textContent === 'Copied'")
     copied = page.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
     assert copied == "\n".join(segment.text for segment in expected.segments)
+    assert page.find_element(By.ID, "done").is_displayed()
+
+
+def test_copies_without_a_clipboard(page: Chrome, samples: list[Sample]) -> None:
+    """Browsers have none over http."""
+    page.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]})
+    page.execute_script("""
+      window.board = navigator.clipboard;
+      Object.defineProperty(navigator, "clipboard", { value: undefined });
+    """)
+    drop(page, Path(samples[0].path), Path(samples[1].path))
+    wait(page, "document.getElementById('progress').value === 1")
+    assert page.find_element(By.ID, "problem").text == f"One file at a time: this is {Path(samples[0].path).name}."
+    page.find_element(By.CSS_SELECTOR, "[data-download=copy]").click()
+    wait(page, "document.getElementById('done').textContent === 'Copied'")
+    copied = page.execute_async_script("window.board.readText().then(arguments[0])")
+    assert copied.split("\n") == said(page)
 
 
 TALLEST = """() => {
@@ -165,14 +217,14 @@ TALLEST = """() => {
 """Pixels of the tallest bar of the waveform."""
 
 
-def drop(page: Chrome, path: Path) -> None:
+def drop(page: Chrome, *paths: Path) -> None:
     script = """
-      const bytes = Uint8Array.from(atob(arguments[0]), (each) => each.charCodeAt(0));
       const dataTransfer = new DataTransfer();
-      dataTransfer.items.add(new File([bytes], arguments[1]));
+      for (const [data, name] of arguments[0])
+        dataTransfer.items.add(new File([Uint8Array.from(atob(data), (each) => each.charCodeAt(0))], name));
       document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
     """
-    page.execute_script(script, base64.b64encode(path.read_bytes()).decode(), path.name)
+    page.execute_script(script, [(base64.b64encode(path.read_bytes()).decode(), path.name) for path in paths])
 
 
 def languages(page: Chrome) -> dict[str, str]:

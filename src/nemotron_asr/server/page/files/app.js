@@ -144,11 +144,15 @@ function ended(which, problem) {
 }
 
 function press(speaking) {
+  $("model").disabled = speaking; // a stream keeps its own
   $("speak").setAttribute("aria-pressed", speaking);
   $("speak-label").textContent = speaking ? "Stop" : "Speak";
 }
 
 $("speak").addEventListener("click", () => (live ? stop() : speak()));
+addEventListener("beforeunload", (event) => {
+  if (live) event.preventDefault();
+});
 
 // Files
 
@@ -217,7 +221,7 @@ function follow() {
 $("audio").addEventListener("play", follow);
 $("audio").addEventListener("seeked", follow);
 $("file").addEventListener("change", ({ target }) => {
-  if (target.files[0]) open(target.files[0]);
+  take(target.files);
   target.value = "";
 });
 
@@ -226,8 +230,13 @@ for (const type of ["dragover", "dragleave", "drop"]) {
   addEventListener(type, (event) => {
     event.preventDefault();
     stage.classList.toggle("over", type === "dragover");
-    if (type === "drop" && event.dataTransfer.files[0]) open(event.dataTransfer.files[0]);
+    if (type === "drop") take(event.dataTransfer.files);
   });
+}
+
+function take(files) {
+  if (files[0]) open(files[0]);
+  if (files.length > 1) complain(`One file at a time: this is ${files[0].name}.`);
 }
 
 // Taking away
@@ -238,7 +247,7 @@ function clear() {
   complain();
   heard = { name: "transcript", duration: 0 };
   $("hint").hidden = false;
-  $("detected").value = "";
+  $("detected").value = $("done").textContent = "";
 }
 
 for (const button of document.querySelectorAll("[data-download]")) {
