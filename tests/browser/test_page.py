@@ -86,18 +86,22 @@ def test_speech_ends_the_transcription_of_a_file(page: Chrome, samples: list[Sam
 
 def test_what_is_cleared_does_not_come_back(page: Chrome) -> None:
     """Not even in the segment that was being spoken."""
-    page.find_element(By.ID, "speak").click()
-    wait(page, "document.querySelectorAll('#captions .partial .word').length > 2")
-    last = page.execute_script("""
-      const last = [...document.querySelectorAll("#captions .word")].at(-1).dataset.start;
-      document.getElementById("clear").click();
-      return Number(last);
+    page.execute_script("""
+      const observer = new MutationObserver(() => {
+        const words = document.querySelectorAll("#captions .partial .word");
+        if (words.length < 3) return;
+        observer.disconnect();
+        window.last = Number([...words].at(-1).dataset.start);
+        document.getElementById("clear").click();
+      });
+      observer.observe(document.getElementById("captions"), { subtree: true, childList: true });
     """)
-    wait(page, "document.querySelector('#captions .word')")
+    page.find_element(By.ID, "speak").click()
+    wait(page, "window.last && document.querySelector('#captions .word')")
     page.find_element(By.ID, "speak").click()
     wait(page, "document.getElementById('speak').getAttribute('aria-pressed') === 'false'")
     starts = [word.get_attribute("data-start") for word in page.find_elements(By.CSS_SELECTOR, "#captions .word")]
-    assert min(float(start or 0) for start in starts) > last
+    assert min(float(start or 0) for start in starts) > page.execute_script("return window.last")
 
 
 def test_a_file_is_cleared(page: Chrome, samples: list[Sample]) -> None:

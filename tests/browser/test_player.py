@@ -146,6 +146,37 @@ def test_subtitles_of_what_a_browser_recorded(page: Chrome, samples: list[Sample
     assert "is not a transcript" in said
 
 
+WAVEFORMS = """
+  const done = arguments[0];
+  const decoded = [];
+  OfflineAudioContext.prototype.decodeAudioData = async ({ name, shape, ready }) => {
+    decoded.push(name);
+    await ready;
+    return { getChannelData: () => Float32Array.from({ length: 400 }, shape) };
+  };
+  const file = (name, shape, ready) => ({ size: 1, arrayBuffer: async () => ({ name, shape, ready }) });
+  const audio = (duration) => ({ duration, set onloadedmetadata(call) { call(); }, set onerror(_) {} });
+  import("/page/waveform.js").then(async ({ Waveform }) => {
+    const waveform = new Waveform(document.createElement("canvas"), () => {});
+    await waveform.load(file("hours", () => 1), audio(3 * 3600));
+    let proceed;
+    const slow = waveform.load(file("slow", () => 1, new Promise((resolve) => (proceed = resolve))), audio(1));
+    while (!decoded.length) await new Promise((resolve) => setTimeout(resolve));
+    await waveform.load(file("quick", (_, i) => i / 399), audio(1));
+    proceed();
+    await slow;
+    done([decoded, waveform.peaks]);
+  });
+"""
+"""What is decoded of three recordings that are opened one after the other, and what is drawn at last."""
+
+
+def test_the_waveform_is_of_the_last_file_and_of_no_long_one(page: Chrome) -> None:
+    decoded, peaks = page.execute_async_script(WAVEFORMS)
+    assert decoded == ["slow", "quick"]
+    assert peaks == pytest.approx([i / 399 for i in range(400)])
+
+
 def webm(path: str, folder: Path) -> str:
     """A recording, written as it comes: its length was not known when its head was."""
     made = str(folder / "recorded.webm")

@@ -176,7 +176,8 @@ function spaced(segment, index) {
 function rest(segment, count) {
   if (!count) return segment;
   const words = segment.words.slice(count);
-  return { ...segment, start: words[0]?.start ?? segment.start, text: segment.text.slice(place(segment, count)).trim(), words };
+  const text = segment.text.slice(place(segment, count)).trim();
+  return { ...segment, start: words[0]?.start ?? segment.start, text, words };
 }
 
 /** A segment so many seconds later. */

@@ -1,7 +1,7 @@
 // The microphone -> packets of 16-bit samples, at the rate that the browser records at.
 
 export class Microphone {
-  /** Ask for the microphone and call `onPacket(ArrayBuffer)` until `stop()`, or `onGone()`; rejects when it may not be used. */
+  /** Ask for the microphone; `onPacket(ArrayBuffer)` until `stop()`, `onGone()` when it ends itself. Rejects when refused. */
   static async open(onPacket, onGone) {
     if (!navigator.mediaDevices) throw new Error("The microphone needs https, or localhost.");
     // The model was trained on voices as they are: what makes calls pleasant takes something away from them.
