@@ -1,5 +1,6 @@
 """Where transcripts are written, and that they are whole."""
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import click
 import pytest
 
 from nemotron_asr.cli.inputs import Input
+from nemotron_asr.cli.provenance import Provenance
 from nemotron_asr.cli.results import RENDER, Folder, Printed
 from nemotron_asr.events import Segment, Word
 from nemotron_asr.transcript import Transcript
@@ -92,7 +94,7 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         results.write(recording, SAID)
-    assert [path.name for path in out.iterdir()] == [".transcripts.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == [".transcripts.jsonl", "a.txt"]  # as it was before
     assert not Folder(out, "text", [recording]).has(recording)
 
 
@@ -188,6 +190,36 @@ def test_a_file_that_the_user_writes_meanwhile_stays(tmp_path: Path) -> None:
         results.write(recording, SAID)
     assert (tmp_path / "a.txt").read_text() == "show notes"
     assert written(tmp_path, [recording]) == ["a.txt", "a.wav", "a.wav.txt"]
+
+
+def test_what_another_run_wrote_meanwhile_is_no_strangers(tmp_path: Path) -> None:
+    recording, other = talk(tmp_path / "a.wav", b"one"), talk(tmp_path / "more" / "a.wav", b"two")
+    out = tmp_path / "out"
+    first, second = Folder(out, "text", [recording]), Folder(out, "text", [recording])
+    third = Folder(out, "text", [replace(other, place=PurePath("a.wav"))])
+    first.write(recording, SAID)
+    second.write(recording, SAID)
+    with pytest.raises(FileExistsError, match="somebody else"):
+        third.write(replace(other, place=PurePath("a.wav")), SAID)
+    assert Folder(out, "text", [recording]).has(recording)
+
+
+def test_a_full_disk_leaves_the_transcript_of_a_recording_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording, out = talk(tmp_path / "a.wav", b"one"), tmp_path / "out"
+    written(out, [recording])
+    before = (out / "a.txt").read_text()
+    talk(tmp_path / "a.wav", b"another")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Provenance, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        Folder(out, "text", [recording]).write(recording, replace(SAID, segments=()))
+    assert (out / "a.txt").read_text() == before
+    assert not Folder(out, "text", [recording]).has(recording)
 
 
 def test_a_kill_as_soon_as_the_file_is_there_leaves_no_unknown_file(

@@ -23,6 +23,7 @@ from nemotron_asr.server.service import Service
 from nemotron_asr.server.settings import Settings
 from nemotron_asr.server.sides import side_by_side
 from nemotron_asr.transcript import Transcript
+from tests.audio.media import late_video
 from tests.conftest import Sample
 from tests.near import leaves, near
 from tests.server.contract import RATE, as_int16, as_wav
@@ -169,6 +170,17 @@ async def test_a_compressed_stream(service: Service, samples: list[Sample]) -> N
     whole = heard(service, samples[0].path)
     assert transcript.text == whole.text
     assert [(word.start, word.end) for word in transcript.words] == [(word.start, word.end) for word in whole.words]
+
+
+@pytest.mark.parametrize("recording", [True, False])
+async def test_a_recording_whose_sound_begins_late_is_heard_when_a_player_plays_it(
+    service: Service, samples: list[Sample], recording: bool
+) -> None:
+    """A live stream is not: its time begins with what is heard first."""
+    film = late_video(samples[0].audio, 16000, "matroska", "pcm_s16le", (2.0, 2.0))
+    transcript = await hear(service, film, AudioFormat(), recording=recording)
+    plain = heard(service, samples[0].path)
+    assert transcript.duration == pytest.approx(plain.duration + 2 * recording, abs=0.1)
 
 
 @pytest.mark.parametrize(("codec", "behind"), [("libopus", 0.2), ("aac", 0.2), ("mp3", 0.5), ("flac", 1.0)])

@@ -104,10 +104,10 @@ def riva(server: Running, **config: Any) -> None:
             recognize(request.SerializeToString(), timeout=30)
 
 
-def wyoming(server: Running) -> None:
+def wyoming(server: Running, sent: bytes, told: bytes) -> None:
     with create_connection(("127.0.0.1", server.ports["wyoming"])) as opened:
-        opened.sendall(b'{"type": "audio-stop"}\n')
-        assert b"audio-stop came before audio-start" in opened.recv(1000)
+        opened.sendall(sent)
+        assert told in opened.recv(1000)
 
 
 RECORDINGS, SPEECH = "/v1/audio/transcriptions", {"file": ("a.wav", b"RIFF")}
@@ -132,7 +132,10 @@ RECORDINGS, SPEECH = "/v1/audio/transcriptions", {"file": ("a.wav", b"RIFF")}
         ("deepgram", "too_large", post("/v1/listen", content=bytes(40_000))),
         ("deepgram", "invalid", socket("/v1/listen?encoding=foo")),
         ("riva", "invalid", partial(riva, profanity_filter=True)),
-        ("wyoming", "invalid", wyoming),
+        ("wyoming", "invalid", partial(
+            wyoming, sent=b'{"type": "audio-stop"}\n', told=b"audio-stop came before audio-start"
+        )),
+        ("wyoming", "invalid", partial(wyoming, sent=b"hello\n", told=b"error")),
         ("http", "forbidden", post("/v1/stream", headers={"Origin": "https://elsewhere.example"})),
     ],
 )  # fmt: skip

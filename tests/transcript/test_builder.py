@@ -93,8 +93,9 @@ def test_a_tag_within_a_word_ends_the_segment_after_it(word: str) -> None:
 def test_tags_split_no_word_and_leave_nothing_in_the_text(
     emissions: list[Emission], step: int, chunk: int, pause: int | None
 ) -> None:
-    """Words are those that are heard without the tags, wherever these are; punctuation aside, which ends words."""
-    heard = [e for e in emissions if not set(TOKENIZER.text(e.token)) & set(".,!。「」’¿")]
+    """Words are those that are heard without the tags, wherever these are; punctuation aside, which ends words, and
+    vowels that are written before their consonant."""
+    heard = [e for e in emissions if not set(TOKENIZER.text(e.token)) & set(".,!。「」’¿เໄ")]
     frames = max([0, *(e.frame for e in heard)]) + PAUSE_FRAMES + 3
 
     def words(emissions: list[Emission]) -> list[str]:

@@ -32,12 +32,13 @@ LOOK = "200000"
 """Microseconds of a live stream at which FFmpeg looks first, to find out what it is; of a file it may be 5 s."""
 
 
-def decode(source: FileSource, *, live: bool = False) -> Iterator[tuple[Samples, int]]:
-    """Decode the first audio track, stepping over damage, with silence where the container's clock has none of it.
+def decode(source: FileSource, *, live: bool = False, on_time: bool = True) -> Iterator[tuple[Samples, int]]:
+    """Decode the first audio track, stepping over damage.
 
     Args:
         source: of which it is read what is needed next.
-        live: give samples as soon as they are there, however few, and none that are missing.
+        live: give samples as soon as they are there, however few.
+        on_time: give silence where the container's clock says that nothing was recorded.
 
     Yields:
         Samples, float32 of shape (channels, samples), and their rate in Hz; channels and rate may change on the way.
@@ -48,7 +49,7 @@ def decode(source: FileSource, *, live: bool = False) -> Iterator[tuple[Samples,
     with open_container(source, live=live) as container:
         exact = audio_stream(container).codec_context.name.startswith("pcm_")  # else wild values are a codec's damage
         frames = _frames(container)
-        for _, run in itertools.groupby(frames if live else _on_time(frames, container), key=_kind):
+        for _, run in itertools.groupby(_on_time(frames, container) if on_time else frames, key=_kind):
             for frame in _packed(run, 0 if live else BLOCK):
                 samples = np.asarray(frame.to_ndarray(), np.float32)
                 if not exact:

@@ -44,6 +44,10 @@ class Provenance:
     def __init__(self, folder: Path) -> None:
         self._list = folder / LIST
         self._known: dict[str, Origin] = {}
+        self.look()
+
+    def look(self) -> None:
+        """See what is known by now: another run may be writing to the same folder."""
         if self._list.is_file():
             for line in self._list.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._take(line)

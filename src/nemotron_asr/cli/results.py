@@ -4,7 +4,8 @@ import errno
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, groupby
 from operator import attrgetter
@@ -139,15 +140,31 @@ class Folder:
         try:
             with drafted(target, shared=True) as draft:
                 draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-                if self._origins.foreign(place):
+                self._origins.look()
+                if self._origins.foreign(place) or self._origins.other(place, Path(recording.name)):
                     raise FileExistsError(errno.EEXIST, "somebody else has put a file there")
-                target.unlink(missing_ok=True)  # what is there is of the recording as it was
-                self._origins.add(place, Path(recording.name))  # first: a kill in between leaves no file unknown
+                with _aside(target):  # what is there is of the recording as it was
+                    self._origins.add(place, Path(recording.name))  # first: a kill in between leaves no file unknown
         except OSError as error:
             raise OSError(error.errno, error.strerror, os.fspath(target)) from error  # the user knows of no draft
 
     def close(self) -> None:
         """Nothing is left to do: every file is complete."""
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[None]:
+    """Take a file away, unless what is done meanwhile fails."""
+    old = target.with_name(f".{target.name}.old")
+    if target.exists():
+        target.replace(old)
+    try:
+        yield
+    except OSError:
+        if old.exists():
+            old.replace(target)
+        raise
+    old.unlink(missing_ok=True)
 
 
 def _places(recordings: Sequence[Input], suffix: str, origins: Provenance) -> dict[Input, PurePath]:

@@ -67,8 +67,13 @@ class Admission:
             self._check(chunk, others)
             self._chunk_of[who] = chunk
 
+    def free(self, who: Hashable) -> None:
+        """A stream will be ended: others may have its place now. Any thread may say so."""
+        with self._lock:
+            self._chunk_of.pop(who, None)
+
     def leave(self, who: Hashable) -> None:
-        """A stream has ended."""
+        """A stream has ended; the thread says so that says who was `served`."""
         with self._lock:
             self._chunk_of.pop(who, None)
             if not self._chunk_of:

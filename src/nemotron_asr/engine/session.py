@@ -183,7 +183,7 @@ class Session:
         error = error or _dropped()
         self._live.events.end(error)
         self._loop.tell(self._loop.fail, self._live, error)
-        self._loop.admission.leave(self._live)  # at once: who opens another one next finds its place free
+        self._loop.admission.free(self._live)  # at once: who opens another one next finds its place free
 
     def take(self) -> list[Event]:
         """The events that are there, without waiting.
@@ -277,7 +277,7 @@ def _drop(loop: Loop, live: Live) -> None:
     """End a stream whose session nobody holds any more."""
     with suppress(EngineClosedError):
         loop.tell(loop.fail, live, _dropped())
-        loop.admission.leave(live)
+        loop.admission.free(live)
 
 
 def _dropped() -> StreamClosedError:

@@ -43,12 +43,14 @@ class AudioInput:
             packet costs the same however short it is.
         ended: called when all samples were heard.
         failed: called with what went wrong behind the back of whoever feeds.
+        recording: a player may play it, by its container's clock.
     """
 
     def __init__(
         self, form: AudioFormat, decoders: Decoders, most: int, hear: Hear, wanted: Callable[[], int],
-        ended: Callable[[], None], failed: Callable[[NemotronError], None],
+        ended: Callable[[], None], failed: Callable[[NemotronError], None], *, recording: bool,
     ) -> None:  # fmt: skip
+        self._recording = recording
         self._form, self._decoders, self._most = form, decoders, most
         self._hear, self._wanted, self._ended, self._failed = hear, wanted, ended, failed
         self._head = b""
@@ -165,7 +167,7 @@ class AudioInput:
         if when_whole:
             self._spool = await self._resources.enter_async_context(spooled(self._most))
         else:
-            self._decoding.begin(channel=self._form.channel)
+            self._decoding.begin(channel=self._form.channel, on_time=self._recording)
         self._pouring = asyncio.create_task(self._pour(self._decoding))
 
     async def _pour(self, decoding: Decoding) -> None:

@@ -2,9 +2,10 @@
 
 python -m nemotron_asr.server.decoder MEGABYTES SECONDS
 
-The first line of standard input is JSON: `path`, null if the media follow on standard input; `channel`; or `count`, if
-only the number of channels is wanted, which is written alone. Otherwise `HEADER` is before every piece of the samples,
-and alone before more of standard input is waited for: what was taken has then been heard, as far as that is possible.
+The first line of standard input is JSON: `path`, null if the media follow on standard input; `channel`; `on_time`,
+whether the container's clock counts; or `count`, if only the number of channels is wanted, which is written alone.
+Otherwise `HEADER` is before every piece of the samples, and alone before more of standard input is waited for: what was
+taken has then been heard, as far as that is possible.
 What goes wrong is one line on standard error, and the exit status is 3.
 """
 
@@ -50,7 +51,7 @@ def main(megabytes: int, seconds: int) -> int:
         if request.get("count"):
             stdout.write(str(_channels(request["path"])).encode())
         else:
-            for samples in _samples(request["path"] or media, request["channel"]):
+            for samples in _samples(request["path"] or media, request["channel"], on_time=request["on_time"]):
                 media.give(samples.tobytes())
     except (AudioError, OptionError) as error:
         os.write(2, " ".join(str(error).split()).encode())
@@ -81,10 +82,10 @@ class Media(io.FileIO):
             self._stdout.write(HEADER.pack(self._taken, len(piece)) + piece)
 
 
-def _samples(source: str | Media, channel: int | None) -> Iterator[Samples]:
+def _samples(source: str | Media, channel: int | None, *, on_time: bool) -> Iterator[Samples]:
     """Blocks; of a live stream as they come, so that it is heard at once."""
     heard, live = False, not isinstance(source, str)
-    for rate, run in itertools.groupby(decode(source, live=live), key=operator.itemgetter(1)):
+    for rate, run in itertools.groupby(decode(source, live=live, on_time=on_time), key=operator.itemgetter(1)):
         resampler = Resampler(rate)
         for planes, _ in run:
             heard = heard or planes.size > 0

@@ -27,14 +27,15 @@ class Decoding:
         self._written = self._taken = 0  # bytes of the media
         self._moved, self._over = asyncio.Event(), False
 
-    def begin(self, path: str | None = None, channel: int | None = None) -> None:
+    def begin(self, path: str | None = None, channel: int | None = None, *, on_time: bool = True) -> None:
         """Say what comes.
 
         Args:
             path: of the file; None if its bytes will be written.
             channel: the one to hear; None averages all.
+            on_time: with silence where the container's clock says that nothing was recorded.
         """
-        self._ask(path=path, channel=channel)
+        self._ask(path=path, channel=channel, on_time=on_time)
 
     async def count_channels(self, path: str) -> int:
         """Only look how many channels a file has.

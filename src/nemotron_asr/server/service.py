@@ -238,7 +238,7 @@ class Service:
             self.metrics, trace, key, protocol, model.name, name, settings.log_transcripts,
             lambda: self._gone(conversation),
         )  # fmt: skip
-        make_input = partial(AudioInput, form, self._decoders, self.settings.max_upload_bytes)
+        make_input = partial(AudioInput, form, self._decoders, self.settings.max_upload_bytes, recording=recording)
         language = options.get("language", AUTO)
         conversation = Conversation(name, session, make_input, prepare, bounds, watch, language, recording=recording)
         self.conversations.add(conversation)

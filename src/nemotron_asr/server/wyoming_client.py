@@ -87,11 +87,18 @@ class Client:
                 await part(self._reader, self._writer)
 
     async def _listen(self) -> None:
-        while (event := await read_event(self._reader, self._service.settings)) is not None:
+        while (event := await self._read()) is not None:
             with self._service.refusing(PROTOCOL):
                 await self._take(event)
         if self._telling is not None:
             self._telling.cancel()
+
+    async def _read(self) -> Event | None:
+        """The next event. What cannot be understood ends the stream of a command, or is refused where there is none."""
+        if self._command is not None:
+            return await read_event(self._reader, self._service.settings)
+        with self._service.refusing(PROTOCOL):
+            return await read_event(self._reader, self._service.settings)
 
     async def _take(self, event: Event) -> None:
         """Do what an event asks for; those that nobody knows are passed over, as the protocol has it."""

@@ -47,6 +47,7 @@ export class Stream {
 
   /** Hear no more of it. */
   leave() {
+    this.socket.onclose = null; // nobody asks why
     this.socket.close();
   }
 }
