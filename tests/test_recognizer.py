@@ -395,18 +395,21 @@ def test_loading_names_what_is_of_another_type(wrong: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
 @pytest.mark.filterwarnings("ignore:.*fork")
-def test_a_forked_process_is_told_that_the_engine_is_not_its_own(recognizer: Recognizer) -> None:
+@pytest.mark.parametrize("use", ["transcribe", "iterate"])
+def test_a_forked_process_is_told_that_the_engine_is_not_its_own(recognizer: Recognizer, use: str) -> None:
     silence = np.zeros(1600, np.float32), 16_000
     recognizer.transcribe(silence)
+    session = recognizer.engine.open()
     child = os.fork()
     if not child:
         signal.alarm(20)
         try:
-            recognizer.transcribe(silence)
+            recognizer.transcribe(silence) if use == "transcribe" else next(iter(session))
         except EngineClosedError as error:
             os._exit(0 if "load the model after forking" in str(error) else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    session.abort()
 
 
 @pytest.mark.parametrize(

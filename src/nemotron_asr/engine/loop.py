@@ -86,13 +86,21 @@ class Loop:
             EngineClosedError: they may not, or not in this process.
             StreamFailedError: a function that postprocesses asks; it would wait for itself.
         """
-        self._inbox.check_process()
+        self.check_process()
         if threading.current_thread() is self._thread:
             raise StreamFailedError(
                 "a postprocessor cannot open a stream of its own engine; do it where events are read"
             )
         if self.closing:
             raise EngineClosedError("the engine is closed") from self.fault
+
+    def check_process(self) -> None:
+        """Look whether the engine's thread is in this process, so that what it promises is kept.
+
+        Raises:
+            EngineClosedError: it is not.
+        """
+        self._inbox.check_process()
 
     def tell(self, what: Callable[..., Any], *arguments: Any) -> None:
         """Have the engine's thread call something; once it has ended, this thread does.

@@ -197,8 +197,10 @@ class Session:
         """The next event; a promise that is kept when there may be one; None at the end.
 
         Raises:
+            EngineClosedError: the engine is another process's.
             NemotronError: the stream ended with it.
         """
+        self._loop.check_process()
         return self._live.events.poll()
 
     def __iter__(self) -> Iterator[Event]:
