@@ -155,7 +155,7 @@ class Folder:
 @contextmanager
 def _aside(target: Path) -> Iterator[None]:
     """Take a file away, unless what is done meanwhile fails."""
-    old = target.with_name(f".{target.name}.old")
+    old = target.with_name(f".{os.getpid()}.old")  # short, for the other name may be as long as names can be
     if target.exists():
         target.replace(old)
     try:
